@@ -1,0 +1,50 @@
+# `make run` and `make test` do all set-up themselves; both may be called again at no cost.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export MLFLOW_DISABLE_TELEMETRY := true
+# Python is quick to start only with its bytecode kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format ui bench lock
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## virtual environment with the locked dependencies
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "ssgan needs Python 3.11 to 3.13, %s is %d.%d: make PYTHON=python3.12" % (sys.executable, *v))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	touch $@
+
+run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
+	mlflow run . --env-manager local --experiment-name ssgan -P label_frac=0.1
+
+test: $(READY)  ## the test suite
+	python -m pytest
+
+lint: $(READY)  ## formatting, lint, types
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: $(READY)  ## format and mend what can be mended
+	ruff format .
+	ruff check --fix .
+
+ui: $(READY)  ## MLflow's UI on this folder's runs
+	@echo "Open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000)
+
+bench: $(READY)  ## digits at 10 % labels, 5 splits, against scikit-learn's methods
+	python -m benchmarks.digits
+
+lock: $(READY)  ## compile requirements.lock anew from requirements*.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.txt requirements-dev.txt -o requirements.lock

@@ -1,0 +1,281 @@
+"""Every value of a run: default ← dataset ← method ← file ← command line → frozen `Config`.
+
+The only importer of yaml. Values live in `configs/`, none in code; this module holds their
+types, ranges and meaning. A key a method alone knows is typed by its value in the method's YAML.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+
+from pipeline.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+Value = bool | int | float | str | list[Any] | None
+
+
+def _empty_is_none(value: Value) -> Value:
+    return None if value in ("", "null", "none", "None") else value
+
+
+def _list_from_text(value: Value) -> Value:
+    # "[500, 250]" as typed on a command line
+    return yaml.safe_load(value) if isinstance(value, str) and value.startswith("[") else value
+
+
+Optional = BeforeValidator(_empty_is_none)
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Rate = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """The resolved, validated values of one run; flat keys, as in `configs/default.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset: str = Field(description="name of the data set, a file of configs/dataset/")
+    data_dir: Annotated[Path | None, Optional] = Field(description="folder (or .npz) of the data")
+    label_frac: float = Field(
+        gt=0, le=1, description="share of the training images whose labels are read, in (0, 1]"
+    )
+    labels_per_class: Annotated[Count | None, Optional] = Field(
+        description="labels of each class, a whole number ≥ 1; replaces label_frac"
+    )
+    valid_frac: float = Field(
+        ge=0, lt=1, description="share of the labels kept for validation, in [0, 1)"
+    )
+    split_seed: Seed = Field(description="draws the labels, a whole number ≥ 0")
+    split_file: Annotated[Path | None, Optional] = Field(
+        description="a manifest.parquet of an earlier run, used instead of drawing labels"
+    )
+    method: str = Field(description="name of the method, a file of pipeline/methods/")
+    seed: Seed = Field(description="weights, order, augmentation and noise, a whole number ≥ 0")
+    steps: Count = Field(description="optimiser steps, a whole number ≥ 1")
+    report_every: Count = Field(description="steps between two points of the curves, ≥ 1")
+    batch_size: Count = Field(description="labelled images a step, ≥ 1")
+    unlabelled_batch_size: Count = Field(description="unlabelled images a step, ≥ 1")
+    generator_lr: Rate = Field(description="the generator's learning rate, > 0")
+    discriminator_lr: Rate = Field(description="the discriminator's or classifier's rate, > 0")
+    generator_beta_1: Share = Field(description="Adam's decay of the mean gradient, in [0, 1]")
+    discriminator_beta_1: Share = Field(description="the same for the discriminator, in [0, 1]")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(description="steps of rising rate, ≥ 0")
+    decay: Literal["cosine", "linear"] = Field(description="how the rate falls: cosine or linear")
+    decay_from: Share = Field(description="share of the steps before the rate falls, in [0, 1]")
+    final_lr_fraction: Share = Field(description="share of the rate left at the end, in [0, 1]")
+    ema_decay: float = Field(ge=0, lt=1, description="decay of the averaged weights, in [0, 1)")
+    network: Literal["conv", "dense"] = Field(description="the classifier: conv or dense")
+    dense_units: Annotated[list[Count], BeforeValidator(_list_from_text)] = Field(
+        min_length=1, description="hidden layers of the dense network, e.g. [500, 250]"
+    )
+    input_noise: Amount = Field(description="standard deviation of noise on images, ≥ 0")
+    layer_noise: Amount = Field(description="standard deviation of noise on activations, ≥ 0")
+    augment_rotation: Amount = Field(description="largest angle in radians, ≥ 0")
+    augment_scale: Amount = Field(description="largest change of size, natural logarithm, ≥ 0")
+    augment_shear: Amount = Field(description="largest shear, ≥ 0")
+    augment_shift: Share = Field(description="largest shift, share of the image's side, in [0, 1]")
+    baseline: bool = Field(description="train the supervised baseline too: true or false")
+    deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
+    threads: Annotated[Count | None, Optional] = Field(description="CPU threads; null = all cores")
+    experiment: str = Field(min_length=1, description="name of the MLflow experiment")
+    run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
+    run_id: Annotated[str | None, Optional] = Field(
+        description="the run whose split or model this stage continues from"
+    )
+    register_as: Annotated[str | None, Optional] = Field(
+        description="name in MLflow's model registry"
+    )
+    own: Mapping[str, Any] = Field(exclude=True, repr=False)
+
+    def flat(self) -> dict[str, Value]:
+        """Every key and value of the run, the method's own among them, ready for YAML."""
+        return {**self.model_dump(mode="json"), **self.own}
+
+
+SHARED = tuple(key for key in Config.model_fields if key != "own")
+# What says where and under which name a run is kept, not what it computes.
+BOOKKEEPING = frozenset({"experiment", "run_name", "run_id", "register_as"})
+# What a stage that continues from a run may still choose.
+FREE_KEYS = BOOKKEEPING | {"data_dir", "threads", "baseline"}
+# What the split stage has decided; a later stage cannot change it.
+SPLIT_KEYS = frozenset(
+    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
+    | {"split_seed", "split_file"}
+)
+
+
+class Sourced(NamedTuple):
+    """A value and where it came from, for messages."""
+
+    value: Value
+    source: str
+
+
+Layer = dict[str, Sourced]
+
+
+def names(kind: str) -> list[str]:
+    """The known names of a kind ("method" or "dataset"): the files of `configs/<kind>/`."""
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
+
+
+def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> Config:
+    """Resolve and validate all layers.
+
+    Args:
+        flags: keys and texts of the command line; the key `config` names a YAML file.
+        base: the resolved values of an earlier run (see `Config.flat`) to continue from.
+
+    Raises:
+        UserError: unknown key or name, wrong type, value out of range, unreadable file.
+    """
+    given = {key: Sourced(value, f"--{key}") for key, value in flags.items() if key != "config"}
+    file = _read_yaml(Path(flags["config"])) if flags.get("config") else {}
+    earlier = {key: Sourced(value, "the source run") for key, value in (base or {}).items()}
+    default = _read_yaml(CONFIGS / "default.yaml")
+    chosen = {**default, **earlier, **file, **given}
+    dataset = _named_layer("dataset", chosen["dataset"])
+    method = _method_layer(str(chosen["method"].value), chosen["method"], chosen["dataset"])
+    own = {key for key in method if key not in SHARED}
+    if earlier and earlier["method"].value != chosen["method"].value:
+        # Another method than the source run's: only what the split decided carries over.
+        earlier = {key: value for key, value in earlier.items() if key in SPLIT_KEYS}
+    merged = {**default, **dataset, **method, **earlier, **file, **given}
+    _reject_unknown(merged, own)
+    return _validated(merged, {key: method[key].value for key in sorted(own)})
+
+
+def baseline_of(config: Config) -> Config:
+    """The supervised arm of a run: the same values, the method `supervised` in their midst."""
+    layer = _method_layer("supervised", Sourced("supervised", "the baseline"), None)
+    own = {key: sourced.value for key, sourced in layer.items() if key not in SHARED}
+    return config.model_copy(update={"method": "supervised", "own": own})
+
+
+def defaults() -> dict[str, Value]:
+    """The shared values of `configs/default.yaml`."""
+    return {key: sourced.value for key, sourced in _read_yaml(CONFIGS / "default.yaml").items()}
+
+
+def meanings() -> dict[str, str]:
+    """Every shared key and what it means."""
+    return {key: Config.model_fields[key].description or "" for key in SHARED}
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved values as text that `config=<file>` reads back to the same `Config`."""
+    kept = {key: value for key, value in config.flat().items() if key not in BOOKKEEPING}
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str) -> dict[str, Value]:
+    """Read back what `to_yaml` wrote."""
+    return dict(yaml.safe_load(text))
+
+
+def _named_layer(kind: str, name: Sourced) -> Layer:
+    known = names(kind)
+    if name.value not in known:
+        raise UserError(
+            f"{kind} = {name.value!r} (from {name.source}): no such {kind}"
+            f"{_suggestion(str(name.value), known)}; known: {', '.join(known)}."
+        )
+    return _read_yaml(CONFIGS / kind / f"{name.value}.yaml")
+
+
+def _method_layer(name: str, sourced: Sourced, dataset: Sourced | None) -> Layer:
+    """A method's YAML; its block `datasets:` holds what differs on one data set."""
+    layer = _named_layer("method", Sourced(name, sourced.source))
+    blocks = layer.pop("datasets", Sourced({}, ""))  # type: ignore[arg-type]
+    block = blocks.value.get(dataset.value, {}) if dataset else {}  # type: ignore[union-attr]
+    here = f"{blocks.source}, datasets: {dataset.value if dataset else ''}"
+    return {**layer, **{key: Sourced(value, here) for key, value in block.items()}}
+
+
+def _read_yaml(path: Path) -> Layer:
+    """A flat YAML mapping, each value with its file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(f"config file {path}: cannot be read ({reason}).") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "malformed"
+        raise UserError(f"config file {path}{line}: not valid YAML ({problem}).") from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"config file {path}: must hold lines `key: value`.")
+    lines: dict[str, int] = {}
+    for node, _ in root.value:
+        if node.value in lines:
+            raise UserError(
+                f"config file {path}, line {node.start_mark.line + 1}: {node.value} "
+                f"stands there twice (first in line {lines[node.value]}); keep one."
+            )
+        lines[node.value] = node.start_mark.line + 1
+    return {
+        str(key): Sourced(value, f"{path}, line {lines.get(str(key), '?')}")
+        for key, value in values.items()
+    }
+
+
+def _suggestion(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _reject_unknown(merged: Layer, own: set[str]) -> None:
+    known = sorted({*SHARED, *own})
+    for key, sourced in merged.items():
+        if key not in known:
+            near = _suggestion(key, known)
+            raise UserError(
+                f"unknown key {key} = {sourced.value!r} (from {sourced.source})"
+                f"{near or '; configs/default.yaml and the method’s YAML list the keys.'}"
+            )
+
+
+def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
+    own_model = create_model(
+        "Own",
+        __config__=ConfigDict(allow_inf_nan=False),
+        **{key: (_type_of(value), ...) for key, value in own_defaults.items()},  # type: ignore[call-overload]
+    )
+    values = {key: sourced.value for key, sourced in merged.items()}
+    try:
+        own = own_model(**{key: values[key] for key in own_defaults})
+        shared = {key: values[key] for key in SHARED}
+        return Config.model_validate({**shared, "own": own.model_dump()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        field = Config.model_fields.get(key)
+        meaning = f"; {key}: {field.description}" if field else ""
+        raise UserError(
+            f"{key} = {merged[key].value!r} (from {merged[key].source}): {reason}{meaning}."
+        ) from None
+
+
+def _type_of(value: Value) -> Any:
+    """The type a method's own key must have, from its value in the method's YAML."""
+    if isinstance(value, bool | str):
+        return type(value)
+    if isinstance(value, int):
+        return Annotated[int, Field(ge=0)]
+    if isinstance(value, float):
+        return Amount
+    elements: Any = list[_type_of(value[0])] if isinstance(value, list) else Any  # type: ignore[misc]
+    return Annotated[elements, BeforeValidator(_list_from_text)]

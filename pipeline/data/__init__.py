@@ -1,0 +1,35 @@
+"""Data sets by name: `load("digits", None)` returns a checked `Dataset`. No TensorFlow here.
+
+The file name is the registry: a module of this folder with a function `load(data_dir)` is a data
+set. `dataset.py` is the contract they fill, a leading underscore marks their helpers.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from pathlib import Path
+
+from pipeline.data.dataset import Dataset, LabelDoor
+from pipeline.errors import UserError
+
+__all__ = ["Dataset", "LabelDoor", "load", "names"]
+
+
+def names() -> list[str]:
+    """Names of the known data sets, sorted; imports none of them."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in modules if name[0] != "_" and name != "dataset")
+
+
+def load(name: str, data_dir: Path | None) -> Dataset:
+    """Load the data set `name`, from data_dir if the user gave one ("~" is the home folder).
+
+    Raises UserError for an unknown name and for missing, damaged or unsuitable data.
+    """
+    if name not in names():
+        nearest = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise UserError(f"dataset={name} is not known; {hint}known are {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    dataset: Dataset = module.load(data_dir.expanduser() if data_dir else None)
+    return dataset

@@ -1,0 +1,151 @@
+"""The MNIST family: four IDX files, from the user's folder or downloaded once into a cache.
+
+IDX: two zero bytes, a type byte (8 = unsigned byte), the number of dimensions, each size as a
+big-endian 32-bit integer, then the values.
+"""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.dataset import Dataset, build
+from pipeline.errors import UserError
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+# Seconds to connect and between two packets: somebody offline should hear it at once.
+TIMEOUT = (3, 10)
+
+
+def load(
+    name: str,
+    class_names: tuple[str, ...],
+    data_dir: Path | None,
+    base_url: str,
+    md5: tuple[str, ...],
+) -> Dataset:
+    """Load one data set of the family; subsets are welcome, other image sizes are not.
+
+    Files in data_dir are used as they are; without one, the gzipped files come from base_url,
+    checked against md5 (both in the order of FILES). Raises UserError for a missing, damaged or
+    foreign file and for a failed download.
+    """
+    paths = _download(name, base_url, md5) if data_dir is None else _find(name, data_dir)
+    arrays = [read_idx(path, ndim) for path, ndim in zip(paths, (3, 1, 3, 1), strict=True)]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.ndim == 3 and array.shape[1:] != (28, 28):
+            raise UserError(
+                f"{path}: images are {array.shape[1]}x{array.shape[2]}, dataset={name} has 28x28; "
+                "for other images use dataset=npz"
+            )
+    train_images, train_labels, test_images, test_labels = arrays
+    return build(
+        name,
+        str(paths[0].parent),
+        (train_images, train_labels),
+        (test_images, test_labels),
+        class_names,
+    )
+
+
+def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, gzipped or not, as a read-only array of ndim dimensions.
+
+    Raises UserError if the file cannot be read or is not exactly such a file.
+    """
+    remedy = "replace the file with an intact one, or leave data_dir out to download it"
+    content = _content(path, remedy)
+    start = 4 + 4 * ndim
+    if content[:4] != bytes([0, 0, 8, ndim]) or len(content) < start:
+        raise UserError(
+            f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s): it begins with "
+            f"{content[:4].hex(' ') or 'nothing'} and has {len(content)} bytes, expected "
+            f"00 00 08 {ndim:02x} and at least {start} bytes; {remedy}"
+        )
+    shape = tuple(np.frombuffer(content, ">u4", ndim, offset=4).tolist())
+    # math.prod on Python integers: a damaged header must not overflow into a right-looking size.
+    expected = start + math.prod(shape)
+    if len(content) != expected:
+        fault = "cut short" if len(content) < expected else "followed by foreign bytes"
+        raise UserError(
+            f"{path}: {fault}: {len(content)} bytes, expected {expected} for the shape {shape} "
+            f"in its header; {remedy}"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _content(path: Path, remedy: str) -> bytes:
+    """Bytes of a file, unpacked if they are gzip's: browsers unpack .gz files and keep the name."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path}: damaged gzip file ({error}); {remedy}") from error
+
+
+def _find(name: str, folder: Path) -> list[Path]:
+    """Paths of the four FILES in folder, under any of their usual spellings."""
+    if not folder.is_dir():
+        raise UserError(
+            f"data_dir={folder} is not a folder; dataset={name} needs one that holds "
+            f"{', '.join(FILES)} (with or without .gz)"
+        )
+    paths = []
+    for file in FILES:
+        dotted = file.replace("-idx", ".idx")
+        spellings = (file, f"{file}.gz", dotted, f"{dotted}.gz")
+        found = [folder / spelling for spelling in spellings if (folder / spelling).is_file()]
+        if not found:
+            raise UserError(
+                f"data_dir={folder} has no {file} (nor {', '.join(spellings[1:])}); put it there, "
+                f"or leave data_dir out to download {name}"
+            )
+        paths.append(found[0])
+    return paths
+
+
+def _download(name: str, base_url: str, md5: tuple[str, ...]) -> list[Path]:
+    """Paths of the four gzipped FILES in the cache; what is missing or damaged is downloaded."""
+    import pooch
+    from requests.exceptions import HTTPError, RequestException
+
+    folder = Path.home() / ".cache" / "ssgan" / name
+    downloader = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=2**16)
+    paths = []
+    try:
+        for file, digest in zip(FILES, md5, strict=True):
+            # Pooch moves a file into place only once its checksum is right.
+            path = pooch.retrieve(
+                f"{base_url}{file}.gz", f"md5:{digest}", f"{file}.gz", folder, downloader=downloader
+            )
+            paths.append(Path(path))
+    except (RequestException, ValueError) as error:
+        if isinstance(error, HTTPError) and error.response is not None:
+            reason = f"HTTP {error.response.status_code}"
+        else:
+            reason = type(error).__name__ if isinstance(error, OSError) else "wrong checksum"
+        raise UserError(
+            f"dataset={name}: cannot download {file}.gz from {urlsplit(base_url).netloc} "
+            f"({reason}); put {', '.join(FILES)} (with or without .gz) by hand into a folder such "
+            f"as {folder} and say data_dir={folder}, or use dataset=digits, which needs no download"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cache folder {folder} cannot be used ({error.strerror}); make it writable, or put "
+            f"{', '.join(FILES)} (with or without .gz) into another folder and name it as data_dir"
+        ) from error
+    return paths

@@ -1,0 +1,342 @@
+"""The order of the stages: the only place where stages and MLflow meet.
+
+`run` is all three stages in one process and one MLflow run; `split`, `train` and `evaluate` are
+one stage each, a run each, the last two continuing from an earlier run by `run_id`.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import config as configuration
+from pipeline import data, figures, provenance, summary, tracking
+from pipeline.config import Config
+from pipeline.data import Dataset
+from pipeline.errors import UserError
+from pipeline.stages import evaluate as evaluation
+from pipeline.stages import split as splitting
+from pipeline.stages import train as training
+from pipeline.stages.evaluate import Evaluation
+from pipeline.stages.split import Split
+from pipeline.stages.train import Model
+from pipeline.summary import Result
+from pipeline.tracking import Run
+
+if TYPE_CHECKING:
+    from pipeline.training.loop import Report
+
+CONFIG_FILE = "config.yaml"
+MANIFEST = "split/manifest.parquet"
+CLASSIFIER, GENERATOR, BASELINE = "classifier", "generator", "baseline"
+DIGEST = "ssgan.data_digest"
+SCORERS = Path("~/.cache/ssgan/scorers")
+GRID_COLUMNS = 10  # of the samples logged while training
+EXAMPLES = 4  # images in a logged model's input example
+
+
+def run(config: Config) -> Result:
+    """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
+    clock = Clock()
+    with clock.section("split"):
+        dataset = data.load(config.dataset, config.data_dir)
+        split = _split(config, dataset)
+    with _open("pipeline", config, dataset, split) as run:
+        model, model_id = _train(run, config, dataset, split, clock)
+        measured = _evaluate(run, config, dataset, split, (model, model_id), clock)
+        baseline = None
+        if _wants_baseline(config):
+            arm = configuration.baseline_of(config)
+            with _open(BASELINE, arm, dataset, split, parent=run) as child:
+                trained = _train(child, arm, dataset, split, clock)
+                baseline = _evaluate(child, arm, dataset, split, trained, clock)
+        labels_read = splitting.audit(split, dataset.train_labels)
+        return _conclude(run, "run", config, split, clock, labels_read, measured, baseline)
+
+
+def split(config: Config) -> Result:
+    """The stage split alone: a run that holds the manifest and the resolved configuration."""
+    clock = Clock()
+    with clock.section("split"):
+        dataset = data.load(config.dataset, config.data_dir)
+        split = _split(config, dataset)
+    with _open("split", config, dataset, split) as run:
+        return _conclude(run, "split", config, split, clock)
+
+
+def train(flags: Mapping[str, str]) -> Result:
+    """The stage train alone, on the split of the run that `run_id` names."""
+    clock = Clock()
+    config, source = _continue(flags, "train", ("split", "train", "pipeline"))
+    dataset, split = _dataset_and_manifest(config, source)
+    with _open("train", config, dataset, split, source=source) as run:
+        _train(run, config, dataset, split, clock)
+        if _wants_baseline(config):
+            arm = configuration.baseline_of(config)
+            with _open(BASELINE, arm, dataset, split, parent=run) as child:
+                _train(child, arm, dataset, split, clock)
+        labels_read = splitting.audit(split, dataset.train_labels)
+        return _conclude(run, "train", config, split, clock, labels_read)
+
+
+def evaluate(flags: Mapping[str, str]) -> Result:
+    """The stage evaluate alone, on the models of the run that `run_id` names."""
+    clock = Clock()
+    config, source = _continue(flags, "evaluate", ("train", "pipeline"))
+    dataset, split = _dataset_and_manifest(config, source)
+    from pipeline.training import runtime
+
+    runtime.start(config.seed, config.threads, config.deterministic)
+    with _open("evaluate", config, dataset, split, source=source) as run:
+        measured = _evaluate(run, config, dataset, split, _load_model(source), clock)
+        baseline, baseline_run = None, tracking.child_of(source, BASELINE)
+        if baseline_run:
+            arm = configuration.baseline_of(config)
+            with _open(BASELINE, arm, dataset, split, parent=run, source=baseline_run) as child:
+                loaded = _load_model(baseline_run)
+                baseline = _evaluate(child, arm, dataset, split, loaded, clock)
+        labels_read = int(tracking.last_metrics(source)["labels_read"])
+        return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
+
+
+class Clock:
+    """Adds up the seconds of the stages."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self._begin, self._seconds = time.perf_counter(), dict[str, float]()
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Count the block's seconds to the stage `name`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - begin
+            self._seconds[name] = self._seconds.get(name, 0.0) + taken
+
+    def metrics(self) -> dict[str, float]:
+        """Seconds so far: `time/<stage>_s` and `time/total_s`."""
+        total = time.perf_counter() - self._begin
+        return {f"time/{name}_s": s for name, s in {**self._seconds, "total": total}.items()}
+
+
+def _split(config: Config, dataset: Dataset) -> Split:
+    everything = np.arange(len(dataset.train_labels))
+    labels = dataset.train_labels.read(everything, "split")
+    n_test = len(dataset.test_labels)
+    if config.split_file is not None:
+        return splitting.from_manifest(config.split_file, labels, n_test)
+    return splitting.split(
+        labels,
+        n_test,
+        label_frac=config.label_frac,
+        labels_per_class=config.labels_per_class,
+        valid_frac=config.valid_frac,
+        split_seed=config.split_seed,
+    )
+
+
+def _wants_baseline(config: Config) -> bool:
+    return config.baseline and config.method != "supervised"
+
+
+def _continue(flags: Mapping[str, str], stage: str, kinds: tuple[str, ...]) -> tuple[Config, str]:
+    """The configuration to continue with and the source run's id."""
+    source = flags.get("run_id")
+    if not source:
+        raise UserError(
+            f"{stage} needs run_id: the run to continue from, of kind {' or '.join(kinds)}; "
+            "the end of every run shows its id."
+        )
+    kind = tracking.source_kind(source)
+    if kind not in kinds:
+        raise UserError(
+            f"run_id = {source!r} (from --run_id): that run is of kind {kind!r}; {stage} "
+            f"continues from {' or '.join(kinds)}."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
+    base = configuration.from_yaml(text)
+    config = configuration.load(flags, base)
+    decided = configuration.SPLIT_KEYS if stage == "train" else set(base)
+    for key in sorted(decided - configuration.FREE_KEYS):
+        now = config.flat().get(key)
+        if now != base[key]:
+            raise UserError(
+                f"{key} = {now!r}: run {source} has decided {base[key]!r} and {stage} continues "
+                f"from it; leave {key} out, or start again without run_id."
+            )
+    return config, source
+
+
+def _dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
+    dataset = data.load(config.dataset, config.data_dir)
+    if tracking.tag(source, DIGEST) != dataset.digest:
+        raise UserError(
+            f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
+            f"of run {source}; give the same data_dir, or start again without run_id."
+        )
+    labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = tracking.fetch(source, MANIFEST, Path(folder))
+        return dataset, splitting.from_manifest(manifest, labels, len(dataset.test_labels))
+
+
+@contextmanager
+def _open(
+    kind: str,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    *,
+    source: str = "",
+    parent: Run | None = None,
+) -> Iterator[Run]:
+    """A run with everything that is known before training: parameters, inputs, provenance."""
+    name = f"{config.method}, {split.n_labels} labels"
+    tags = {DIGEST: dataset.digest, **provenance.tags()}
+    if source:
+        tags[tracking.SOURCE] = source
+    with tracking.open_run(
+        kind,
+        experiment=config.experiment,
+        name=config.run_name if config.run_name and parent is None else name,
+        keep_name=config.run_name is None,
+        parent=parent,
+        tags=tags,
+    ) as run:
+        run.text(configuration.to_yaml(config), CONFIG_FILE)
+        run.params({**config.flat(), "n_labels": split.n_labels})
+        run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
+        run.dataset(dataset.name, dataset.digest, dataset.train_images)
+        labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
+        manifest = splitting.to_manifest(split, labels)
+        run.table(manifest, MANIFEST)
+        if parent is None:
+            counts = figures.label_counts(manifest, dataset.class_names, dataset.name)
+            run.figure(counts, "split/label_counts.png")
+        yield run
+
+
+def _train(
+    run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock
+) -> tuple[Model, str]:
+    """Train one arm, log curves, samples and models; returns the model and its logged id."""
+
+    def on_report(report: "Report") -> bool:
+        run.metrics(report.metrics, report.step)
+        if report.samples is not None:
+            sheet = figures.contact_sheet(report.samples, GRID_COLUMNS)
+            run.image(sheet, "samples", report.step)
+        return True
+
+    with clock.section("train"):
+        trained = training.train(dataset, split, config, on_report)
+    images = dataset.train_images[:EXAMPLES]
+    model_id = run.model(
+        trained.classifier,
+        CLASSIFIER,
+        images,
+        trained.model.classify(images),
+        register_as=config.register_as if run.parent is None else None,
+    )
+    latents = trained.model.latents
+    if latents is not None and trained.model.generate is not None:
+        example = latents.draw(EXAMPLES, np.random.default_rng(0), latents.grid_labels(EXAMPLES))
+        output = trained.model.generate(example)
+        run.model(trained.generator, GENERATOR, example, output, latents=latents)
+    curves = figures.learning_curves(trained.history.frame(), _title(run, config))
+    run.figure(curves, "figures/learning_curves.png")
+    run.metrics(trained.history.totals(config.unlabelled_batch_size, len(split.pool)))
+    return trained.model, model_id
+
+
+def _evaluate(
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    model: tuple[Model, str],
+    clock: Clock,
+) -> Evaluation:
+    """Measure one arm and log metrics (on the run and on its classifier), tables and figures."""
+    with clock.section("evaluate"):
+        measured = evaluation.evaluate(
+            dataset,
+            model[0],
+            n_labels=split.n_labels,
+            seed=config.seed,
+            scorer_dir=SCORERS.expanduser(),
+            title=_title(run, config),
+        )
+    run.metrics(measured.metrics, model_id=model[1])
+    for path, table in measured.tables.items():
+        run.table(table, path)
+    for path, figure in measured.figures.items():
+        run.figure(figure, path)
+    return measured
+
+
+def _load_model(run_id: str) -> tuple[Model, str]:
+    classifier = tracking.load_model(run_id, CLASSIFIER)
+    if classifier is None:
+        raise UserError(f"run_id = {run_id!r}: that run has no classifier; did it finish?")
+    generator = tracking.load_model(run_id, GENERATOR)
+    model = Model(
+        classify=training.batched(classifier.call),
+        generate=training.batched(generator.call) if generator else None,
+        latents=generator.latents if generator else None,
+    )
+    return model, classifier.id
+
+
+def _title(run: Run, config: Config) -> str:
+    return f"{config.dataset}, {config.method}, run {run.id[:8]}"
+
+
+def _conclude(
+    run: Run,
+    stage: str,
+    config: Config,
+    split: Split,
+    clock: Clock,
+    labels_read: int | None = None,
+    measured: Evaluation | None = None,
+    baseline: Evaluation | None = None,
+) -> Result:
+    """Log what is known at the end: comparison with the baseline, times, description, result."""
+    metrics = dict(measured.metrics) if measured else {}
+    if labels_read is not None:
+        metrics["labels_read"] = labels_read
+    if measured and baseline:
+        metrics["baseline/test_error"] = baseline.metrics["test/error"]
+        metrics["lift"] = metrics["baseline/test_error"] - metrics["test/error"]
+    metrics |= clock.metrics()
+    new = {
+        key: value for key, value in metrics.items() if not measured or key not in measured.metrics
+    }
+    run.metrics(new)
+    result = Result(
+        stage=stage,
+        run_id=run.id,
+        address=run.address,
+        dataset=config.dataset,
+        method=config.method,
+        n_labels=split.n_labels,
+        n_valid=len(split.valid),
+        n_test=len(split.test),
+        n_pool=len(split.pool),
+        seeds=(config.seed, config.split_seed),
+        metrics=metrics,
+        baseline=dict(baseline.metrics) if baseline else None,
+    )
+    run.text(json.dumps(result.as_json(), indent=2), "result.json")
+    run.tags({tracking.NOTE: summary.markdown(result)})
+    return result

@@ -1,0 +1,90 @@
+"""The contract of a training method; one file here and one YAML in `configs/method/` each.
+
+The file's name is the registry. A method's module defines
+
+    build(config: Config, spec: Spec, seed: int) -> Method
+
+and what it returns is a `Method`: it owns its networks, optimisers and random generator, and
+knows how to take one step. It holds no loop, loads no data and logs nothing; learning rates,
+moving averages and reports are the loop's (`pipeline.training.loop`). Importing this package
+does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import config as configuration
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from pipeline.config import Config
+    from pipeline.networks.build import Spec
+    from pipeline.networks.layers import Classifier
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The random input of a generator."""
+
+    size: int
+    distribution: Literal["normal", "uniform"]  # standard normal, or uniform in [0, 1)
+    n_classes: int = 0  # > 0: conditional, a one-hot label of this length behind each latent
+
+    def draw(
+        self, n: int, random: np.random.Generator, labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Latents [n, size], or [n, size + n_classes] with `labels` int [n] if conditional."""
+        draw = random.standard_normal if self.distribution == "normal" else random.random
+        latents = draw((n, self.size), dtype=np.float32)
+        if not self.n_classes:
+            return latents
+        return np.hstack([latents, np.eye(self.n_classes, dtype=np.float32)[labels]])
+
+    def grid_labels(self, n: int) -> NDArray[np.int64] | None:
+        """Labels of n samples in equal runs by class, or None if not conditional."""
+        return np.arange(n) * self.n_classes // n if self.n_classes else None
+
+
+class Method(Protocol):
+    """What the loop and the stages see of a method."""
+
+    network: Classifier  # the classifier that is trained
+    average: Classifier  # its moving average, which is evaluated; kept by the loop
+    generator: Any  # Keras model, or None for a method without one
+    latents: Latents | None  # what the generator is fed
+    random: tf.random.Generator  # every random number of `step` comes from here
+    optimizers: Mapping[str, Any]  # by name; "generator" takes generator_lr, others the other
+
+    def step(
+        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Update every network once.
+
+        Args:
+            labelled_images: float32 [n, h, w, c] in [0, 1].
+            labels: int32 [n].
+            unlabelled_images: float32 [m, h, w, c] in [0, 1].
+
+        Returns:
+            Scalar losses by name; `supervised_loss` among them.
+        """
+
+
+def names() -> Sequence[str]:
+    """The known methods."""
+    return configuration.names("method")
+
+
+def build(config: Config, spec: Spec, seed: int) -> Method:
+    """Build the method that `config.method` names, its weights drawn from `seed`."""
+    module = importlib.import_module(f"pipeline.methods.{config.method}")
+    method: Method = module.build(config, spec, seed)
+    return method

@@ -1,0 +1,69 @@
+"""Semi-supervised GAN with feature matching, Salimans et al. 2016 (arXiv 1606.03498, 5 and 6.1).
+
+K+1 classes by logsumexp, weight-normalised noisy dense discriminator, data-dependent
+initialisation. Discriminator and generator are updated from one forward pass of the generated
+images, where the paper's code makes two.
+"""
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.methods import Latents
+from pipeline.networks.build import Spec, averaged_copy, classifier
+from pipeline.networks.dense import salimans_generator
+from pipeline.training import losses
+from pipeline.training.augment import affine
+from pipeline.training.optimizers import adam, descend
+
+
+class FeatureMatching:
+    """Discriminator with K logits and a generator that matches its features (see `Method`)."""
+
+    def __init__(self, config: Config, spec: Spec, seed: int) -> None:
+        """Build both networks; the classifier is the one `network` names (dense by default)."""
+        self.config, self.own = config, config.own
+        self.random = tf.random.Generator.from_seed(seed)
+        self.network = classifier(config, spec, self.random, seed)
+        self.average = averaged_copy(self.network, config, spec)
+        self.latents = Latents(self.own["latent_size"], "uniform")
+        self.generator = salimans_generator(
+            self.latents.size, self.own["generator_units"], spec.image_shape, seed + 1000
+        )
+        self.optimizers = {
+            "discriminator": adam(self.network, config.discriminator_beta_1),
+            "generator": adam(self.generator, config.generator_beta_1),
+        }
+
+    def step(
+        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Update both networks once."""
+        n, m = labelled_images.shape[0], unlabelled_images.shape[0]
+        images = affine(
+            tf.concat([labelled_images, unlabelled_images], axis=0), self.config, self.random
+        )
+        z = self.random.uniform([m, self.latents.size])
+        with tf.GradientTape(persistent=True) as tape:
+            true = self.network.forward(images, True, True)
+            generated = self.generator(z, training=True)
+            fake = self.network.forward(generated, True, False)
+            supervised = losses.classification(true.logits[:n], labels)
+            unsupervised = 0.5 * (losses.real(true.logits[n:]) + losses.generated(fake.logits))
+            loss = supervised + self.own["unsupervised_weight"] * unsupervised
+            matching = losses.feature_matching(
+                [features[n:] for features in true.features], fake.features
+            )
+        for name, network, target in (
+            ("discriminator", self.network, loss),
+            ("generator", self.generator, matching),
+        ):
+            descend(self.optimizers[name], tape, target, network)
+        return {
+            "supervised_loss": supervised,
+            "unsupervised_loss": unsupervised,
+            "discriminator_loss": loss,
+            "generator_loss": matching,
+        }
+
+
+build = FeatureMatching

@@ -1,0 +1,102 @@
+"""The text's scheme: labelled data trains the generator, unlabelled data trains the discriminator.
+
+Networks as in the text (latent 100 → 128 → 128 → pixels; pixels → 128 → 128 → 1; batch norm
+between), its two faults mended: the loss is taken on logits and the images are generated inside
+the tape. Our reading makes it useful: the generator is conditioned on labels drawn from the
+labelled set and matches that set's features within each class; the discriminator's real images
+are the unlabelled ones. The method is judged by a classifier trained on the labelled images plus
+class-conditional samples (classification accuracy score, Ravuri & Vinyals 2019).
+"""
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.methods import Latents
+from pipeline.networks.build import Spec, averaged_copy, classifier
+from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
+from pipeline.training import losses
+from pipeline.training.augment import affine
+from pipeline.training.optimizers import adam, descend
+
+
+class SeedGAN:
+    """Conditional generator, binary discriminator, and the classifier they serve."""
+
+    def __init__(self, config: Config, spec: Spec, seed: int) -> None:
+        """Build the three networks (see `Method`)."""
+        self.config, self.own, self.n_classes = config, config.own, spec.n_classes
+        self.random = tf.random.Generator.from_seed(seed)
+        self.network = classifier(config, spec, self.random, seed)
+        self.average = averaged_copy(self.network, config, spec)
+        self.latents = Latents(self.own["latent_size"], "normal", spec.n_classes)
+        self.generator = ConditionalGenerator(
+            generator(self.latents.size, self.own["units"], spec.image_shape, seed + 1000),
+            self.latents.size,
+            spec.n_classes,
+            seed + 2000,
+        )
+        self.discriminator = SeedDiscriminator(spec.image_shape, self.own["units"], seed + 3000)
+        self.optimizers = {
+            "discriminator": adam(self.discriminator, config.generator_beta_1),
+            "generator": adam(self.generator, config.generator_beta_1),
+            "classifier": adam(self.network, config.discriminator_beta_1),
+        }
+
+    def step(
+        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Discriminator on unlabelled images, generator on labelled ones, then the classifier."""
+        n = unlabelled_images.shape[0]
+        wanted = tf.tile(labels, [-(-n // labels.shape[0])])[:n]
+        return {
+            "discriminator_loss": self._discriminator_step(unlabelled_images, wanted),
+            "generator_loss": self._generator_step(labelled_images, labels, wanted),
+            "supervised_loss": self._classifier_step(labelled_images, labels),
+        }
+
+    def _generate(self, labels: tf.Tensor, training: bool) -> tf.Tensor:
+        z = self.random.normal([labels.shape[0], self.latents.size])
+        return self.generator((z, tf.one_hot(labels, self.n_classes)), training=training)
+
+    def _discriminator_step(self, images: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+        generated = self._generate(wanted, training=True)
+        with tf.GradientTape() as tape:
+            real, _ = self.discriminator.forward(images, True)
+            fake, _ = self.discriminator.forward(generated, True)
+            loss = 0.5 * (losses.binary_real(real) + losses.binary_generated(fake))
+        descend(self.optimizers["discriminator"], tape, loss, self.discriminator)
+        return loss
+
+    def _generator_step(self, images: tf.Tensor, labels: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+        # The classifier's features tell the classes apart; the discriminator's need not.
+        true = self.average.forward(images, False, False)
+        with tf.GradientTape() as tape:
+            generated = self._generate(wanted, training=True)
+            logits, _ = self.discriminator.forward(generated, True)
+            fake = self.average.forward(generated, False, False)
+            matching = losses.class_feature_matching(
+                true.features[0], labels, fake.features[0], wanted, self.n_classes
+            )
+            loss = losses.binary_real(logits) + self.own["matching_weight"] * matching
+        descend(self.optimizers["generator"], tape, loss, self.generator)
+        return loss
+
+    def _classifier_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        taken = tf.cast(self.optimizers["classifier"].iterations, tf.float32)
+        begun = tf.cast(taken >= self.own["samples_from"] * self.config.steps, tf.float32)
+        n = images.shape[0]
+        both = affine(
+            tf.concat([images, self._generate(labels, training=False)], axis=0),
+            self.config,
+            self.random,
+        )
+        with tf.GradientTape() as tape:
+            logits = self.network.forward(both, True, True).logits
+            supervised = losses.classification(logits[:n], labels)
+            on_samples = losses.classification(logits[n:], labels)
+            loss = supervised + begun * self.own["sample_weight"] * on_samples
+        descend(self.optimizers["classifier"], tape, loss, self.network)
+        return supervised
+
+
+build = SeedGAN

@@ -1,0 +1,38 @@
+"""The baseline: the same classifier, augmentation and schedule, trained on the labels alone."""
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.networks.build import Spec, averaged_copy, classifier
+from pipeline.training import losses
+from pipeline.training.augment import affine
+from pipeline.training.optimizers import adam, descend
+
+
+class Supervised:
+    """Cross-entropy on augmented labelled images (see `pipeline.methods.Method`)."""
+
+    generator = None
+    latents = None
+
+    def __init__(self, config: Config, spec: Spec, seed: int) -> None:
+        """Build the classifier and its average."""
+        self.config = config
+        self.random = tf.random.Generator.from_seed(seed)
+        self.network = classifier(config, spec, self.random, seed)
+        self.average = averaged_copy(self.network, config, spec)
+        self.optimizers = {"discriminator": adam(self.network, config.discriminator_beta_1)}
+
+    def step(
+        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """One step on the labelled images; the unlabelled ones are not looked at."""
+        images = affine(labelled_images, self.config, self.random)
+        with tf.GradientTape() as tape:
+            logits = self.network.forward(images, True, True).logits
+            loss = losses.classification(logits, labels)
+        descend(self.optimizers["discriminator"], tape, loss, self.network)
+        return {"supervised_loss": loss}
+
+
+build = Supervised

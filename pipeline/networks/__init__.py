@@ -1,0 +1,1 @@
+"""Classifiers (which are also discriminators) and generators, as Keras models."""

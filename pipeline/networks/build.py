@@ -1,0 +1,67 @@
+"""From configuration to networks, and from trained networks to models that stand alone."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from pipeline.methods import Latents
+from pipeline.networks.conv import ConvClassifier
+from pipeline.networks.dense import DenseClassifier
+from pipeline.networks.layers import Classifier
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a method must know of the data before it builds its networks."""
+
+    image_shape: tuple[int, int, int]  # (h, w, c)
+    n_classes: int
+    class_balance: NDArray[np.float32]  # share of each class among the labelled images, [K]
+    pixel_scale: float  # 1 / standard deviation of the training pixels in [0, 1]
+    first_images: NDArray[np.uint8]  # some training images, for data-dependent initialisation
+
+
+def classifier(config: Config, spec: Spec, random: tf.random.Generator, seed: int) -> Classifier:
+    """The classifier that `network` names: the same for every method and for the baseline."""
+    noise = {"input_noise": config.input_noise, "layer_noise": config.layer_noise}
+    shared = {**noise, "random": random, "seed": seed}
+    if config.network == "conv":
+        return ConvClassifier(
+            spec.image_shape, spec.n_classes, pixel_scale=spec.pixel_scale, **shared
+        )
+    network = DenseClassifier(spec.image_shape, spec.n_classes, units=config.dense_units, **shared)
+    network.initialise(spec.first_images / np.float32(255))
+    return network
+
+
+def averaged_copy(network: Classifier, config: Config, spec: Spec) -> Classifier:
+    """A second network with the same weights, to hold their moving average."""
+    copy = classifier(config, spec, network.random, 0)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def exported_classifier(network: Classifier, image_shape: tuple[int, int, int]) -> keras.Model:
+    """uint8 images [n, h, w, c] → float32 class probabilities [n, K]."""
+    images = keras.Input(image_shape, dtype="uint8", name="images")
+    logits = network(keras.layers.Rescaling(1 / 255)(images), training=False)
+    return keras.Model(images, keras.layers.Softmax(name="probabilities")(logits))
+
+
+class ExportedGenerator(keras.Model):
+    """What `Latents.draw` gives, float32 [n, size (+ K)] → uint8 images [n, h, w, c]."""
+
+    def __init__(self, network: keras.Model, latents: Latents) -> None:
+        """Wrap a generator; a conditional one is called with (latents, one-hot labels)."""
+        super().__init__()
+        self.network, self.size, self.conditional = network, latents.size, latents.n_classes > 0
+
+    def call(self, latents: tf.Tensor) -> tf.Tensor:
+        """Generate images from latents, a one-hot label behind each if conditional."""
+        inputs = (latents[:, : self.size], latents[:, self.size :]) if self.conditional else latents
+        images = self.network(inputs, training=False)
+        return tf.cast(tf.round(tf.clip_by_value(images, 0.0, 1.0) * 255), tf.uint8)

@@ -1,0 +1,195 @@
+"""Dense networks: Salimans' weight-normalised classifier, the generators, the seed's two nets."""
+
+from collections.abc import Sequence
+from math import prod
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
+
+
+class WeightNormalizedDense(keras.layers.Layer):
+    """A dense layer y = g · (x v / ‖v‖) + b (Salimans & Kingma 2016); ‖·‖ by output unit.
+
+    The data-dependent initialisation sets g and b once; g is then fixed unless `train_gain`
+    (as in the code of Salimans et al. 2016: hidden gains fixed, the output's trained).
+    """
+
+    def __init__(self, units: int, train_gain: bool, seed: int) -> None:
+        """A layer of `units` outputs."""
+        super().__init__()
+        self.units, self.train_gain, self.seed = units, train_gain, seed
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Create direction v, gain g and bias b."""
+        start = keras.initializers.RandomNormal(stddev=0.05, seed=self.seed)
+        self.direction = self.add_weight(shape=(shape[-1], self.units), initializer=start)
+        self.gain = self.add_weight(
+            shape=(self.units,), initializer="ones", trainable=self.train_gain
+        )
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Map [n, d] to [n, units]; the scale is applied after the product, n × units work."""
+        direction = self.direction.value
+        scale = self.gain.value * tf.math.rsqrt(tf.reduce_sum(direction**2, axis=0))
+        return tf.matmul(x, direction) * scale + self.bias.value
+
+    def initialise(self, x: tf.Tensor) -> tf.Tensor:
+        """Set g and b so that the outputs for x, [n, d], have mean 0 and variance 1."""
+        y = self(x)
+        mean, variance = tf.nn.moments(y, axes=[0])
+        scale = tf.math.rsqrt(variance + 1e-8)
+        self.gain.assign(self.gain.value * scale)
+        self.bias.assign(-mean * scale)
+        return self(x)
+
+
+class DenseClassifier(Classifier):
+    """Salimans et al. 2016, MNIST: noise 0.3, 1000-500-250-250-250 ReLU with noise 0.5, K.
+
+    Knows nothing of neighbouring pixels (permutation-invariant). Features are the last hidden
+    layer, as in the paper's code.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_classes: int,
+        *,
+        units: Sequence[int],
+        input_noise: float,
+        layer_noise: float,
+        random: tf.random.Generator,
+        seed: int,
+    ) -> None:
+        """Build for images of `image_shape` (h, w, c) with hidden layers of `units`."""
+        super().__init__()
+        self.random, self.size = random, prod(image_shape)
+        self.input_noise, self.layer_noise = input_noise, layer_noise
+        self.hidden = [WeightNormalizedDense(n, False, seed + i) for i, n in enumerate(units)]
+        self.output_layer = WeightNormalizedDense(n_classes, True, seed + len(units))
+        self(tf.zeros([1, *image_shape]))
+
+    def forward(self, images: tf.Tensor, training: bool, update_statistics: bool) -> Activations:
+        """See `Classifier.forward`; there are no moving statistics."""
+        noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
+        h = add_noise(tf.reshape(images, [-1, self.size]), noise[0], self.random)
+        for layer in self.hidden:
+            features = tf.nn.relu(layer(h))
+            h = add_noise(features, noise[1], self.random)
+        return Activations(self.output_layer(h), (features,))
+
+    def initialise(self, images: NDArray[np.floating]) -> None:
+        """Data-dependent initialisation from images [n, h, w, c] in [0, 1]."""
+        h = tf.reshape(tf.constant(images), [-1, self.size])
+        for layer in self.hidden:
+            h = tf.nn.relu(layer.initialise(h))
+        self.output_layer.initialise(h)
+
+
+def generator(
+    latent_size: int, units: Sequence[int], image_shape: tuple[int, int, int], seed: int
+) -> keras.Model:
+    """Latents [n, latent_size] → ReLU layers with batch normalisation → images in [0, 1].
+
+    The text's generator with units (128, 128), latent 100; ours is wider. Every layer normalises
+    by the batch when training and by moving statistics otherwise.
+    """
+    layers: list[keras.layers.Layer] = [keras.Input([latent_size])]
+    for i, n in enumerate(units):
+        start = keras.initializers.LecunNormal(seed=seed + i)
+        layers += [
+            keras.layers.Dense(n, use_bias=False, kernel_initializer=start),
+            BatchNormalization(momentum=0.95),
+            keras.layers.ReLU(),
+        ]
+    start = keras.initializers.LecunNormal(seed=seed + len(units))
+    layers += [
+        keras.layers.Dense(
+            prod(image_shape),
+            activation="sigmoid",
+            kernel_initializer=start,
+            # Most pixels of most images are dark: start there instead of at grey.
+            bias_initializer=keras.initializers.Constant(-2.0),
+        ),
+        keras.layers.Reshape(image_shape),
+    ]
+    return keras.Sequential(layers)
+
+
+def salimans_generator(
+    latent_size: int, units: Sequence[int], image_shape: tuple[int, int, int], seed: int
+) -> keras.Model:
+    """Salimans et al. 2016, MNIST: uniform latents, 500-500 softplus with batch norm, sigmoid.
+
+    The output layer has unit-norm weights (their `nn.l2normalize`) and a trained gain.
+    """
+    layers: list[keras.layers.Layer] = [keras.Input([latent_size])]
+    for i, n in enumerate(units):
+        start = keras.initializers.RandomNormal(stddev=0.05, seed=seed + i)
+        layers += [
+            keras.layers.Dense(n, use_bias=False, kernel_initializer=start),
+            BatchNormalization(momentum=0.9),
+            keras.layers.Activation("softplus"),
+        ]
+    layers += [
+        WeightNormalizedDense(prod(image_shape), True, seed + len(units)),
+        keras.layers.Activation("sigmoid"),
+        keras.layers.Reshape(image_shape),
+    ]
+    return keras.Sequential(layers)
+
+
+class ConditionalGenerator(keras.Model):
+    """A generator whose latents are shifted by a learned vector of the wanted class.
+
+    The sum keeps the network's own layers as they are: latent 100 → 128 → 128 → pixels.
+    """
+
+    def __init__(self, network: keras.Model, latent_size: int, n_classes: int, seed: int) -> None:
+        """Condition `network`, which maps latents [n, latent_size] to images."""
+        super().__init__()
+        self.network = network
+        start = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
+        self.shift = keras.layers.Dense(latent_size, use_bias=False, kernel_initializer=start)
+        self((tf.zeros([1, latent_size]), tf.zeros([1, n_classes])))
+
+    def call(
+        self, latents_and_labels: tuple[tf.Tensor, tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
+        """Latents [n, latent_size] and one-hot labels [n, K] → images [n, h, w, c] in [0, 1]."""
+        latents, labels = latents_and_labels
+        return self.network(latents + self.shift(labels), training=training)
+
+
+class SeedDiscriminator(keras.Model):
+    """The text's discriminator: pixels → 128 → 128 → 1 logit, ReLU, batch norm between."""
+
+    def __init__(self, image_shape: tuple[int, int, int], units: Sequence[int], seed: int) -> None:
+        """Build for images of `image_shape` (h, w, c) in [0, 1], hidden layers of `units`."""
+        super().__init__()
+        self.size = prod(image_shape)
+        starts = [keras.initializers.LecunNormal(seed=seed + i) for i in range(len(units) + 1)]
+        self.hidden = [
+            keras.layers.Dense(n, use_bias=False, kernel_initializer=start)
+            for n, start in zip(units, starts[:-1], strict=True)
+        ]
+        self.norms = [BatchNormalization() for _ in self.hidden]
+        self.output_layer = keras.layers.Dense(1, kernel_initializer=starts[-1])
+        self(tf.zeros([1, *image_shape]))
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Logits of "real", float32 [n, 1]."""
+        return self.forward(images, training)[0]
+
+    def forward(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """Logits [n, 1] and the hidden layers' activations, [n, units] each."""
+        h, features = tf.reshape(images, [-1, self.size]), []
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            h = tf.nn.relu(norm(layer(h), training=training))
+            features.append(h)
+        return self.output_layer(h), tuple(features)

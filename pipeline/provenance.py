@@ -1,0 +1,43 @@
+"""What a run was computed with: code, libraries, machine."""
+
+import functools
+import hashlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "pandas")
+
+
+@functools.cache
+def tags() -> dict[str, str]:
+    """The tag `ssgan.code`: a digest of every file of pipeline/ and configs/.
+
+    The git commit, which MLflow tags by itself, does not see uncommitted changes.
+    """
+    files = [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("configs/**/*.yaml")]
+    sha = hashlib.sha256()
+    for file in sorted(files):
+        sha.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    return {"ssgan.code": sha.hexdigest()[:16]}
+
+
+def environment() -> dict[str, str | int | None]:
+    """Python, platform, cores and the versions that decide the numbers."""
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+        **{package: installed(package) for package in PACKAGES},
+    }

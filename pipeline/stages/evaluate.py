@@ -1,0 +1,116 @@
+"""Stage evaluate: a model and the test set in, metrics, tables and figures out.
+
+The only reader of test labels, and only once per model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline import figures
+from pipeline.data import Dataset
+from pipeline.measure import classification
+from pipeline.stages.train import Model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+READER = "evaluate"
+SAMPLES = 2000  # generated images that are measured
+GRID = 100  # generated images that are shown
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that is logged of a finished model, named as in MLflow."""
+
+    metrics: Mapping[str, float]
+    tables: Mapping[str, pd.DataFrame]
+    figures: "Mapping[str, Figure]"
+
+
+def evaluate(
+    dataset: Dataset, model: Model, *, n_labels: int, seed: int, scorer_dir: Path, title: str
+) -> Evaluation:
+    """Measure a model on the whole test set, and its generator if it has one.
+
+    Args:
+        dataset: its test labels are read here.
+        model: what the train stage returned, or the same loaded back.
+        n_labels: labels the run was allowed to read, for titles.
+        seed: of the latents and of the sampling in the sample measures.
+        scorer_dir: where the domain classifier of the sample measures is kept between runs.
+        title: of the figures; names method and run.
+
+    Returns:
+        `test/…` and, with a generator, `samples/…` metrics; per-class, reliability and prediction
+        tables; confusion, reliability, mistakes and sample figures.
+    """
+    labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
+    measured = classification.measure(
+        model.classify(dataset.test_images), labels, dataset.class_names
+    )
+    title = f"{title}, {n_labels} labels"
+    drawn = {
+        "figures/confusion_matrix.png": figures.confusion_matrix(
+            measured.confusion, dataset.class_names, title
+        ),
+        "figures/reliability.png": figures.reliability(
+            measured.reliability, measured.metrics["ece"], title
+        ),
+        "figures/mistakes.png": figures.mistakes(
+            dataset.test_images, measured.predictions, dataset.class_names, title
+        ),
+    }
+    metrics = {f"test/{name}": value for name, value in measured.metrics.items()}
+    if model.generate is not None:
+        quality, grid = _samples(dataset, labels, model, seed, scorer_dir)
+        metrics |= {f"samples/{name}": value for name, value in quality.items()}
+        drawn["figures/samples.png"] = figures.sample_grid(
+            grid[0], title, grid[1], dataset.class_names
+        )
+    return Evaluation(
+        metrics=metrics,
+        tables={
+            "evaluate/per_class.csv": measured.per_class,
+            "evaluate/reliability.csv": measured.reliability,
+            "evaluate/predictions.parquet": measured.predictions,
+        },
+        figures=drawn,
+    )
+
+
+def _samples(
+    dataset: Dataset,
+    test_labels: NDArray[np.int64],
+    model: Model,
+    seed: int,
+    scorer_dir: Path,
+) -> tuple[Mapping[str, float], tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
+    """Sample measures, and a grid of samples with their labels if the generator takes any."""
+    from pipeline.measure import samples
+
+    assert model.latents is not None
+    assert model.generate is not None
+    random = np.random.default_rng(seed)
+    wanted = model.latents.grid_labels(SAMPLES)
+    images = model.generate(model.latents.draw(SAMPLES, random, wanted))
+    # An unconditional generator's samples are labelled by the classifier they trained.
+    labels = wanted if wanted is not None else model.classify(images).argmax(axis=1)
+    everything = np.arange(len(dataset.train_labels))
+    features = samples.domain_scorer(
+        dataset.train_images,
+        dataset.train_labels.read(everything, "scorer"),
+        dataset.digest,
+        scorer_dir,
+    )
+    quality = samples.measure(
+        dataset.test_images, images, labels, dataset.test_images, test_labels, features, seed
+    )
+    order = np.linspace(0, SAMPLES - 1, GRID).astype(int)
+    return quality.metrics, (images[order], None if wanted is None else wanted[order])

@@ -1,0 +1,292 @@
+"""Labels and a seed → which images are labelled, unlabelled, validation and test.
+
+A label is a budget: n labels are chosen, stratified by class and nested (the 10-label set lies
+inside the 20-label set), and validation is paid from them. Depends on `split_seed` alone.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from pipeline.data.dataset import UNKNOWN, LabelDoor
+from pipeline.errors import RunFailure, UserError
+
+Indices = NDArray[np.int64]
+PARTS = ("labelled", "valid", "unlabelled", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Sorted int64 index arrays: `test` into the test part, the others, disjoint, into training."""
+
+    labelled: Indices
+    unlabelled: Indices
+    valid: Indices
+    test: Indices
+
+    @property
+    def n_labels(self) -> int:
+        """Labels this split costs, validation included."""
+        return len(self.labelled) + len(self.valid)
+
+    @property
+    def pool(self) -> Indices:
+        """Every image training may look at, sorted: labelled and unlabelled."""
+        return np.union1d(self.labelled, self.unlabelled)
+
+
+def split(
+    labels: Indices,
+    n_test: int,
+    *,
+    label_frac: float,
+    labels_per_class: int | None,
+    valid_frac: float,
+    split_seed: int,
+) -> Split:
+    """Choose the labelled and validation images of the training part.
+
+    labels: int64 [n], -1 = unknown, each class 0..K-1 with a known label. label_frac in (0, 1] of
+    the n images get a label, or labels_per_class of every class if given; valid_frac in [0, 1) of
+    the labels go to validation. Raises UserError if a value is not allowed or cannot be met.
+    """
+    _check(label_frac, labels_per_class, valid_frac, split_seed)
+    order, rank = _order(labels, split_seed)
+    if labels_per_class is None:
+        _check_label_frac(label_frac, labels)
+        chosen = np.arange(len(order)) < round(label_frac * len(labels))
+    else:
+        _check_labels_per_class(labels_per_class, labels)
+        chosen = rank < labels_per_class
+    # Systematic sampling along each class's own ranks keeps both sets nested as the budget grows,
+    # and leaves rank 0 labelled. Counted with the decimal the user typed: as floats, 100 labels
+    # times 0.29 are fewer than 29.
+    share = Fraction(str(valid_frac))
+    paid = [(j * share.numerator) // share.denominator for j in range(int(rank.max()) + 2)]
+    is_valid = np.diff(paid)[rank] > 0
+    if valid_frac > 0 and not is_valid[chosen].any():
+        raise UserError(
+            _too_few_for_validation(valid_frac, int(chosen.sum()), is_valid, len(labels))
+        )
+    labelled, valid = order[chosen & ~is_valid], order[chosen & is_valid]
+    return Split(
+        labelled=np.sort(labelled),
+        unlabelled=np.setdiff1d(np.arange(len(labels)), order[chosen]),
+        valid=np.sort(valid),
+        test=np.arange(n_test),
+    )
+
+
+def _order(labels: Indices, split_seed: int) -> tuple[Indices, Indices]:
+    """Known indices in the order in which they get their labels, and each one's rank in its class.
+
+    Rank j of a class of m images has the key (j + 0.5) / m, so that each prefix of the order is
+    stratified; rank 0 comes before all others, so that each prefix of K or more has every class.
+    """
+    indices, ranks, keys, ties = [], [], [], []
+    n_classes = int(labels.max()) + 1
+    # Equal classes have equal keys: the seed, not the class number, says who goes first.
+    tie = np.random.default_rng(split_seed).permutation(n_classes)
+    for label in range(n_classes):
+        members = np.flatnonzero(labels == label)
+        rank = np.arange(len(members))
+        indices.append(np.random.default_rng([split_seed, label]).permutation(members))
+        ranks.append(rank)
+        keys.append(np.where(rank == 0, 0.0, (rank + 0.5) / max(len(members), 1)))
+        ties.append(np.full(len(members), tie[label]))
+    order = np.lexsort((np.concatenate(ties), np.concatenate(keys)))
+    return np.concatenate(indices)[order], np.concatenate(ranks)[order]
+
+
+def _check(
+    label_frac: float, labels_per_class: int | None, valid_frac: float, split_seed: int
+) -> None:
+    """Raise UserError for a value outside its range (written so that NaN is outside, too)."""
+    if labels_per_class is None and not 0 < label_frac <= 1:
+        raise UserError(
+            f"label_frac={label_frac} is not allowed: it is the labelled fraction of the training "
+            "images, above 0 and at most 1, such as 0.1"
+        )
+    if labels_per_class is not None and labels_per_class < 1:
+        raise UserError(f"labels_per_class={labels_per_class} is not allowed: give 1 or more")
+    if not 0 <= valid_frac < 1:
+        raise UserError(
+            f"valid_frac={valid_frac} is not allowed: it is the fraction of the labels kept for "
+            "validation, at least 0 (none) and below 1"
+        )
+    if split_seed < 0:
+        raise UserError(f"split_seed={split_seed} is not allowed: give a whole number from 0 up")
+
+
+def _check_label_frac(label_frac: float, labels: Indices) -> None:
+    """Raise UserError if label_frac asks for fewer labels than classes or more than are known."""
+    n, n_classes, n_known = len(labels), int(labels.max()) + 1, int((labels != UNKNOWN).sum())
+    wanted = round(label_frac * n)
+    if wanted < n_classes:
+        raise UserError(
+            f"label_frac={label_frac} of {n} training images is {wanted} label(s), but {n_classes} "
+            f"classes need one each; use label_frac={_fraction(n_classes, n)} or more"
+        )
+    if wanted > n_known:
+        raise UserError(
+            f"label_frac={label_frac} of {n} training images is {wanted} labels, but only "
+            f"{n_known} are known; use label_frac={_fraction(n_known, n)} or less"
+        )
+
+
+def _check_labels_per_class(labels_per_class: int, labels: Indices) -> None:
+    """Raise UserError if the smallest class has fewer known labels than asked for."""
+    counts = np.bincount(labels[labels != UNKNOWN])
+    smallest = int(counts.argmin())
+    if counts[smallest] < labels_per_class:
+        raise UserError(
+            f"labels_per_class={labels_per_class} but class {smallest} has only "
+            f"{counts[smallest]} known label(s) among the training images; use "
+            f"labels_per_class={counts[smallest]} or less"
+        )
+
+
+def _fraction(wanted: int, n: int) -> str:
+    """Shortest decimal whose share of n images is exactly `wanted`: for people to type."""
+    for digits in range(1, 16):
+        fraction = round(wanted / n, digits)
+        if round(fraction * n) == wanted:
+            return f"{fraction:.{digits}f}"
+    return str(wanted / n)
+
+
+def _too_few_for_validation(
+    valid_frac: float, n_chosen: int, is_valid: NDArray[np.bool_], n: int
+) -> str:
+    """Say how many labels it takes until one goes to validation; is_valid in labelling order."""
+    head = f"valid_frac={valid_frac} of {n_chosen} labels leaves no class a validation label"
+    if not is_valid.any():
+        return f"{head}, nor would all labels that are known; use valid_frac=0 or a larger one"
+    needed = int(is_valid.argmax()) + 1
+    of_a_class = -(-1 // Fraction(str(valid_frac)))  # the first j with j · valid_frac >= 1
+    return (
+        f"{head}; it takes {of_a_class} labels of a class, {needed} in all "
+        f"(label_frac={_fraction(needed, n)}); label more, or use a larger valid_frac, "
+        "or valid_frac=0 for none"
+    )
+
+
+def to_manifest(split: Split, labels: Indices) -> pd.DataFrame:
+    """Table of the split: index (int64), part (str), label (int64; labelled and valid, else -1)."""
+    frames = []
+    for part in PARTS:
+        indices = getattr(split, part)
+        known = labels[indices] if part in ("labelled", "valid") else UNKNOWN
+        frames.append(pd.DataFrame({"index": indices, "part": part, "label": known}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def from_manifest(path: Path, labels: Indices, n_test: int) -> Split:
+    """Read a parquet manifest, ours or the user's, for training labels int64 [n] and n_test.
+
+    Training images it leaves out are used for nothing; the test part must be whole. Raises
+    UserError, naming the path, if the file is not a manifest or does not fit the data.
+    """
+    where = f"split_file={path}"
+    table = _read_manifest(path, where)
+    parts = {}
+    for part in PARTS:
+        rows = table[table["part"] == part]
+        _check_rows(rows, part, labels, n_test, where)
+        parts[part] = np.sort(rows["index"].to_numpy())
+    trained = np.concatenate([parts[part] for part in PARTS[:3]])
+    for indices, half in ((trained, "training"), (parts["test"], "test")):
+        values, counts = np.unique(indices, return_counts=True)
+        if len(values) < len(indices):
+            raise UserError(
+                f"{where}: {half} image {values[counts > 1][0]} stands in it more than once; list "
+                "each image once, in one part"
+            )
+    if len(parts["test"]) < n_test:
+        raise UserError(
+            f"{where}: lists {len(parts['test'])} of the {n_test} test images; the test part "
+            "stays whole: add the others with part 'test' and label -1"
+        )
+    lacking = np.setdiff1d(labels[labels != UNKNOWN], labels[parts["labelled"]])
+    if len(lacking):
+        raise UserError(
+            f"{where}: class {lacking[0]} has no labelled image; add at least one of each class"
+        )
+    return Split(**parts)
+
+
+def _read_manifest(path: Path, where: str) -> pd.DataFrame:
+    """Read the table and check its columns, their types and the names of the parts."""
+    if not path.is_file():
+        raise UserError(f"{where}: no such file; give a parquet file with index, part and label")
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            content = file.read()
+        content.validate(full=True)
+        # What pandas noted beside the columns is not needed, and a foreign note can be wrong.
+        table: pd.DataFrame = content.to_pandas(ignore_metadata=True)
+    except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's own derive from these
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{where}: not a readable parquet file ({reason})") from error
+    missing = [column for column in ("index", "part", "label") if column not in table.columns]
+    if missing:
+        raise UserError(
+            f"{where}: has no column {', '.join(missing)}; it has "
+            f"{', '.join(map(str, table.columns)) or 'none'}, needed are index, part and label"
+        )
+    for column in ("index", "label"):
+        if not pd.api.types.is_integer_dtype(table[column]) or table[column].isna().any():
+            raise UserError(
+                f"{where}: column {column} is {table[column].dtype}, perhaps with gaps; it must "
+                "hold whole numbers only (label: -1 where there is none)"
+            )
+    unknown = table.loc[~table["part"].astype(str).isin(PARTS), "part"]
+    if len(unknown):
+        raise UserError(
+            f"{where}: part {unknown.iloc[0]!r} is not known; allowed are {', '.join(PARTS)}"
+        )
+    return table.astype({"index": np.int64, "label": np.int64})
+
+
+def _check_rows(rows: pd.DataFrame, part: str, labels: Indices, n_test: int, where: str) -> None:
+    """Check one part's rows against the data: index range, and labels where labels belong."""
+    n = n_test if part == "test" else len(labels)
+    outside = rows[(rows["index"] < 0) | (rows["index"] >= n)]
+    if len(outside):
+        raise UserError(
+            f"{where}: index {outside['index'].iloc[0]} of part {part} is outside the data, "
+            f"allowed are 0..{n - 1}; was the manifest made for another data set?"
+        )
+    paid = part in ("labelled", "valid")
+    expected = labels[rows["index"]] if paid else np.full(len(rows), UNKNOWN)
+    wrong = (rows["label"] != expected) | (paid & (expected == UNKNOWN))
+    if wrong.any():
+        index, label = rows.loc[wrong, ["index", "label"]].iloc[0]
+        remedy = (
+            f"the data say {labels[index]} (-1 is unknown: no label to give); was the manifest "
+            "made for another data set?"
+            if paid
+            else "only labelled and valid images carry one: write -1"
+        )
+        raise UserError(f"{where}: image {index} of part {part} has label {label}; {remedy}")
+
+
+def audit(split: Split, door: LabelDoor) -> int:
+    """Return labels_read, the number of distinct training labels that "train" has read at door.
+
+    Raises RunFailure if one of them is neither labelled nor valid in the split.
+    """
+    read = door.indices_read("train")
+    leaked = np.setdiff1d(read, np.union1d(split.labelled, split.valid))
+    if len(leaked):
+        raise RunFailure(
+            f"label leak: training read {len(leaked)} label(s) the split does not allow (first: "
+            f"training image {leaked[0]}); the split pays for {split.n_labels} labels: the "
+            "result cannot be trusted; please report it"
+        )
+    return len(read)

@@ -1,0 +1,108 @@
+"""Stage train: data and split in, a trained model and its history out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from pipeline.data import Dataset
+from pipeline.methods import Latents
+from pipeline.stages.split import Split
+
+if TYPE_CHECKING:
+    from pipeline.training.loop import History, Report
+
+READER = "train"  # under this name the label door counts what training reads
+BATCH = 500  # images a call when classifying or generating
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, in memory or loaded back: two functions and what the second is fed."""
+
+    classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # [n,h,w,c] → probabilities [n,K]
+    generate: Callable[[NDArray[np.float32]], NDArray[np.uint8]] | None  # latents → [n,h,w,c]
+    latents: Latents | None
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What the stage returns: Keras models to keep, the same as functions, and the history."""
+
+    classifier: Any  # keras.Model: uint8 images → class probabilities, from averaged weights
+    generator: Any  # keras.Model or None: latents → uint8 images
+    model: Model
+    history: "History"
+
+
+def train(
+    dataset: Dataset,
+    split: Split,
+    config: Config,
+    on_report: "Callable[[Report], bool]" = lambda report: True,
+) -> TrainedModel:
+    """Train `config.method` on the split's labels and the pool's images.
+
+    Reads labels of `split.labelled` and `split.valid` only, through the dataset's label door.
+    The model is the averaged weights after the last step: nothing is selected.
+
+    Raises:
+        RunFailure: training diverged or collapsed.
+    """
+    from pipeline.training import runtime
+
+    runtime.start(config.seed, config.threads, config.deterministic)
+    import tensorflow as tf
+
+    from pipeline import methods
+    from pipeline.networks.build import ExportedGenerator, Spec, exported_classifier
+    from pipeline.training import loop
+
+    labels = dataset.train_labels.read(split.labelled, READER)
+    n_classes = len(dataset.class_names)
+    some = dataset.train_images[split.pool[:: max(1, len(split.pool) // 1000)]]
+    spec = Spec(
+        image_shape=dataset.train_images.shape[1:],
+        n_classes=n_classes,
+        class_balance=(np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32),
+        pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
+        first_images=some,
+    )
+    method = methods.build(config, spec, config.seed)
+    classifier = exported_classifier(method.average, spec.image_shape)
+    classify = batched(tf.function(classifier, reduce_retracing=True))
+    arrays = loop.Arrays(dataset.train_images, split.pool, split.labelled, labels)
+    history = loop.train(method, arrays, config, on_report, _validation(dataset, split, classify))
+    if method.latents is None:
+        return TrainedModel(classifier, None, Model(classify, None, None), history)
+    generator = ExportedGenerator(method.generator, method.latents)
+    generate = batched(tf.function(generator, reduce_retracing=True))
+    return TrainedModel(classifier, generator, Model(classify, generate, method.latents), history)
+
+
+def _validation(
+    dataset: Dataset, split: Split, classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+) -> Callable[[], dict[str, float]]:
+    """Measures `valid/error` on the validation images, or nothing if there are none."""
+    if not len(split.valid):
+        return dict
+    labels = dataset.train_labels.read(split.valid, READER)
+    images = dataset.train_images[split.valid]
+    return lambda: {"valid/error": float(np.mean(classify(images).argmax(axis=1) != labels))}
+
+
+def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Call `function` on slices of `BATCH` rows, padded to one shape so that it traces once."""
+
+    def call(rows: NDArray[Any]) -> NDArray[Any]:
+        parts = []
+        for begin in range(0, len(rows), BATCH):
+            part = rows[begin : begin + BATCH]
+            padded = np.pad(part, [(0, BATCH - len(part)), *[(0, 0)] * (part.ndim - 1)])
+            parts.append(np.asarray(function(padded))[: len(part)])
+        return np.concatenate(parts)
+
+    return call

@@ -1,0 +1,100 @@
+"""What a run says at its end: a Markdown description for MLflow, a small table for the terminal."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a run, or of one of its stages."""
+
+    stage: str  # run, split, train or evaluate
+    run_id: str
+    address: str  # page within the MLflow UI
+    dataset: str
+    method: str
+    n_labels: int  # validation labels among them
+    n_valid: int
+    n_test: int
+    n_pool: int
+    seeds: tuple[int, int]  # seed, split_seed
+    metrics: Mapping[str, float]
+    baseline: Mapping[str, float] | None  # the supervised arm's metrics
+
+    def as_json(self) -> dict[str, object]:
+        """Everything, ready for `result.json`."""
+        return asdict(self)
+
+
+def markdown(result: Result) -> str:
+    """The run's description: the answer first, then what it rests on."""
+    lines = [
+        f"**{result.method}** on **{result.dataset}** with **{result.n_labels} labels** "
+        f"({result.n_valid} of them for validation), {result.n_pool:,} images in the pool, "
+        f"seed {result.seeds[0]}, split_seed {result.seeds[1]}.",
+    ]
+    if "test/error" in result.metrics:
+        rows = [f"| {' | '.join(row)} |" for row in _arms(result)]
+        lines += ["", "| arm | test error | 95 % interval |", "|---|---|---|", *rows]
+    if "lift" in result.metrics:
+        lines += ["", f"{_verdict(result)}"]
+    if "labels_read" in result.metrics:
+        lines += ["", f"Labels read by training: {result.metrics['labels_read']:.0f} (audited)."]
+    return "\n".join(lines)
+
+
+def show(result: Result) -> None:
+    """Print the table and the next command to type."""
+    console = Console(highlight=False, soft_wrap=True)
+    if "test/error" in result.metrics:
+        table = Table(
+            title=f"{result.dataset}: {result.n_labels} labels, {result.n_test:,} test images",
+            title_justify="left",
+        )
+        for column in ("arm", "test error", "95 % interval"):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        for row in _arms(result):
+            table.add_row(*row)
+        console.print(table)
+    if "lift" in result.metrics:
+        console.print(_verdict(result))
+    seconds = ", ".join(
+        f"{name.removeprefix('time/').removesuffix('_s')} {value:.1f} s"
+        for name, value in result.metrics.items()
+        if name.startswith("time/")
+    )
+    console.print(f"{seconds}\nrun   {result.run_id}\nnext  {_next(result)}")
+
+
+def _arms(result: Result) -> list[tuple[str, str, str]]:
+    arms = [(result.method, result.metrics)]
+    if result.baseline:
+        arms.append(("supervised baseline", result.baseline))
+    return [
+        (
+            name,
+            f"{metrics['test/error']:.2%}",
+            f"{metrics['test/error_low']:.2%} – {metrics['test/error_high']:.2%}",
+        )
+        for name, metrics in arms
+    ]
+
+
+def _verdict(result: Result) -> str:
+    lift = 100 * result.metrics["lift"]
+    better = "lower" if lift >= 0 else "HIGHER"
+    return (
+        f"Lift: the error is {abs(lift):.2f} points {better} than the supervised baseline's on the "
+        "same split. One pair of runs is no proof: repeat over seed and split_seed."
+    )
+
+
+def _next(result: Result) -> str:
+    if result.stage == "split":
+        return f"python -m pipeline train --run_id {result.run_id}"
+    if result.stage == "train":
+        return f"python -m pipeline evaluate --run_id {result.run_id}"
+    return f"make ui   (then open the address it prints with {result.address})"

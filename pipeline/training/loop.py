@@ -1,0 +1,268 @@
+"""The one loop for all methods: compiled multi-step, schedule, moving average, reports."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.config import Config
+from pipeline.errors import RunFailure
+from pipeline.methods import Method
+from pipeline.networks.build import ExportedGenerator
+
+CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar wait no longer
+LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
+FIXED_SAMPLES = 100  # images of the fixed latent batch
+GRACE = 0.25  # share of the steps before collapse is judged
+COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run shows of itself every `report_every` steps."""
+
+    step: int
+    metrics: dict[str, float]  # means over the steps since the last report, named as in MLflow
+    samples: NDArray[np.uint8] | None  # of the fixed latent batch, [n, h, w, c]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What training may look at: every image of the pool, the labels of the labelled ones."""
+
+    images: NDArray[np.uint8]  # [n, h, w, c], the whole training part
+    pool: NDArray[np.int64]  # indices of the images used without their labels
+    labelled: NDArray[np.int64]  # indices of the labelled images
+    labels: NDArray[np.int64]  # their labels, in the same order
+
+
+@dataclass
+class History:
+    """Every report's metrics, and what the training took."""
+
+    reports: list[Report] = field(default_factory=list)
+    seconds: float = 0.0
+    trace_seconds: float = 0.0  # tracing included
+
+    def frame(self) -> pd.DataFrame:
+        """All metrics as rows of step, name, value."""
+        rows = [
+            (report.step, name, value)
+            for report in self.reports
+            for name, value in report.metrics.items()
+        ]
+        return pd.DataFrame(rows, columns=["step", "name", "value"])
+
+    def totals(self, unlabelled_batch_size: int, n_pool: int) -> dict[str, float]:
+        """`train/passes` over the pool, `time/trace_s` of the first compiled call."""
+        seen = self.reports[-1].step * unlabelled_batch_size
+        return {"train/passes": seen / n_pool, "time/trace_s": self.trace_seconds}
+
+
+def train(
+    method: Method,
+    arrays: Arrays,
+    config: Config,
+    on_report: Callable[[Report], bool],
+    validate: Callable[[], dict[str, float]] = dict,
+) -> History:
+    """Train `method` for `config.steps` steps, or until `on_report` returns False.
+
+    Args:
+        method: what to train; its networks are changed in place.
+        arrays: images and labels.
+        config: `steps`, `report_every`, batch sizes, learning rates, schedule, `ema_decay`.
+        on_report: called at every report; False stops the training.
+        validate: measures on validation images at every report, named as in MLflow.
+
+    Raises:
+        RunFailure: a loss is not finite, or the classifier or the generator has collapsed.
+    """
+    run, keys = _compile(method, arrays, config)
+    generate = _fixed_samples(method, config)
+    history, start, chunk, done = History(), time.perf_counter(), 1, 0
+    with _progress(config) as show:
+        for until in _report_steps(config):
+            begin, from_step = time.perf_counter(), done
+            totals = np.zeros(len(keys))
+            while done < until:
+                count, before = min(chunk, until - done), time.perf_counter()
+                totals += run(tf.constant(count)).numpy()
+                done += count
+                seconds = time.perf_counter() - before
+                history.trace_seconds = history.trace_seconds or seconds
+                chunk = chunk * 2 if seconds < CALL_SECONDS / 2 else max(1, chunk)
+                show(done, {})
+            means = dict(zip(keys, totals / (until - from_step), strict=True))
+            rate = (until - from_step) / (time.perf_counter() - begin)
+            report = Report(
+                step=until,
+                metrics={f"train/{key}": float(value) for key, value in means.items()}
+                | {"train/images_per_second": rate * config.unlabelled_batch_size}
+                | validate(),
+                samples=generate(),
+            )
+            history.reports.append(report)
+            show(done, means, report.metrics["train/images_per_second"])
+            _check(report, arrays, config)
+            if not on_report(report):
+                break
+    history.seconds = time.perf_counter() - start
+    return history
+
+
+def schedule(step: tf.Tensor, config: Config) -> tf.Tensor:
+    """The share of the learning rate at `step` (float32, counted from 1): warm-up, then decay."""
+    rising = tf.minimum(1.0, step / max(1, config.warmup_steps))
+    begin = config.decay_from * config.steps
+    fallen = tf.clip_by_value((step - begin) / max(1.0, config.steps - begin), 0.0, 1.0)
+    left = 0.5 * (1.0 + tf.cos(math.pi * fallen)) if config.decay == "cosine" else 1.0 - fallen
+    return rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
+
+
+def shuffled(step: tf.Tensor, batch: int, n: int, seed: int) -> tf.Tensor:
+    """Indices int64 [batch] below n for one step: pass after pass over a fresh permutation.
+
+    A function of the step alone, so that a run that goes on needs no iterator's state.
+    """
+    position = tf.cast(step, tf.int64) * batch + tf.range(batch, dtype=tf.int64)
+    passes = position // n
+    seeds = tf.stack([tf.fill([batch], tf.constant(seed, tf.int64)), passes, position * 0], axis=1)
+    # The raw operation: tf.random.experimental.index_shuffle takes one seed for the whole batch,
+    # and a batch may straddle two passes.
+    return tf.raw_ops.RandomIndexShuffle(
+        index=position % n, seed=seeds, max_index=tf.constant(n - 1, tf.int64), rounds=4
+    )
+
+
+def _compile(
+    method: Method, arrays: Arrays, config: Config
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[str]]:
+    """The compiled call: n steps, returning the sum of each loss, float32 [number of losses]."""
+    images, pool = tf.constant(arrays.images), tf.constant(arrays.pool)
+    labelled = tf.constant(arrays.labelled)
+    labels = tf.constant(arrays.labels.astype(np.int32))
+    taken = tf.Variable(0, dtype=tf.int64, trainable=False)
+    rates = {"generator": config.generator_lr, "discriminator": config.discriminator_lr}
+    base = {
+        name: tf.Variable(rates.get(name, config.discriminator_lr), trainable=False)
+        for name in method.optimizers
+    }
+    averages = list(zip(method.average.variables, method.network.variables, strict=True))
+    trained = {id(variable) for variable in method.network.trainable_variables}
+
+    def pixels(indices: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.gather(images, indices), tf.float32) / 255.0
+
+    @tf.function(autograph=False)
+    def step() -> dict[str, tf.Tensor]:
+        own = shuffled(taken, config.batch_size, len(arrays.labelled), config.seed)
+        free = shuffled(taken, config.unlabelled_batch_size, len(arrays.pool), config.seed + 1)
+        number = tf.cast(taken.assign_add(1), tf.float32)
+        for name, optimizer in method.optimizers.items():
+            optimizer.learning_rate.assign(base[name] * schedule(number, config))
+        reported = method.step(
+            pixels(tf.gather(labelled, own)), tf.gather(labels, own), pixels(tf.gather(pool, free))
+        )
+        # A young average forgets faster, or it would remember the random start.
+        pace = tf.maximum(1.0 - config.ema_decay, 1.0 / (1.0 + 0.5 * number))
+        for average, variable in averages:
+            difference = average.value - variable.value
+            average.assign_sub(pace * difference if id(variable) in trained else difference)
+        return reported
+
+    keys = sorted(step.get_concrete_function().structured_outputs)
+
+    @tf.function
+    def run(n: tf.Tensor) -> tf.Tensor:
+        totals = tf.zeros([len(keys)])
+        for _ in tf.range(n):
+            losses = step()
+            totals += tf.stack([losses[key] for key in keys])
+        return totals
+
+    return run, keys
+
+
+def _fixed_samples(method: Method, config: Config) -> Callable[[], NDArray[np.uint8] | None]:
+    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c]."""
+    if method.latents is None:
+        return lambda: None
+    labels = method.latents.grid_labels(FIXED_SAMPLES)
+    batch = tf.constant(
+        method.latents.draw(FIXED_SAMPLES, np.random.default_rng(LATENT_SEED), labels)
+    )
+    generate = tf.function(ExportedGenerator(method.generator, method.latents))
+    return lambda: np.asarray(generate(batch))
+
+
+def _report_steps(config: Config) -> Iterator[int]:
+    yield from range(config.report_every, config.steps, config.report_every)
+    yield config.steps
+
+
+def _check(report: Report, arrays: Arrays, config: Config) -> None:
+    """Raise RunFailure if the numbers or the images of a report show that training is lost."""
+    for name, value in report.metrics.items():
+        if not math.isfinite(value):
+            raise RunFailure(
+                f"training diverged: {name} is {value} at step {report.step}. Try lower "
+                f"discriminator_lr ({config.discriminator_lr:g}) and generator_lr "
+                f"({config.generator_lr:g}), or more warmup_steps ({config.warmup_steps})."
+            )
+    if report.step < GRACE * config.steps:
+        return
+    n_classes = len(np.unique(arrays.labels))
+    loss = report.metrics["train/supervised_loss"]
+    if loss >= math.log(n_classes):
+        raise RunFailure(
+            f"the classifier collapsed: after {report.step} of {config.steps} steps its loss on "
+            f"its own labelled images, {loss:.3g}, is no better than guessing among {n_classes} "
+            f"classes ({math.log(n_classes):.3g}). Try a lower discriminator_lr "
+            f"({config.discriminator_lr:g}), more steps or less augmentation."
+        )
+    if report.samples is None:
+        return
+    spread = _spread(report.samples) / max(_spread(arrays.images[arrays.pool[:256]]), 1e-6)
+    if spread < COLLAPSED_SPREAD:
+        raise RunFailure(
+            f"the generator collapsed: after {report.step} of {config.steps} steps its images "
+            f"differ by {spread:.1%} of what real images do. Try a lower generator_lr "
+            f"({config.generator_lr:g}), another seed, or see the samples in the run."
+        )
+
+
+def _spread(images: NDArray[np.uint8]) -> float:
+    """Mean over the pixels of the standard deviation between the images of a batch."""
+    return float(np.std(images.astype(np.float32), axis=0).mean())
+
+
+@contextmanager
+def _progress(config: Config) -> Iterator[Callable[..., None]]:
+    """A progress bar on a terminal's stderr, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(config.method, total=config.steps, losses="")
+
+        def show(done: int, means: Mapping[str, float], rate: float = 0.0) -> None:
+            progress.update(task, completed=done)
+            if means:
+                text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
+                progress.update(task, losses=f"{rate:,.0f} images/s  {text}")
+
+        yield show

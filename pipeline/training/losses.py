@@ -1,0 +1,90 @@
+"""Losses: logits and features in, scalars out.
+
+K+1 classes by logsumexp (Salimans et al. 2016, section 5): the generated class has the fixed
+logit 0, so with Z(x) = Σₖ exp lₖ(x) the discriminator is D(x) = Z / (Z + 1).
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def classification(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy of logits [n, K] and labels int [n]."""
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
+
+
+def real(logits: tf.Tensor) -> tf.Tensor:
+    """−mean log D(x) of real images: softplus(−log Z); logits [n, K]."""
+    return tf.reduce_mean(tf.nn.softplus(-tf.reduce_logsumexp(logits, axis=1)))
+
+
+def generated(logits: tf.Tensor) -> tf.Tensor:
+    """−mean log(1 − D(x)) of generated images: softplus(log Z); logits [n, K]."""
+    return tf.reduce_mean(tf.nn.softplus(tf.reduce_logsumexp(logits, axis=1)))
+
+
+def binary_real(logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy with target 1, on logits [n, 1]."""
+    return tf.reduce_mean(tf.nn.softplus(-logits))
+
+
+def binary_generated(logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy with target 0, on logits [n, 1]."""
+    return tf.reduce_mean(tf.nn.softplus(logits))
+
+
+def feature_matching(
+    real_features: Sequence[tf.Tensor], generated_features: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """Squared distance of the batch means, Salimans et al. 2016, section 3.1.
+
+    Sum over the pairs of features ([n, …] and [m, …]) of the mean over the units of
+    (mean real − mean generated)²; no gradient reaches the real side.
+    """
+    return tf.add_n(
+        [
+            tf.reduce_mean(
+                (tf.reduce_mean(fake, axis=0) - tf.stop_gradient(tf.reduce_mean(true, axis=0))) ** 2
+            )
+            for true, fake in zip(real_features, generated_features, strict=True)
+        ]
+    )
+
+
+def class_feature_matching(
+    real_features: tf.Tensor,
+    real_labels: tf.Tensor,
+    generated_features: tf.Tensor,
+    generated_labels: tf.Tensor,
+    n_classes: int,
+) -> tf.Tensor:
+    """Feature matching within each class, for a conditional generator.
+
+    Features [n, d] and [m, d], labels int [n] and [m]. Mean over the classes that occur on both
+    sides, and over the d units, of the squared distance of the class means.
+    """
+
+    def class_means(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        members = tf.one_hot(labels, n_classes)
+        count = tf.reduce_sum(members, axis=0)
+        total = tf.matmul(members, features, transpose_a=True)
+        return total / tf.maximum(count, 1.0)[:, None], count
+
+    true, true_count = class_means(tf.stop_gradient(real_features), real_labels)
+    fake, fake_count = class_means(generated_features, generated_labels)
+    both = tf.cast((true_count > 0) & (fake_count > 0), tf.float32)
+    distance = tf.reduce_mean((true - fake) ** 2, axis=1)
+    return tf.reduce_sum(both * distance) / tf.maximum(tf.reduce_sum(both), 1.0)
+
+
+def consistency(logits: tf.Tensor, pseudo_labels: tf.Tensor, confident: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy to pseudo-labels where they are confident (Sohn et al. 2020, FixMatch).
+
+    Logits [n, K] of the augmented view, pseudo_labels int [n], confident float [n] of 0 and 1;
+    the mean is over all n, so that few confident images weigh little.
+    """
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=pseudo_labels, logits=logits)
+    return tf.reduce_mean(confident * loss)

@@ -1,0 +1,65 @@
+"""Start TensorFlow: quietly, with the threads and the switches a run asks for.
+
+Importing this module does not import TensorFlow; `start` does.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.errors import RunFailure
+
+
+def start(seed: int, threads: int | None, deterministic: bool) -> None:
+    """Import TensorFlow and set threads, seed and determinism, before it runs anything.
+
+    With `deterministic`, Grappler's meta optimiser is switched off too: with it, some processes
+    of one seed part ways from the first step on, whatever the other switches say. A process that
+    has run TensorFlow keeps its number of threads.
+
+    Raises:
+        RunFailure: TensorFlow runs already, with another number of threads.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet_stderr():
+        import tensorflow as tf
+
+        wanted = threads or os.cpu_count() or 1
+        if tf.config.threading.get_intra_op_parallelism_threads() != wanted:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(wanted)
+                tf.config.threading.set_inter_op_parallelism_threads(wanted)
+            except RuntimeError:
+                raise RunFailure(
+                    f"threads = {threads}: TensorFlow already runs in this process with another "
+                    "number of threads; start a new process."
+                ) from None
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": deterministic})
+        tf.keras.utils.set_random_seed(seed)
+        tf.config.list_logical_devices()  # looks for GPUs, and says so, now
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hold back what native code writes to stderr; show it if the block fails.
+
+    TensorFlow's start-up lines (oneDNN, CUDA stubs) come from C++ and no log level stops them.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,362 @@
+"""Every data set keeps the contract of `Dataset`; missing, damaged, foreign files get one line."""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import os
+import struct
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.data import _idx, mnist
+from pipeline.errors import UserError
+
+
+def idx_bytes(array):
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def mnist_arrays(n_train=40, n_test=20):
+    rng = np.random.default_rng(0)
+    return [
+        array
+        for n in (n_train, n_test)
+        for array in (
+            rng.integers(0, 256, (n, 28, 28), np.uint8),
+            np.arange(n, dtype=np.uint8) % 10,
+        )
+    ]
+
+
+def write_idx(folder, spelling="{}", arrays=None):
+    folder.mkdir(exist_ok=True)
+    for file, array in zip(_idx.FILES, arrays or mnist_arrays(), strict=True):
+        name = spelling.format(file)
+        content = idx_bytes(array)
+        (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    return folder
+
+
+def npz_arrays(**changes):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.integers(0, 256, (12, 5, 6, 3), np.uint8),
+        "y_train": np.array([0, 1, 2, -1] * 3),
+        "x_test": rng.integers(0, 256, (6, 5, 6, 3), np.uint8),
+        "y_test": np.arange(6) % 3,
+    }
+    return {name: array for name, array in (arrays | changes).items() if array is not None}
+
+
+def write_npz(path, **changes):
+    np.savez_compressed(path, **npz_arrays(**changes))
+    return path
+
+
+def one_line(error):
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+# ---------------------------------------------------------------- every data set
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    return {
+        "digits": None,
+        "mnist": write_idx(tmp_path / "mnist"),
+        "fashion_mnist": write_idx(tmp_path / "fashion"),
+        "npz": write_npz(tmp_path / "own.npz"),
+    }
+
+
+@pytest.mark.parametrize("name", data.names())
+def test_contract(name, data_dir):
+    dataset = data.load(name, data_dir[name])
+    n_classes = len(dataset.class_names)
+    parts = (
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    )
+    assert dataset.name == name
+    for images, door in parts:
+        labels = door.read(np.arange(len(door)), "test")
+        assert images.dtype == np.uint8
+        assert images.shape == (len(door), *dataset.train_images.shape[1:])
+        assert images.ndim == 4
+        assert images.max() > 200, "pixels use the whole range"
+        assert labels.dtype == np.int64
+        assert door.n_classes == n_classes
+        assert set(labels) - {-1} == set(range(n_classes))
+    assert -1 not in labels, "every test label is known"
+    assert data.load(name, data_dir[name]).digest == dataset.digest
+
+
+def test_unknown_name_suggests_the_nearest_and_lists_the_known():
+    with pytest.raises(UserError, match=r"mnits.*did you mean mnist\?.*digits, fashion_mnist"):
+        data.load("mnits", None)
+
+
+@pytest.mark.parametrize("name", ["dataset", "_idx", "os", "../digits"])
+def test_only_data_sets_can_be_loaded(name):
+    with pytest.raises(UserError, match="is not known"):
+        data.load(name, None)
+
+
+def test_label_door_records_who_read_what():
+    door = data.LabelDoor(np.array([5, 6, 7, -1]), 8)
+    assert door.read(np.array([2, 0, 2]), "train").tolist() == [7, 5, 7]
+    door.read(np.arange(4), "split")
+    assert door.indices_read("train").tolist() == [0, 2]
+    assert door.indices_read("split").tolist() == [0, 1, 2, 3]
+    assert door.indices_read("evaluate").tolist() == []
+    with pytest.raises(IndexError):
+        door.read(np.array([1, 4]), "train")
+    assert door.indices_read("train").tolist() == [0, 2]
+
+
+def test_digits_test_part_is_stratified_and_never_moves():
+    dataset = data.load("digits", None)
+    assert (len(dataset.train_labels), len(dataset.test_labels)) == (1437, 360)
+    assert np.bincount(dataset.test_labels.read(np.arange(360), "test")).min() >= 34
+    assert dataset.digest == "118500489eef4d5d"
+
+
+def test_digits_does_not_ignore_a_data_dir(tmp_path):
+    with pytest.raises(UserError, match="leave data_dir out"):
+        data.load("digits", tmp_path)
+
+
+# ---------------------------------------------------------------- IDX files
+
+
+@pytest.mark.parametrize("dots", ["-idx", ".idx"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_spellings_are_one_data_set(tmp_path, dots, suffix):
+    plain = data.load("mnist", write_idx(tmp_path / "plain"))
+    folder = write_idx(tmp_path / "other", "{}" + suffix)
+    for path in list(folder.iterdir()):
+        path.rename(folder / path.name.replace("-idx", dots))
+    assert data.load("mnist", folder).digest == plain.digest
+
+
+def test_digest_tells_one_label_apart(tmp_path):
+    arrays = mnist_arrays()
+    before = data.load("mnist", write_idx(tmp_path / "a", arrays=arrays)).digest
+    arrays[1][0] = 9
+    assert data.load("mnist", write_idx(tmp_path / "b", arrays=arrays)).digest != before
+
+
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = _idx.FILES
+GOOD_IMAGES, GOOD_LABELS = (idx_bytes(array) for array in mnist_arrays()[:2])
+GZIPPED = gzip.compress(GOOD_IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        (IMAGES, None, "data_dir=.* has no train-images-idx3-ubyte"),
+        (TEST_LABELS, None, "data_dir=.* has no t10k-labels-idx1-ubyte"),
+        (IMAGES, b"", "begins with nothing and has 0 bytes"),
+        (IMAGES, b"<html>not found</html>", "begins with 3c 68 74 6d .* expected 00 00 08 03"),
+        (IMAGES, b"\x00\x00\x08\x03\x00\x00", "at least 16 bytes"),
+        (IMAGES, b"\x00\x00\x0d" + GOOD_IMAGES[3:], "begins with 00 00 0d 03"),
+        (IMAGES, GOOD_LABELS, "begins with 00 00 08 01"),
+        (LABELS, GOOD_IMAGES, "begins with 00 00 08 03"),
+        (IMAGES, GOOD_IMAGES[:-1], f"cut short: {len(GOOD_IMAGES) - 1} bytes, expected"),
+        (IMAGES, GOOD_IMAGES + b"x", "followed by foreign bytes"),
+        (IMAGES, GOOD_IMAGES[:4] + b"\xff" * 12 + GOOD_IMAGES[16:], "cut short"),
+        # 2^64 pixels: 0 where the product overflows.
+        (IMAGES, GOOD_IMAGES[:4] + struct.pack(">3I", 2**22, 2**21, 2**21), "cut short"),
+        (IMAGES, GZIPPED[: len(GZIPPED) // 2], "damaged gzip file"),
+        (IMAGES, GZIPPED[:20] + b"\x00" * 20 + GZIPPED[40:], "damaged gzip file"),
+        (IMAGES, GZIPPED + b"garbage", "damaged gzip file"),
+        (IMAGES, idx_bytes(np.zeros((40, 32, 32), np.uint8)), "images are 32x32.*28x28"),
+        (IMAGES, idx_bytes(np.zeros((0, 28, 28), np.uint8)), "train images are empty"),
+        (LABELS, idx_bytes(np.arange(39, dtype=np.uint8) % 10), "there are 40 images"),
+        (LABELS, idx_bytes(np.arange(40, dtype=np.uint8) % 11), "hold 10; allowed .*0..9"),
+        (LABELS, idx_bytes(np.arange(40, dtype=np.uint8) % 9), "class 9 has no label"),
+    ],
+)
+def test_damaged_idx_file(tmp_path, file, content, words):
+    folder = write_idx(tmp_path / "data")
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
+    with pytest.raises(UserError, match=words) as error:
+        data.load("mnist", folder)
+    assert str(folder) in one_line(error)
+
+
+def test_data_dir_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere is not a folder.*train-images-idx3-ubyte"):
+        data.load("mnist", tmp_path / "nowhere")
+
+
+@pytest.mark.mnist
+def test_real_mnist():
+    folder = Path(os.environ.get("MNIST_DIR", ""))
+    if not any(folder.glob("train-images*ubyte*")):
+        pytest.skip("MNIST_DIR names no folder with the MNIST files")
+    dataset = data.load("mnist", folder)
+    assert dataset.train_images.shape == (60000, 28, 28, 1)
+    assert dataset.test_images.shape == (10000, 28, 28, 1)
+    first_labels = dataset.train_labels.read(np.arange(10), "test")
+    assert first_labels.tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert dataset.train_images.mean() == pytest.approx(33.318, abs=0.001)
+
+
+# ---------------------------------------------------------------- downloads
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A file server on 127.0.0.1 with four gzipped files, and an empty home folder."""
+    folder = write_idx(tmp_path / "served", "{}.gz")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.folder = folder
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(mnist, "BASE_URL", f"http://127.0.0.1:{server.server_port}/")
+    digests = [hashlib.md5((folder / f"{file}.gz").read_bytes()).hexdigest() for file in _idx.FILES]
+    monkeypatch.setattr(mnist, "MD5", tuple(digests))
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_download_once_and_again_only_what_got_damaged(server, tmp_path):
+    digest = data.load("mnist", None).digest
+    cached = tmp_path / "home/.cache/ssgan/mnist" / f"{IMAGES}.gz"
+    assert cached.is_file()
+    for path in server.folder.iterdir():
+        if path.name != cached.name:
+            path.unlink()  # whatever is asked for again now fails
+    cached.write_bytes(cached.read_bytes()[:-5])
+    assert data.load("mnist", None).digest == digest
+    (server.folder / cached.name).unlink()
+    assert data.load("mnist", None).digest == digest
+    assert data.load("mnist", cached.parent).digest == digest
+
+
+@pytest.mark.parametrize(
+    ("accident", "reason"),
+    [("missing", "HTTP 404"), ("damaged", "wrong checksum"), ("offline", "ConnectionError")],
+)
+def test_failed_download_says_what_to_do_and_leaves_nothing(
+    server, tmp_path, monkeypatch, accident, reason
+):
+    if accident == "missing":
+        (server.folder / f"{LABELS}.gz").unlink()
+    elif accident == "damaged":
+        (server.folder / f"{LABELS}.gz").write_bytes(GZIPPED)
+    else:
+        monkeypatch.setattr(mnist, "BASE_URL", "http://127.0.0.1:1/")
+    with pytest.raises(UserError) as error:
+        data.load("mnist", None)
+    message = one_line(error)
+    for words in (reason, "from 127.0.0.1:", *_idx.FILES, "data_dir=", "dataset=digits"):
+        assert words in message
+    kept = {path.name for path in (tmp_path / "home/.cache/ssgan/mnist").iterdir()}
+    assert kept == (set() if accident == "offline" else {f"{IMAGES}.gz"})
+
+
+def test_cache_folder_that_cannot_be_used(server, tmp_path):
+    (tmp_path / "home").write_text("a file where the home folder should be")
+    with pytest.raises(UserError, match=r"cache folder .*home.* cannot be used"):
+        data.load("mnist", None)
+
+
+# ---------------------------------------------------------------- npz
+
+
+def test_npz_in_a_folder_and_grey_images_get_a_channel(tmp_path):
+    arrays = npz_arrays()
+    grey = {name: arrays[name][..., 0] for name in ("x_train", "x_test")}
+    write_npz(tmp_path / "grey.npz", **grey, y_train=arrays["y_train"].astype(np.int8))
+    dataset = data.load("npz", tmp_path)
+    assert dataset.train_images.shape == (12, 5, 6, 1)
+    np.testing.assert_array_equal(dataset.train_images[..., 0], grey["x_train"])
+    assert dataset.class_names == ("0", "1", "2")
+    assert dataset.train_labels.read(np.arange(4), "test").tolist() == [0, 1, 2, -1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"y_test": None}, "has no y_test; it holds x_train, y_train, x_test, needed are"),
+        ({"x_train": npz_arrays()["x_train"] / 255}, "train images are float64"),
+        ({"x_train": np.zeros((12, 5), np.uint8)}, r"train images have shape \(12, 5\)"),
+        ({"x_train": np.zeros((12, 3, 5, 6), np.uint8)}, "channels last"),
+        ({"x_test": np.zeros((6, 5, 7, 3), np.uint8)}, "bring both to one shape"),
+        ({"x_test": np.zeros((0, 5, 6, 3), np.uint8)}, "test images are empty"),
+        ({"y_train": np.arange(12) % 3 / 1.0}, "train labels are float64"),
+        ({"y_train": np.array([None] * 12)}, r"Object arrays cannot be loaded"),
+        ({"y_train": np.arange(11) % 3}, "but there are 12 images"),
+        ({"y_train": np.eye(12, dtype=int)}, r"train labels have shape \(12, 12\)"),
+        ({"y_train": np.arange(12) % 3 - 2}, "train labels hold -2; allowed are -1 .unknown."),
+        ({"y_train": np.full(12, 2**64 - 1, np.uint64)}, "train labels hold 18446744073709551615"),
+        ({"y_train": np.arange(12) % 3 * 2}, "class 1 has no label"),
+        ({"y_train": np.arange(12) % 3 + 1}, "class 0 has no label"),
+        ({"y_train": np.arange(12) % 2}, "class 2 has no label"),
+        ({"y_train": np.full(12, -1)}, "class 0 has no label"),
+        ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int)}, "at least two classes"),
+        ({"y_test": np.arange(6) % 3 - 1}, "test labels hold -1; allowed are 0..K-1"),
+    ],
+)
+def test_unsuitable_npz(tmp_path, changes, words):
+    path = write_npz(tmp_path / "own.npz", **changes)
+    with pytest.raises(UserError, match=words) as error:
+        data.load("npz", path)
+    assert str(path) in one_line(error)
+
+
+@pytest.mark.parametrize("damage", ["foreign", "empty", "truncated", "flipped"])
+def test_damaged_npz(tmp_path, damage):
+    path = write_npz(tmp_path / "own.npz")
+    content = path.read_bytes()
+    middle = len(content) // 4
+    path.write_bytes(
+        {
+            "foreign": b"x_train,y_train\n1,2\n",
+            "empty": b"",
+            "truncated": content[:-50],
+            "flipped": content[:middle]
+            + bytes(b ^ 255 for b in content[middle:][:50])
+            + content[middle + 50 :],
+        }[damage]
+    )
+    with pytest.raises(UserError, match=r"own\.npz") as error:
+        data.load("npz", path)
+    assert "savez" in one_line(error)
+
+
+@pytest.mark.parametrize("files", [[], ["a.npz", "b.npz"]])
+def test_npz_folder_must_hold_exactly_one(tmp_path, files):
+    for file in files:
+        write_npz(tmp_path / file)
+    with pytest.raises(UserError, match=f"holds {len(files)} .npz files"):
+        data.load("npz", tmp_path)
+
+
+def test_npz_needs_a_data_dir(tmp_path):
+    with pytest.raises(UserError, match="needs data_dir"):
+        data.load("npz", None)
+    with pytest.raises(UserError, match="does not exist"):
+        data.load("npz", tmp_path / "nowhere.npz")

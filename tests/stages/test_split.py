@@ -1,0 +1,250 @@
+"""The split is stratified, nested, seeded apart and paid for; the audit catches a leak."""
+
+import itertools
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.data import LabelDoor
+from pipeline.errors import RunFailure, UserError
+from pipeline.stages.split import Split, audit, from_manifest, split, to_manifest
+
+DEFAULTS = {"label_frac": 0.1, "labels_per_class": None, "valid_frac": 0.0, "split_seed": 0}
+SIZES = (400, 130, 130, 60, 7)
+N_TEST = 9
+
+
+def make_labels(sizes=SIZES, n_unknown=0):
+    labels = np.repeat(np.arange(-1, len(sizes)), (n_unknown, *sizes))
+    return np.random.default_rng(1).permutation(labels)
+
+
+LABELS = make_labels()
+N, K = len(LABELS), len(SIZES)
+
+
+def run(labels=LABELS, **changes):
+    return split(labels, N_TEST, **DEFAULTS | changes)
+
+
+def assert_equal(one, other):
+    for part in ("labelled", "unlabelled", "valid", "test"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
+
+
+# ---------------------------------------------------------------- the rule
+
+
+@pytest.mark.parametrize("valid_frac", [0.0, 0.3])
+@pytest.mark.parametrize("frac", [0.05, 0.1, 0.5, 1.0])
+def test_parts_are_sorted_disjoint_and_complete(frac, valid_frac):
+    result = run(label_frac=frac, valid_frac=valid_frac)
+    parts = (result.labelled, result.valid, result.unlabelled)
+    for indices in (*parts, result.test):
+        assert indices.dtype == np.int64
+        assert (np.diff(indices) > 0).all()
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(N))
+    np.testing.assert_array_equal(result.test, np.arange(N_TEST))
+    assert result.n_labels == round(frac * N)
+    np.testing.assert_array_equal(result.pool, np.setdiff1d(np.arange(N), result.valid))
+
+
+@pytest.mark.parametrize("n", [K, 10, 20, 50, 100, 363, 700, N])
+def test_every_class_has_its_share(n):
+    counts = np.bincount(LABELS[run(label_frac=n / N).labelled], minlength=K)
+    assert counts.sum() == n
+    assert counts.min() >= 1
+    # Rounding, and the first label of each class that comes before its turn, displace at most K/2.
+    assert np.abs(counts - n * np.array(SIZES) / N).max() <= K / 2
+
+
+@pytest.mark.parametrize("valid_frac", [0.0, 0.2, 0.5, 0.9])
+def test_smaller_sets_lie_inside_larger_ones(valid_frac):
+    results = [run(label_frac=n / N, valid_frac=valid_frac) for n in range(40, N + 1, 23)]
+    for small, large in itertools.pairwise(results):
+        assert set(small.labelled) <= set(large.labelled)
+        assert set(small.valid) <= set(large.valid)
+    for result in results:
+        assert set(LABELS[result.labelled]) == set(range(K))
+
+
+def test_fractions_and_counts_per_class_share_one_order():
+    labels = make_labels((90, 90, 90))
+    by_count, by_frac = run(labels, labels_per_class=9), run(labels, label_frac=0.1)
+    assert_equal(by_count, by_frac)
+    assert np.bincount(labels[by_count.labelled]).tolist() == [9, 9, 9]
+
+
+def test_seed_decides_and_decides_alone():
+    assert_equal(run(split_seed=3), run(split_seed=3))
+    shared = set(run(split_seed=3).labelled) & set(run(split_seed=4).labelled)
+    assert len(shared) < 40  # of 73
+    # The odd label beyond the classes' equal shares goes to no favourite class.
+    labels = make_labels((50, 50, 50))
+    odd = {
+        int(np.bincount(labels[run(labels, label_frac=4 / 150, split_seed=s).labelled]).argmax())
+        for s in range(20)
+    }
+    assert odd == {0, 1, 2}
+
+
+def test_validation_is_paid_from_the_labels_of_each_class():
+    labels = make_labels((100, 100))
+    result = run(labels, label_frac=1.0, valid_frac=0.29)
+    assert np.bincount(labels[result.valid]).tolist() == [29, 29]  # 100 * 0.29 < 29 in floats
+    assert np.bincount(labels[result.labelled]).tolist() == [71, 71]
+
+
+def test_unknown_labels_stay_unlabelled():
+    labels = make_labels((30, 30), n_unknown=40)
+    result = run(labels, label_frac=0.6)
+    assert result.n_labels == 60
+    np.testing.assert_array_equal(result.unlabelled, np.flatnonzero(labels == -1))
+
+
+# ---------------------------------------------------------------- what cannot be met
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"label_frac": 0.0}, "label_frac=0.0 is not allowed"),
+        ({"label_frac": -0.1}, "label_frac=-0.1 is not allowed"),
+        ({"label_frac": 1.5}, "label_frac=1.5 is not allowed"),
+        ({"label_frac": float("nan")}, "label_frac=nan is not allowed"),
+        ({"label_frac": 0.001}, r"1 label\(s\), but 5 classes need one each"),
+        ({"labels_per_class": 0}, "labels_per_class=0 is not allowed"),
+        ({"labels_per_class": 8}, "class 4 has only 7 known"),
+        ({"valid_frac": 1.0}, "valid_frac=1.0 is not allowed"),
+        ({"valid_frac": float("nan")}, "valid_frac=nan is not allowed"),
+        ({"valid_frac": 0.001}, "nor would all labels"),
+        ({"split_seed": -1}, "split_seed=-1 is not allowed"),
+    ],
+)
+def test_impossible_wishes(changes, words):
+    with pytest.raises(UserError, match=words) as error:
+        run(**changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(5, 5), (7, 90, 3), (6000,) * 10, (1,) * 300, (1437,) + (1,) * 9]
+)
+def test_the_smallest_workable_fraction_works(sizes):
+    labels = make_labels(sizes)
+    with pytest.raises(UserError) as error:
+        run(labels, label_frac=1e-9)
+    (hint,) = re.findall(r"label_frac=([0-9.]+) or more", str(error.value))
+    assert run(labels, label_frac=float(hint)).n_labels == len(sizes)
+
+
+@pytest.mark.parametrize("n_unknown", [1, 40, 9999])
+def test_the_largest_workable_fraction_works(n_unknown):
+    labels = make_labels((30, 30), n_unknown)
+    with pytest.raises(UserError, match="only 60 are known") as error:
+        run(labels, label_frac=1.0)
+    (hint,) = re.findall(r"label_frac=([0-9.]+) or less", str(error.value))
+    assert run(labels, label_frac=float(hint)).n_labels == 60
+
+
+def test_the_labels_that_validation_takes_are_enough_and_needed():
+    with pytest.raises(UserError, match="it takes 10 labels of a class") as error:
+        run(label_frac=0.01, valid_frac=0.1)
+    ((needed, hint),) = re.findall(r"(\d+) in all \(label_frac=([0-9.]+)\)", str(error.value))
+    assert len(run(label_frac=float(hint), valid_frac=0.1).valid) == 1
+    with pytest.raises(UserError, match="it takes"):
+        run(label_frac=(int(needed) - 1) / N, valid_frac=0.1)
+
+
+# ---------------------------------------------------------------- manifest
+
+
+@pytest.mark.parametrize("changes", [{}, {"valid_frac": 0.3}, {"label_frac": 1.0}])
+def test_manifest_round_trip(tmp_path, changes):
+    result = run(**changes)
+    manifest = to_manifest(result, LABELS)
+    assert list(manifest.columns) == ["index", "part", "label"]
+    manifest.sample(frac=1, random_state=0).to_parquet(tmp_path / "m.parquet")
+    assert_equal(from_manifest(tmp_path / "m.parquet", LABELS, N_TEST), result)
+    shown = manifest[manifest["label"] != -1]
+    assert set(shown["part"]) <= {"labelled", "valid"}
+    assert len(shown) == result.n_labels
+
+
+def set_cell(table, row, column, value):
+    table.loc[row, column] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda t: t.drop(columns="label"), "no column label; it has index, part, needed"),
+        (lambda t: t.astype({"index": float}), "column index is float64"),
+        (lambda t: t.astype({"label": str}), "column label is str"),
+        (lambda t: set_cell(t.astype({"label": "Int64"}), 3, "label", None), "with gaps"),
+        (lambda t: t.replace({"part": {"valid": "validation"}}), "'validation' is not known"),
+        (lambda t: set_cell(t, 0, "part", None), "is not known; allowed are labelled"),
+        (lambda t: t.assign(part=1), "part .*1.* is not known"),
+        (lambda t: set_cell(t, 0, "index", N), f"index {N} of part labelled .* 0..{N - 1}"),
+        (lambda t: set_cell(t, 0, "index", -1), "index -1 of part labelled is outside"),
+        (lambda t: set_cell(t, len(t) - 1, "index", 9), "index 9 of part test .* 0..8"),
+        (lambda t: pd.concat([t, t.tail(1)]), "test image 8 stands in it more than once"),
+        (
+            lambda t: pd.concat([t, t.head(1).assign(part="unlabelled", label=-1)]),
+            "training image .* more than once",
+        ),
+        (lambda t: t.iloc[:-1], "lists 8 of the 9 test images"),
+        (lambda t: t[t["label"] != 2], "class 2 has no labelled image"),
+        (lambda t: set_cell(t, 0, "label", 9), "part labelled has label 9; the data say"),
+        (lambda t: set_cell(t, 0, "label", -1), "part labelled has label -1; the data say"),
+        (lambda t: set_cell(t, len(t) - 1, "label", 1), "part test has label 1; only labelled"),
+    ],
+)
+def test_manifest_mistakes(tmp_path, mistake, words):
+    path = tmp_path / "m.parquet"
+    mistake(to_manifest(run(valid_frac=0.3), LABELS)).to_parquet(path)
+    with pytest.raises(UserError, match=words) as error:
+        from_manifest(path, LABELS, N_TEST)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_manifest_cannot_label_an_image_whose_label_is_unknown(tmp_path):
+    path = tmp_path / "m.parquet"
+    manifest = to_manifest(run(), LABELS)
+    manifest.loc[0, "label"] = -1
+    manifest.to_parquet(path)
+    labels = LABELS.copy()
+    labels[manifest.loc[0, "index"]] = -1
+    with pytest.raises(UserError, match=r"label -1; the data say -1 \(-1 is unknown"):
+        from_manifest(path, labels, N_TEST)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"index,part,label\n0,labelled,1\n"])
+def test_manifest_file_that_is_none(tmp_path, content):
+    path = tmp_path / "m.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(str(path))) as error:
+        from_manifest(path, LABELS, N_TEST)
+    assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------- audit
+
+
+def test_audit_counts_what_training_read_and_catches_a_leak():
+    result: Split = run(valid_frac=0.3)
+    door = LabelDoor(LABELS, K)
+    door.read(np.arange(N), "split")
+    assert audit(result, door) == 0
+    door.read(result.labelled, "train")
+    door.read(result.labelled[:5], "train")
+    door.read(result.valid, "train")
+    assert audit(result, door) == result.n_labels
+    door.read(result.unlabelled[:1], "train")
+    with pytest.raises(RunFailure, match=f"training image {result.unlabelled[0]}"):
+        audit(result, door)

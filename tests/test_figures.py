@@ -1,0 +1,141 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from sklearn.datasets import load_digits
+
+from pipeline import figures
+
+NAMES = [str(k) for k in range(10)]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_digits()
+    return np.round(data.images * 255 / 16).astype(np.uint8)[..., None], data.target
+
+
+@pytest.fixture(scope="module")
+def predictions(digits):
+    """Two mistakes, the image at position 7 with more confidence than the one at 3."""
+    y = digits[1][:50].astype(np.int64)
+    frame = pd.DataFrame({"index": range(50), "label": y, "predicted": y, "confidence": 0.9})
+    frame.loc[3, ["predicted", "confidence"]] = (8, 0.6)
+    frame.loc[7, ["predicted", "confidence"]] = (1, 0.8)
+    return frame
+
+
+def drawn(figure):
+    """The figure as pixels; drawing is where a wrong figure fails."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    file.seek(0)
+    return imread(file)
+
+
+def test_contact_sheet_puts_every_enlarged_tile_in_its_place(digits):
+    images = digits[0][:5]
+    sheet = figures.contact_sheet(images, columns=3)
+    assert sheet.shape == (2 * 32 + 2, 3 * 32 + 2 * 2, 3)  # 8 pixels x 4, gap 2
+    assert sheet.dtype == np.uint8
+    fourth = sheet[34:66, 0:32]
+    np.testing.assert_array_equal(fourth[::4, ::4], np.repeat(images[3], 3, axis=-1))
+    np.testing.assert_array_equal(fourth[3::4, 3::4], fourth[::4, ::4])
+    assert (sheet[32:34] == figures.GAP_GREY).all()
+    assert (sheet[34:, 68:] == figures.GAP_GREY).all()  # the place of the missing sixth
+
+
+def test_contact_sheet_keeps_large_colour_images_and_refuses_other_channels():
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), dtype=np.uint8)
+    sheet = figures.contact_sheet(images, columns=8)
+    assert sheet.shape == (40, 62, 3)
+    np.testing.assert_array_equal(sheet[:, 32:], images[1])
+    for wrong in (images[..., :2], images[:0], images[0]):
+        with pytest.raises(ValueError, match="images"):
+            figures.contact_sheet(wrong, columns=2)
+
+
+def test_confusion_matrix_writes_the_counts_and_n():
+    confusion = np.diag(np.full(10, 1234)) + np.eye(10, k=1, dtype=int) * 7
+    figure = figures.confusion_matrix(confusion, NAMES, "digits")
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert (cells.count("1,234"), cells.count("7"), len(cells)) == (10, 9, 19)
+    assert "12,403 images, 63 mistakes" in figure.get_suptitle()
+    assert drawn(figure).ndim == 3
+
+
+def test_mistakes_come_with_the_most_confident_first(digits, predictions):
+    figure = figures.mistakes(digits[0], predictions, NAMES, "digits")
+    captions = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert captions == ["7\n→ 1, 80%", "3\n→ 8, 60%"]
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown[::4, ::4, 0], digits[0][7, :, :, 0])
+    assert "2 mistakes in 50 images" in figure.get_suptitle()
+    drawn(figure)
+
+    perfect = predictions.assign(predicted=predictions["label"])
+    assert "0 mistakes" in figures.mistakes(digits[0], perfect, NAMES, "digits").get_suptitle()
+
+
+def test_sample_grid_has_one_class_per_row(digits):
+    images, labels = digits[0][:40], digits[1][:40]
+    figure = figures.sample_grid(images, "samples", labels, NAMES)
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == NAMES
+    centre = round(axes.get_yticks()[4])
+    sheet = axes.images[0].get_array()
+    first_four = images[labels == 4][0, :, :, 0]
+    np.testing.assert_array_equal(sheet[centre - 16 : centre + 16 : 4, 0:32:4, 0], first_four)
+    drawn(figure)
+    assert "40 samples" in figures.sample_grid(images, "samples").get_suptitle()
+
+
+def test_label_counts_stack_validation_on_training_labels():
+    manifest = pd.DataFrame(
+        {
+            "index": range(7),
+            "part": ["labelled"] * 3 + ["valid", "unlabelled", "unlabelled", "test"],
+            "label": [0, 0, 1, 0, -1, -1, -1],
+        }
+    )
+    figure = figures.label_counts(manifest, ["cat", "$odd_dog"], "split")
+    bars = [(bar.get_y(), bar.get_height()) for bar in figure.axes[0].patches]
+    assert bars == [(0, 2), (0, 1), (2, 1), (1, 0)]
+    assert "4 labels: 3 for training, 1 for validation" in figure.get_suptitle()
+    drawn(figure)
+
+
+def test_learning_curves_have_a_panel_for_each_unit():
+    history = pd.DataFrame(
+        {
+            "step": [20, 10, 10, 20, 10],
+            "name": ["train/a_loss", "train/a_loss", "train/b_loss", "valid/error", "train/speed"],
+            "value": [1.0, 2.0, np.nan, 0.1, 5.0],
+        }
+    )
+    figure = figures.learning_curves(history, "run")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["error (share)", "loss", "speed"]
+    line = figure.axes[1].lines[0]
+    assert list(line.get_xdata()) == [10, 20]
+    assert "20 optimiser steps" in figure.get_suptitle()
+    drawn(figure)
+    drawn(figures.learning_curves(history[:0], "no report yet"))
+
+
+def test_reliability_draws_bins_and_leaves_out_empty_ones():
+    edges = np.linspace(0, 1, 16)
+    frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": 0})
+    frame[["confidence", "accuracy"]] = np.nan
+    frame.loc[14, ["n", "confidence", "accuracy"]] = (30, 0.97, 0.9)
+    figure = figures.reliability(frame, 0.07, "digits")
+    assert "30 images, expected calibration error 7.0%" in figure.get_suptitle()
+    assert drawn(figure).ndim == 3
+
+
+def test_importing_figures_does_not_import_matplotlib():
+    code = "import sys, pipeline.figures; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
