@@ -4,6 +4,7 @@ The only importer of yaml. Values live in `configs/`, none in code; this module 
 types, ranges and meaning. A key a method alone knows is typed by its value in the method's YAML.
 """
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 from pipeline.errors import UserError
 
@@ -25,15 +27,25 @@ def _empty_is_none(value: Value) -> Value:
 
 def _list_from_text(value: Value) -> Value:
     # "[500, 250]" as typed on a command line
-    return yaml.safe_load(value) if isinstance(value, str) and value.startswith("[") else value
+    with contextlib.suppress(yaml.YAMLError):
+        return yaml.safe_load(value) if isinstance(value, str) and value.startswith("[") else value
+    return value
+
+
+def _no_truth(value: Value) -> Value:
+    # Python counts True as 1: `label_frac: yes` would be all labels.
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "input should be a number, not true or false")
+    return value
 
 
 Optional = BeforeValidator(_empty_is_none)
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Rate = Annotated[float, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Number = BeforeValidator(_no_truth)
+Count = Annotated[int, Field(ge=1), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**31), Number]
+Rate = Annotated[float, Field(gt=0), Number]
+Amount = Annotated[float, Field(ge=0), Number]
+Share = Annotated[float, Field(ge=0, le=1), Number]
 
 
 class Config(BaseModel):
@@ -43,13 +55,13 @@ class Config(BaseModel):
 
     dataset: str = Field(description="name of the data set, a file of configs/dataset/")
     data_dir: Annotated[Path | None, Optional] = Field(description="folder (or .npz) of the data")
-    label_frac: float = Field(
+    label_frac: Annotated[float, Number] = Field(
         gt=0, le=1, description="share of the training images whose labels are read, in (0, 1]"
     )
     labels_per_class: Annotated[Count | None, Optional] = Field(
         description="labels of each class, a whole number ≥ 1; replaces label_frac"
     )
-    valid_frac: float = Field(
+    valid_frac: Annotated[float, Number] = Field(
         ge=0, lt=1, description="share of the labels kept for validation, in [0, 1)"
     )
     split_seed: Seed = Field(description="draws the labels, a whole number ≥ 0")
@@ -66,11 +78,15 @@ class Config(BaseModel):
     discriminator_lr: Rate = Field(description="the discriminator's or classifier's rate, > 0")
     generator_beta_1: Share = Field(description="Adam's decay of the mean gradient, in [0, 1]")
     discriminator_beta_1: Share = Field(description="the same for the discriminator, in [0, 1]")
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(description="steps of rising rate, ≥ 0")
+    warmup_steps: Annotated[int, Field(ge=0), Number] = Field(
+        description="steps of rising rate, ≥ 0"
+    )
     decay: Literal["cosine", "linear"] = Field(description="how the rate falls: cosine or linear")
     decay_from: Share = Field(description="share of the steps before the rate falls, in [0, 1]")
     final_lr_fraction: Share = Field(description="share of the rate left at the end, in [0, 1]")
-    ema_decay: float = Field(ge=0, lt=1, description="decay of the averaged weights, in [0, 1)")
+    ema_decay: Annotated[float, Number] = Field(
+        ge=0, lt=1, description="decay of the averaged weights, in [0, 1)"
+    )
     network: Literal["conv", "dense"] = Field(description="the classifier: conv or dense")
     dense_units: Annotated[list[Count], BeforeValidator(_list_from_text)] = Field(
         min_length=1, description="hidden layers of the dense network, e.g. [500, 250]"
@@ -111,6 +127,9 @@ SPLIT_KEYS = frozenset(
 )
 
 
+WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
+
+
 class Sourced(NamedTuple):
     """A value and where it came from, for messages."""
 
@@ -137,7 +156,7 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
         UserError: unknown key or name, wrong type, value out of range, unreadable file.
     """
     given = {key: Sourced(value, f"--{key}") for key, value in flags.items() if key != "config"}
-    file = _read_yaml(Path(flags["config"])) if flags.get("config") else {}
+    file = _read_yaml(Path(flags["config"]).expanduser()) if flags.get("config") else {}
     earlier = {key: Sourced(value, "the source run") for key, value in (base or {}).items()}
     default = _read_yaml(CONFIGS / "default.yaml")
     chosen = {**default, **earlier, **file, **given}
@@ -240,11 +259,19 @@ def _reject_unknown(merged: Layer, own: set[str]) -> None:
     known = sorted({*SHARED, *own})
     for key, sourced in merged.items():
         if key not in known:
-            near = _suggestion(key, known)
             raise UserError(
                 f"unknown key {key} = {sourced.value!r} (from {sourced.source})"
-                f"{near or '; configs/default.yaml and the method’s YAML list the keys.'}"
+                f"{_owners(key, merged) or _suggestion(key, known) or WHERE_KEYS_ARE}"
             )
+
+
+def _owners(key: str, merged: Layer) -> str:
+    """Say which other methods know the key."""
+    files = {name: CONFIGS / "method" / f"{name}.yaml" for name in names("method")}
+    owners = [name for name, file in files.items() if key in _read_yaml(file).keys() - {"datasets"}]
+    if not owners:
+        return ""
+    return f": a key of method {', '.join(owners)}, not of {merged['method'].value}; leave it out."
 
 
 def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
@@ -274,7 +301,7 @@ def _type_of(value: Value) -> Any:
     if isinstance(value, bool | str):
         return type(value)
     if isinstance(value, int):
-        return Annotated[int, Field(ge=0)]
+        return Count
     if isinstance(value, float):
         return Amount
     elements: Any = list[_type_of(value[0])] if isinstance(value, list) else Any  # type: ignore[misc]

@@ -45,7 +45,7 @@ def run(config: Config) -> Result:
     clock = Clock()
     with clock.section("split"):
         dataset = data.load(config.dataset, config.data_dir)
-        split = _split(config, dataset)
+        split = choose_split(config, dataset)
     with _open("pipeline", config, dataset, split) as run:
         model, model_id = _train(run, config, dataset, split, clock)
         measured = _evaluate(run, config, dataset, split, (model, model_id), clock)
@@ -64,7 +64,7 @@ def split(config: Config) -> Result:
     clock = Clock()
     with clock.section("split"):
         dataset = data.load(config.dataset, config.data_dir)
-        split = _split(config, dataset)
+        split = choose_split(config, dataset)
     with _open("split", config, dataset, split) as run:
         return _conclude(run, "split", config, split, clock)
 
@@ -127,7 +127,8 @@ class Clock:
         return {f"time/{name}_s": s for name, s in {**self._seconds, "total": total}.items()}
 
 
-def _split(config: Config, dataset: Dataset) -> Split:
+def choose_split(config: Config, dataset: Dataset) -> Split:
+    """The split that the configuration asks for, drawn anew or read from `split_file`."""
     everything = np.arange(len(dataset.train_labels))
     labels = dataset.train_labels.read(everything, "split")
     n_test = len(dataset.test_labels)
@@ -254,7 +255,7 @@ def _train(
         run.model(trained.generator, GENERATOR, example, output, latents=latents)
     curves = figures.learning_curves(trained.history.frame(), _title(run, config))
     run.figure(curves, "figures/learning_curves.png")
-    run.metrics(trained.history.totals(config.unlabelled_batch_size, len(split.pool)))
+    run.metrics(trained.history.totals())
     return trained.model, model_id
 
 

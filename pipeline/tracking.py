@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A dead server would otherwise hold a run for minutes at every call.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
 import mlflow
 import numpy as np
@@ -40,10 +41,24 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 KIND = "ssgan.kind"
 REASON = "ssgan.reason"
+REASON_LENGTH = 5000  # characters that every store takes
 SOURCE = "ssgan.source"
 NOTE = "mlflow.note.content"
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """Tell a store that cannot be used in one line."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({reason}); set "
+            "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -61,12 +76,14 @@ class Run:
         page = f"#/experiments/{self.experiment_id}/runs/{self.id}"
         return f"{page}?workflowType=machine_learning"
 
+    @_store()
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters, leaving out those that `mlflow run` has logged as typed."""
         there = self.client.get_run(self.id).data.params
         missing = [Param(key, str(value)) for key, value in values.items() if key not in there]
         self.client.log_batch(self.id, params=missing)
 
+    @_store()
     def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str = "") -> None:
         """Log metrics at a step (optimiser steps), tied to a logged model if one is named."""
         now = int(time.time() * 1000)
@@ -76,22 +93,27 @@ class Run:
         ]
         self.client.log_batch(self.id, metrics=batch)
 
+    @_store()
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in values.items()])
 
+    @_store()
     def image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
         """Log an image [h, w, 3] that the UI shows in its grid by key and step."""
         self.client.log_image(self.id, image, key=key, step=step, synchronous=True)
 
+    @_store()
     def figure(self, figure: "Figure", path: str) -> None:
         """Log a matplotlib figure as an artifact."""
         self.client.log_figure(self.id, figure, path)
 
+    @_store()
     def text(self, text: str, path: str) -> None:
         """Log text as an artifact."""
         self.client.log_text(self.id, text, path)
 
+    @_store()
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a table as an artifact, CSV or parquet by the ending of `path`."""
         with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +124,7 @@ class Run:
                 frame.to_csv(file, index=False)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
 
+    @_store()
     def dataset(self, name: str, digest: str, images: NDArray[np.uint8]) -> None:
         """Log the training images as the run's input: name, digest and shape, no data."""
         entry = numpy_dataset.from_numpy(images, name=name, digest=digest)
@@ -109,6 +132,7 @@ class Run:
         entity = mlflow.entities.DatasetInput(entry._to_mlflow_entity(), [context])
         self.client.log_inputs(self.id, [entity])
 
+    @_store()
     def model(
         self,
         model: Any,
@@ -138,9 +162,12 @@ class Run:
             Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
             Schema([TensorSpec(output.dtype, (-1, *output.shape[1:]))]),
         )
-        info = Model.log(
+        # Made here, because Model.log would make it in the process-global experiment.
+        entry = self.client.create_logged_model(self.experiment_id, name, source_run_id=self.id)
+        Model.log(
             artifact_path=None,
             name=name,
+            model_id=entry.model_id,
             flavor=_KerasFlavor,
             run_id=self.id,
             model=model,
@@ -152,7 +179,7 @@ class Run:
             validate_serving_input=False,
             registered_model_name=register_as,
         )
-        return str(info.model_id)
+        return str(entry.model_id)
 
 
 @dataclass(frozen=True)
@@ -205,8 +232,8 @@ def open_run(
         UserError: the store cannot be reached or written.
     """
     run = _create(experiment, name, keep_name, parent)
-    run.tags({KIND: kind, **(tags or {})})
     try:
+        run.tags({KIND: kind, **(tags or {})})
         yield run
     except BaseException as error:
         _end(run, error)
@@ -221,10 +248,12 @@ def attached_run() -> str | None:
 
 def end_attached_run(status: str, reason: str) -> None:
     """End the run that `mlflow run` has made, for mistakes found before it is opened."""
-    run_id, client = attached_run(), mlflow.MlflowClient()
-    if run_id and client.get_run(run_id).info.status == "RUNNING":
-        client.set_tag(run_id, REASON, reason)
-        client.set_terminated(run_id, status)
+    run_id = attached_run()
+    with contextlib.suppress(MlflowException, OSError):  # a lost store has been told already
+        client = mlflow.MlflowClient()
+        if run_id and client.get_run(run_id).info.status == "RUNNING":
+            client.set_tag(run_id, REASON, reason[:REASON_LENGTH])
+            client.set_terminated(run_id, status)
 
 
 def tag(run_id: str, key: str) -> str | None:
@@ -306,8 +335,13 @@ def load_model(run_id: str, name: str) -> LoadedModel | None:
         return None
     loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
     kept = (loaded.metadata.metadata or {}).get("latents")
-    call = loaded.get_raw_model().serve
-    return LoadedModel(found[0].model_id, call, Latents(**kept) if kept else None)
+    model = loaded.get_raw_model()
+    # Held by the closure: the endpoint alone would not keep the model's variables.
+    return LoadedModel(
+        id=found[0].model_id,
+        call=lambda array: model.serve(array),
+        latents=Latents(**kept) if kept else None,
+    )
 
 
 def _requirements() -> list[str]:
@@ -343,19 +377,6 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-@contextmanager
-def _store() -> Iterator[None]:
-    """Tell a store that cannot be used in one line."""
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(
-            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({reason}); set "
-            "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."
-        ) from None
-
-
 def _end(run: Run, error: BaseException | None) -> None:
     """Set the final status; a second Ctrl-C cannot leave the run open."""
     killed = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -363,10 +384,10 @@ def _end(run: Run, error: BaseException | None) -> None:
     try:
         if error is not None:
             reason = "interrupted" if killed else str(error) or type(error).__name__
-            run.tags({REASON: reason[:5000]})
+            run.tags({REASON: reason[:REASON_LENGTH]})
         status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
         run.client.set_terminated(run.id, status)
-    except MlflowException as failure:
+    except (MlflowException, UserError, OSError) as failure:
         if error is None:
             raise RunFailure(f"the run could not be closed: {failure}") from None
     finally:

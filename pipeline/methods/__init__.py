@@ -60,6 +60,7 @@ class Method(Protocol):
     average: Classifier  # its moving average, which is evaluated; kept by the loop
     generator: Any  # Keras model, or None for a method without one
     latents: Latents | None  # what the generator is fed
+    uses_pool: bool  # False: looks at labelled images alone
     random: tf.random.Generator  # every random number of `step` comes from here
     optimizers: Mapping[str, Any]  # by name; "generator" takes generator_lr, others the other
 

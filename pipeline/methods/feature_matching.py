@@ -19,6 +19,8 @@ from pipeline.training.optimizers import adam, descend
 class FeatureMatching:
     """Discriminator with K logits and a generator that matches its features (see `Method`)."""
 
+    uses_pool = True
+
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build both networks; the classifier is the one `network` names (dense by default)."""
         self.config, self.own = config, config.own

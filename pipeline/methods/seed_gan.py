@@ -22,6 +22,8 @@ from pipeline.training.optimizers import adam, descend
 class SeedGAN:
     """Conditional generator, binary discriminator, and the classifier they serve."""
 
+    uses_pool = True
+
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the three networks (see `Method`)."""
         self.config, self.own, self.n_classes = config, config.own, spec.n_classes

@@ -23,6 +23,8 @@ ALIGNMENT_DECAY = 0.98  # of the running mean of predictions that alignment divi
 class SemiSupervisedGAN:
     """Classifier = discriminator, dense generator, averaged teacher (see `Method`)."""
 
+    uses_pool = True
+
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the networks; `gan_weight: 0` leaves the generator out (the ablation)."""
         self.config, self.own = config, config.own

@@ -12,6 +12,7 @@ from pipeline.training.optimizers import adam, descend
 class Supervised:
     """Cross-entropy on augmented labelled images (see `pipeline.methods.Method`)."""
 
+    uses_pool = False
     generator = None
     latents = None
 

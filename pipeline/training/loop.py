@@ -48,9 +48,11 @@ class Arrays:
 class History:
     """Every report's metrics, and what the training took."""
 
+    images_per_step: int  # of the pool, or labelled ones if the method takes no others
+    n_images: int  # that they are drawn from
     reports: list[Report] = field(default_factory=list)
     seconds: float = 0.0
-    trace_seconds: float = 0.0  # tracing included
+    trace_seconds: float = 0.0  # until the first step was done
 
     def frame(self) -> pd.DataFrame:
         """All metrics as rows of step, name, value."""
@@ -61,10 +63,10 @@ class History:
         ]
         return pd.DataFrame(rows, columns=["step", "name", "value"])
 
-    def totals(self, unlabelled_batch_size: int, n_pool: int) -> dict[str, float]:
-        """`train/passes` over the pool, `time/trace_s` of the first compiled call."""
-        seen = self.reports[-1].step * unlabelled_batch_size
-        return {"train/passes": seen / n_pool, "time/trace_s": self.trace_seconds}
+    def totals(self) -> dict[str, float]:
+        """`train/passes` over the images, `time/trace_s` until the first step was done."""
+        passes = self.reports[-1].step * self.images_per_step / self.n_images
+        return {"train/passes": passes, "time/trace_s": self.trace_seconds}
 
 
 def train(
@@ -86,9 +88,13 @@ def train(
     Raises:
         RunFailure: a loss is not finite, or the classifier or the generator has collapsed.
     """
+    start, chunk, done = time.perf_counter(), 1, 0
     run, keys = _compile(method, arrays, config)
     generate = _fixed_samples(method, config)
-    history, start, chunk, done = History(), time.perf_counter(), 1, 0
+    if method.uses_pool:
+        history = History(config.unlabelled_batch_size, len(arrays.pool))
+    else:
+        history = History(config.batch_size, len(arrays.labelled))
     with _progress(config) as show:
         for until in _report_steps(config):
             begin, from_step = time.perf_counter(), done
@@ -97,16 +103,17 @@ def train(
                 count, before = min(chunk, until - done), time.perf_counter()
                 totals += run(tf.constant(count)).numpy()
                 done += count
-                seconds = time.perf_counter() - before
-                history.trace_seconds = history.trace_seconds or seconds
-                chunk = chunk * 2 if seconds < CALL_SECONDS / 2 else max(1, chunk)
+                now = time.perf_counter()
+                history.trace_seconds = history.trace_seconds or now - start
+                if now - before < CALL_SECONDS / 2:
+                    chunk *= 2
                 show(done, {})
             means = dict(zip(keys, totals / (until - from_step), strict=True))
             rate = (until - from_step) / (time.perf_counter() - begin)
             report = Report(
                 step=until,
                 metrics={f"train/{key}": float(value) for key, value in means.items()}
-                | {"train/images_per_second": rate * config.unlabelled_batch_size}
+                | {"train/images_per_second": rate * history.images_per_step}
                 | validate(),
                 samples=generate(),
             )

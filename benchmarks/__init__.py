@@ -1,0 +1,1 @@
+"""What we claim about error and speed, each a command that prints it."""

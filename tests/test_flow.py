@@ -1,0 +1,200 @@
+"""The whole pipeline on real digits and a real MLflow store, a few steps long."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config, data, flow
+from pipeline.errors import RunFailure, UserError
+from pipeline.summary import Result
+
+SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
+# The same numbers in one process and in several: float32 sums in another order.
+TOLERANCE = 1e-5
+# What a stage run on its own cannot repeat: how long it took.
+TIMES = ("time/", "train/images_per_second")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    """One store for the module; its runs are read by several tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("store")
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def whole(store: Path) -> Result:
+    """All three stages in one run."""
+    return flow.run(config.load(SHORT))
+
+
+def artifacts(run_id: str, folder: str = "") -> set[str]:
+    client = mlflow.MlflowClient()
+    return {item.path for item in client.list_artifacts(run_id, folder)}
+
+
+def children(run_id: str) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+
+
+def test_a_run_logs_what_people_compare(whole: Result) -> None:
+    run = mlflow.MlflowClient().get_run(whole.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["ssgan.kind"] == "pipeline"
+    assert "test error" in run.data.tags["mlflow.note.content"]
+    assert run.data.params["label_frac"] == "0.05"
+    assert run.data.params["gan_weight"] == "1.0"
+    assert run.data.params["n_labels"] == "72"
+    assert {
+        *(f"test/{name}" for name in ("error", "accuracy", "macro_f1", "nll", "ece")),
+        *("test/error_low", "test/error_high", "baseline/test_error", "lift", "labels_read"),
+        *(f"samples/{name}" for name in ("kid", "density", "coverage", "cas_error")),
+        *(f"time/{name}_s" for name in ("split", "train", "evaluate", "total")),
+        *(f"train/{name}_loss" for name in ("discriminator", "generator", "supervised")),
+        *("train/unsupervised_loss", "train/images_per_second"),
+    } <= set(run.data.metrics)
+    assert run.data.metrics["labels_read"] == 72
+    assert run.data.metrics["test/error"] < 0.5
+    assert run.data.metrics["lift"] == pytest.approx(
+        run.data.metrics["baseline/test_error"] - run.data.metrics["test/error"]
+    )
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    curve = mlflow.MlflowClient().get_metric_history(whole.run_id, "train/supervised_loss")
+    assert [point.step for point in curve] == [25, 50, 60]
+
+
+def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_path: Path) -> None:
+    assert {"config.yaml", "result.json", "environment.json"} <= artifacts(whole.run_id)
+    assert artifacts(whole.run_id, "figures") >= {
+        f"figures/{name}.png"
+        for name in ("confusion_matrix", "reliability", "mistakes", "samples", "learning_curves")
+    }
+    assert "split/label_counts.png" in artifacts(whole.run_id, "split")
+    steps = {re.search(r"step[+%](\d+)", path)[1] for path in artifacts(whole.run_id, "images")}
+    assert steps == {"25", "50", "60"}
+
+    def fetched(path: str) -> Path:
+        return Path(mlflow.artifacts.download_artifacts(run_id=whole.run_id, artifact_path=path))
+
+    assert json.loads(fetched("result.json").read_text())["n_labels"] == 72
+    assert len(pd.read_csv(fetched("evaluate/per_class.csv"))) == 10
+    predictions = pd.read_parquet(fetched("evaluate/predictions.parquet"))
+    assert (predictions["label"] != predictions["predicted"]).mean() == pytest.approx(
+        whole.metrics["test/error"]
+    )
+    again = config.load({"config": str(fetched("config.yaml"))})
+    assert again == config.load(SHORT)
+    refed = config.load({**SHORT, "split_file": str(fetched("split/manifest.parquet"))})
+    dataset = data.load("digits", None)
+    first, second = (flow.choose_split(c, dataset) for c in (config.load(SHORT), refed))
+    np.testing.assert_array_equal(first.labelled, second.labelled)
+
+
+def test_the_baseline_is_a_child_run_on_the_same_labels(whole: Result) -> None:
+    (child,) = children(whole.run_id)
+    assert child.data.tags["ssgan.kind"] == "baseline"
+    assert child.data.params["method"] == "supervised"
+    assert child.data.params["split_seed"] == "1"
+    assert child.data.metrics["test/error"] == whole.metrics["baseline/test_error"]
+
+
+def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
+    split = flow.split(config.load(SHORT))
+    trained = flow.train({"run_id": split.run_id})
+    evaluated = flow.evaluate({"run_id": trained.run_id})
+    assert evaluated.metrics.keys() >= {k for k in whole.metrics if not k.startswith("time/")}
+    for name, value in evaluated.metrics.items():
+        if not name.startswith(TIMES):
+            assert value == pytest.approx(whole.metrics[name], abs=TOLERANCE), name
+    client = mlflow.MlflowClient()
+    alone, together = (client.get_run(r.run_id).data.metrics for r in (trained, whole))
+    for name in (n for n in alone if n.startswith("train/") and n not in TIMES):
+        assert alone[name] == pytest.approx(together[name], rel=TOLERANCE), name
+    kinds = [client.get_run(r.run_id).data.tags["ssgan.kind"] for r in (split, trained, evaluated)]
+    assert kinds == ["split", "train", "evaluate"]
+    assert client.get_run(evaluated.run_id).data.tags["ssgan.source"] == trained.run_id
+
+
+def test_the_classifier_loads_in_a_fresh_process_elsewhere(whole: Result, tmp_path: Path) -> None:
+    """From uint8 images, without our code, without unpickling, the same probabilities."""
+    images = data.load("digits", None).test_images
+    np.save(tmp_path / "images.npy", images)
+    script = (
+        "import mlflow, numpy, sys\n"
+        f"model = mlflow.pyfunc.load_model('runs:/{whole.run_id}/classifier')\n"
+        "numpy.save('out.npy', model.predict(numpy.load('images.npy')))\n"
+        "assert model.metadata.signature and model.input_example is not None\n"
+        "assert model.predict(model.input_example).shape == (4, 10)\n"
+        "assert not any(name.startswith('pipeline') for name in sys.modules)\n"
+    )
+    environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    probabilities = np.load(tmp_path / "out.npy")
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    uri = f"runs:/{whole.run_id}/evaluate/predictions.parquet"
+    logged = pd.read_parquet(mlflow.artifacts.download_artifacts(uri))
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), logged["predicted"])
+    np.testing.assert_allclose(probabilities.max(axis=1), logged["confidence"], atol=1e-5)
+
+
+def test_validation_is_paid_from_the_labels(store: Path) -> None:
+    flags = {**SHORT, "method": "supervised", "label_frac": "0.2", "valid_frac": "0.25"}
+    result = flow.run(config.load(flags))
+    metrics = mlflow.MlflowClient().get_run(result.run_id).data.metrics
+    assert result.n_labels == 287
+    assert 60 <= result.n_valid <= 75
+    assert metrics["labels_read"] == 287
+    assert 0 <= metrics["valid/error"] < 0.5
+    assert "baseline/test_error" not in metrics
+    assert not children(result.run_id)
+
+
+def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:
+    flags = {**SHORT, "discriminator_lr": "1e30", "warmup_steps": "0", "experiment": "diverged"}
+    with pytest.raises(RunFailure, match="discriminator_lr"):
+        flow.run(config.load(flags))
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("diverged")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+    assert "discriminator_lr" in run.data.tags["ssgan.reason"]
+
+
+def test_another_method_can_be_trained_on_the_same_split(whole: Result) -> None:
+    flags = {"run_id": whole.run_id, "method": "seed_gan", "steps": "20", "baseline": "false"}
+    result = flow.train(flags)
+    params = mlflow.MlflowClient().get_run(result.run_id).data.params
+    assert (params["method"], params["split_seed"], params["n_labels"]) == ("seed_gan", "1", "72")
+    with pytest.raises(UserError, match="steps"):
+        flow.evaluate({"run_id": result.run_id, "steps": "30"})
+
+
+@pytest.mark.mnist
+def test_real_mnist_files_run_through(store: Path) -> None:
+    folder = os.environ.get("MNIST_DIR")
+    if not folder:
+        pytest.skip("MNIST_DIR names no folder")
+    flags = {"dataset": "mnist", "data_dir": folder, "labels_per_class": "10", "steps": "30"}
+    result = flow.run(config.load({**flags, "baseline": "false"}))
+    assert result.n_labels == 100
+    assert result.metrics["test/error"] < 0.6
