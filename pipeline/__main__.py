@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command in ("run", "split"):
             # Resolved before flow is imported: a mistake is told without waiting for MLflow.
             config = configuration.load(flags)
+            _refuse_unheeded(command, flags)
             from pipeline import flow, summary
 
             result = flow.run(config) if command == "run" else flow.split(config)
@@ -92,6 +93,20 @@ def _own_keys(rest: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--{key}: expected a value.")
         flags[key] = value
     return flags
+
+
+def _refuse_unheeded(command: str, flags: dict[str, str]) -> None:
+    """A flag that would be ignored in silence is a mistake."""
+    if flags.get("run_id"):
+        raise UserError(
+            f"run_id = {flags['run_id']!r} (from --run_id): {command} starts anew; train and "
+            "evaluate continue from a run."
+        )
+    if "experiment" in flags and "MLFLOW_RUN_ID" in os.environ:
+        raise UserError(
+            f"experiment = {flags['experiment']!r} (from --experiment): mlflow run chooses the "
+            f"experiment; call it with --experiment-name {flags['experiment']}."
+        )
 
 
 def _fail(message: str, code: int) -> int:

@@ -156,6 +156,12 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
         UserError: unknown key or name, wrong type, value out of range, unreadable file.
     """
     given = {key: Sourced(value, f"--{key}") for key, value in flags.items() if key != "config"}
+    rivals = [key for key in ("label_frac", "labels_per_class", "split_file") if flags.get(key)]
+    if len(rivals) > 1:
+        raise UserError(
+            f"{' and '.join(rivals)} (from --{' and --'.join(rivals)}): each says which labels "
+            "are read; give one of them."
+        )
     file = _read_yaml(Path(flags["config"]).expanduser()) if flags.get("config") else {}
     earlier = {key: Sourced(value, "the source run") for key, value in (base or {}).items()}
     default = _read_yaml(CONFIGS / "default.yaml")

@@ -5,8 +5,6 @@ one stage each, a run each, the last two continuing from an earlier run by `run_
 """
 
 import json
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,26 +13,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import config as configuration
-from pipeline import data, figures, provenance, summary, tracking
+from pipeline import data, figures, provenance, resume, summary, tracking
+from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.data import Dataset
-from pipeline.errors import UserError
-from pipeline.stages import evaluate as evaluation
+from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
-from pipeline.stages.evaluate import Evaluation
 from pipeline.stages.split import Split
 from pipeline.stages.train import Model
 from pipeline.summary import Result
 from pipeline.tracking import Run
 
 if TYPE_CHECKING:
+    from pipeline.stages.evaluate import Evaluation
     from pipeline.training.loop import Report
 
-CONFIG_FILE = "config.yaml"
-MANIFEST = "split/manifest.parquet"
-CLASSIFIER, GENERATOR, BASELINE = "classifier", "generator", "baseline"
-DIGEST = "ssgan.data_digest"
+BASELINE = "baseline"  # kind of the child run
 SCORERS = Path("~/.cache/ssgan/scorers")
 GRID_COLUMNS = 10  # of the samples logged while training
 EXAMPLES = 4  # images in a logged model's input example
@@ -72,8 +67,8 @@ def split(config: Config) -> Result:
 def train(flags: Mapping[str, str]) -> Result:
     """The stage train alone, on the split of the run that `run_id` names."""
     clock = Clock()
-    config, source = _continue(flags, "train", ("split", "train", "pipeline"))
-    dataset, split = _dataset_and_manifest(config, source)
+    config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
+    dataset, split = resume.dataset_and_manifest(config, source)
     with _open("train", config, dataset, split, source=source) as run:
         _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
@@ -87,44 +82,21 @@ def train(flags: Mapping[str, str]) -> Result:
 def evaluate(flags: Mapping[str, str]) -> Result:
     """The stage evaluate alone, on the models of the run that `run_id` names."""
     clock = Clock()
-    config, source = _continue(flags, "evaluate", ("train", "pipeline"))
-    dataset, split = _dataset_and_manifest(config, source)
+    config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline"))
+    dataset, split = resume.dataset_and_manifest(config, source)
     from pipeline.training import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic)
     with _open("evaluate", config, dataset, split, source=source) as run:
-        measured = _evaluate(run, config, dataset, split, _load_model(source), clock)
+        measured = _evaluate(run, config, dataset, split, resume.load_model(source), clock)
         baseline, baseline_run = None, tracking.child_of(source, BASELINE)
         if baseline_run:
             arm = configuration.baseline_of(config)
             with _open(BASELINE, arm, dataset, split, parent=run, source=baseline_run) as child:
-                loaded = _load_model(baseline_run)
+                loaded = resume.load_model(baseline_run)
                 baseline = _evaluate(child, arm, dataset, split, loaded, clock)
-        labels_read = int(tracking.last_metrics(source)["labels_read"])
+        labels_read = resume.labels_read(source)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
-
-
-class Clock:
-    """Adds up the seconds of the stages."""
-
-    def __init__(self) -> None:
-        """Start now."""
-        self._begin, self._seconds = time.perf_counter(), dict[str, float]()
-
-    @contextmanager
-    def section(self, name: str) -> Iterator[None]:
-        """Count the block's seconds to the stage `name`."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            taken = time.perf_counter() - begin
-            self._seconds[name] = self._seconds.get(name, 0.0) + taken
-
-    def metrics(self) -> dict[str, float]:
-        """Seconds so far: `time/<stage>_s` and `time/total_s`."""
-        total = time.perf_counter() - self._begin
-        return {f"time/{name}_s": s for name, s in {**self._seconds, "total": total}.items()}
 
 
 def choose_split(config: Config, dataset: Dataset) -> Split:
@@ -133,7 +105,7 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
     labels = dataset.train_labels.read(everything, "split")
     n_test = len(dataset.test_labels)
     if config.split_file is not None:
-        return splitting.from_manifest(config.split_file, labels, n_test)
+        return splitting.from_manifest(config.split_file.expanduser(), labels, n_test)
     return splitting.split(
         labels,
         n_test,
@@ -146,48 +118,6 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
 
 def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
-
-
-def _continue(flags: Mapping[str, str], stage: str, kinds: tuple[str, ...]) -> tuple[Config, str]:
-    """The configuration to continue with and the source run's id."""
-    source = flags.get("run_id")
-    if not source:
-        raise UserError(
-            f"{stage} needs run_id: the run to continue from, of kind {' or '.join(kinds)}; "
-            "the end of every run shows its id."
-        )
-    kind = tracking.source_kind(source)
-    if kind not in kinds:
-        raise UserError(
-            f"run_id = {source!r} (from --run_id): that run is of kind {kind!r}; {stage} "
-            f"continues from {' or '.join(kinds)}."
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
-    base = configuration.from_yaml(text)
-    config = configuration.load(flags, base)
-    decided = configuration.SPLIT_KEYS if stage == "train" else set(base)
-    for key in sorted(decided - configuration.FREE_KEYS):
-        now = config.flat().get(key)
-        if now != base[key]:
-            raise UserError(
-                f"{key} = {now!r}: run {source} has decided {base[key]!r} and {stage} continues "
-                f"from it; leave {key} out, or start again without run_id."
-            )
-    return config, source
-
-
-def _dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
-    dataset = data.load(config.dataset, config.data_dir)
-    if tracking.tag(source, DIGEST) != dataset.digest:
-        raise UserError(
-            f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
-            f"of run {source}; give the same data_dir, or start again without run_id."
-        )
-    labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = tracking.fetch(source, MANIFEST, Path(folder))
-        return dataset, splitting.from_manifest(manifest, labels, len(dataset.test_labels))
 
 
 @contextmanager
@@ -266,8 +196,10 @@ def _evaluate(
     split: Split,
     model: tuple[Model, str],
     clock: Clock,
-) -> Evaluation:
+) -> "Evaluation":
     """Measure one arm and log metrics (on the run and on its classifier), tables and figures."""
+    from pipeline.stages import evaluate as evaluation
+
     with clock.section("evaluate"):
         measured = evaluation.evaluate(
             dataset,
@@ -285,19 +217,6 @@ def _evaluate(
     return measured
 
 
-def _load_model(run_id: str) -> tuple[Model, str]:
-    classifier = tracking.load_model(run_id, CLASSIFIER)
-    if classifier is None:
-        raise UserError(f"run_id = {run_id!r}: that run has no classifier; did it finish?")
-    generator = tracking.load_model(run_id, GENERATOR)
-    model = Model(
-        classify=training.batched(classifier.call),
-        generate=training.batched(generator.call) if generator else None,
-        latents=generator.latents if generator else None,
-    )
-    return model, classifier.id
-
-
 def _title(run: Run, config: Config) -> str:
     return f"{config.dataset}, {config.method}, run {run.id[:8]}"
 
@@ -309,8 +228,8 @@ def _conclude(
     split: Split,
     clock: Clock,
     labels_read: int | None = None,
-    measured: Evaluation | None = None,
-    baseline: Evaluation | None = None,
+    measured: "Evaluation | None" = None,
+    baseline: "Evaluation | None" = None,
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
     metrics = dict(measured.metrics) if measured else {}

@@ -86,16 +86,15 @@ class SeedGAN:
     def _classifier_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         taken = tf.cast(self.optimizers["classifier"].iterations, tf.float32)
         begun = tf.cast(taken >= self.own["samples_from"] * self.config.steps, tf.float32)
-        n = images.shape[0]
-        both = affine(
-            tf.concat([images, self._generate(labels, training=False)], axis=0),
-            self.config,
-            self.random,
-        )
+        samples = affine(self._generate(labels, training=False), self.config, self.random)
+        images = affine(images, self.config, self.random)
         with tf.GradientTape() as tape:
-            logits = self.network.forward(both, True, True).logits
-            supervised = losses.classification(logits[:n], labels)
-            on_samples = losses.classification(logits[n:], labels)
+            # Samples normalise by themselves and stay out of the statistics of real images.
+            logits = self.network.forward(images, True, True).logits
+            supervised = losses.classification(logits, labels)
+            on_samples = losses.classification(
+                self.network.forward(samples, True, False).logits, labels
+            )
             loss = supervised + begun * self.own["sample_weight"] * on_samples
         descend(self.optimizers["classifier"], tape, loss, self.network)
         return supervised

@@ -1,15 +1,12 @@
-"""The only importer of mlflow: runs with explicit ids, and what is read back from them.
-
-Nothing here uses MLflow's process-global active run, so that several runs may be open at once
-and in several processes.
-"""
+"""Runs that are being written, with explicit ids: several may be open at once."""
 
 import contextlib
 import io
-import logging
 import os
 import re
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -18,47 +15,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A dead server would otherwise hold a run for minutes at every call.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-
 import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.data import numpy_dataset
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from pipeline.errors import RunFailure, UserError
 from pipeline.methods import Latents
+from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-
-KIND = "ssgan.kind"
-REASON = "ssgan.reason"
-REASON_LENGTH = 5000  # characters that every store takes
-SOURCE = "ssgan.source"
-NOTE = "mlflow.note.content"
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
-
-
-@contextmanager
-def _store() -> Iterator[None]:
-    """Tell a store that cannot be used in one line."""
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(
-            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({reason}); set "
-            "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."
-        ) from None
+LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
 
 
 @dataclass(frozen=True)
@@ -76,14 +49,14 @@ class Run:
         page = f"#/experiments/{self.experiment_id}/runs/{self.id}"
         return f"{page}?workflowType=machine_learning"
 
-    @_store()
+    @reachable()
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters, leaving out those that `mlflow run` has logged as typed."""
         there = self.client.get_run(self.id).data.params
         missing = [Param(key, str(value)) for key, value in values.items() if key not in there]
         self.client.log_batch(self.id, params=missing)
 
-    @_store()
+    @reachable()
     def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str = "") -> None:
         """Log metrics at a step (optimiser steps), tied to a logged model if one is named."""
         now = int(time.time() * 1000)
@@ -93,27 +66,27 @@ class Run:
         ]
         self.client.log_batch(self.id, metrics=batch)
 
-    @_store()
+    @reachable()
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in values.items()])
 
-    @_store()
+    @reachable()
     def image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
         """Log an image [h, w, 3] that the UI shows in its grid by key and step."""
         self.client.log_image(self.id, image, key=key, step=step, synchronous=True)
 
-    @_store()
+    @reachable()
     def figure(self, figure: "Figure", path: str) -> None:
         """Log a matplotlib figure as an artifact."""
         self.client.log_figure(self.id, figure, path)
 
-    @_store()
+    @reachable()
     def text(self, text: str, path: str) -> None:
         """Log text as an artifact."""
         self.client.log_text(self.id, text, path)
 
-    @_store()
+    @reachable()
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a table as an artifact, CSV or parquet by the ending of `path`."""
         with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +97,7 @@ class Run:
                 frame.to_csv(file, index=False)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
 
-    @_store()
+    @reachable()
     def dataset(self, name: str, digest: str, images: NDArray[np.uint8]) -> None:
         """Log the training images as the run's input: name, digest and shape, no data."""
         entry = numpy_dataset.from_numpy(images, name=name, digest=digest)
@@ -132,7 +105,7 @@ class Run:
         entity = mlflow.entities.DatasetInput(entry._to_mlflow_entity(), [context])
         self.client.log_inputs(self.id, [entity])
 
-    @_store()
+    @reachable()
     def model(
         self,
         model: Any,
@@ -180,15 +153,6 @@ class Run:
             registered_model_name=register_as,
         )
         return str(entry.model_id)
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A logged model read back."""
-
-    id: str
-    call: Any  # one array in, one tensor out
-    latents: Latents | None  # what a generator is fed
 
 
 class _KerasFlavor:
@@ -249,98 +213,39 @@ def attached_run() -> str | None:
 def end_attached_run(status: str, reason: str) -> None:
     """End the run that `mlflow run` has made, for mistakes found before it is opened."""
     run_id = attached_run()
-    with contextlib.suppress(MlflowException, OSError):  # a lost store has been told already
-        client = mlflow.MlflowClient()
+    # A lost store has been told already.
+    with contextlib.suppress(*FAULTS):
+        client = connect()
         if run_id and client.get_run(run_id).info.status == "RUNNING":
             client.set_tag(run_id, REASON, reason[:REASON_LENGTH])
             client.set_terminated(run_id, status)
+            if status == "KILLED":
+                _keep_killed(run_id)
 
 
-def tag(run_id: str, key: str) -> str | None:
-    """One tag of a run."""
-    value: str | None = mlflow.MlflowClient().get_run(run_id).data.tags.get(key)
-    return value
-
-
-def source_kind(run_id: str) -> str:
-    """The kind of an earlier run.
-
-    Raises:
-        UserError: there is no such run in the store, or it is none of ours.
-    """
-    with _store():
-        try:
-            tags = mlflow.MlflowClient().get_run(run_id).data.tags
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise UserError(
-                f"run_id = {run_id!r} (from --run_id): there is no such run in "
-                f"{mlflow.get_tracking_uri()}; the MLflow UI and the end of every run show the ids."
-            ) from None
-    if KIND not in tags:
-        raise UserError(f"run_id = {run_id!r} (from --run_id): that run was not made by ssgan.")
-    return str(tags[KIND])
-
-
-def fetch(run_id: str, artifact: str, folder: Path) -> Path:
-    """Download one artifact of a run into `folder` and return its path.
-
-    Raises:
-        UserError: the run has no such artifact.
-    """
-    with _store():
-        try:
-            return Path(
-                mlflow.artifacts.download_artifacts(
-                    run_id=run_id, artifact_path=artifact, dst_path=str(folder)
-                )
-            )
-        except (MlflowException, OSError):
-            raise UserError(
-                f"run_id = {run_id!r}: that run has no artifact {artifact}; did it finish?"
-            ) from None
-
-
-def child_of(run_id: str, kind: str) -> str | None:
-    """The id of the finished child run of a kind, or None."""
+def restore_killed(run_id: str) -> None:
+    """Wait until `mlflow run` has marked the run FAILED and mark it KILLED again."""
     client = mlflow.MlflowClient()
-    experiment = client.get_run(run_id).info.experiment_id
-    found = client.search_runs(
-        [experiment],
-        f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`{KIND}` = '{kind}' "
-        "and attributes.status = 'FINISHED'",
-        max_results=1,
-    )
-    return found[0].info.run_id if found else None
+    for _ in range(5 * LAUNCHER_SECONDS):
+        if client.get_run(run_id).info.status == "FAILED":
+            client.set_terminated(run_id, "KILLED")
+            return
+        time.sleep(0.2)
 
 
-def last_metrics(run_id: str) -> dict[str, float]:
-    """The last value of every metric of a run."""
-    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
+def _keep_killed(run_id: str) -> None:
+    """Leave a process behind that repairs the status after the launcher has ended.
 
-
-def load_model(run_id: str, name: str) -> LoadedModel | None:
-    """A logged model of a run, or None if the run has none of that name.
-
-    Loads a SavedModel: no pickle, none of our code.
+    `mlflow run` 3.17.2 means to leave a finished run alone but compares its status, a text, with
+    numbers: whatever the run was, it ends FAILED when its command was interrupted.
     """
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    found = client.search_logged_models(
-        [run.info.experiment_id],
-        f"source_run_id = '{run_id}' AND name = '{name}'",
-    )
-    if not found:
-        return None
-    loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
-    kept = (loaded.metadata.metadata or {}).get("latents")
-    model = loaded.get_raw_model()
-    # Held by the closure: the endpoint alone would not keep the model's variables.
-    return LoadedModel(
-        id=found[0].model_id,
-        call=lambda array: model.serve(array),
-        latents=Latents(**kept) if kept else None,
+    script = f"from pipeline.tracking.runs import restore_killed; restore_killed({run_id!r})"
+    subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -352,8 +257,8 @@ def _requirements() -> list[str]:
 
 def _create(experiment: str, name: str, keep_name: bool, parent: Run | None) -> Run:
     run_id = attached_run() if parent is None else None
-    with _store():
-        client = parent.client if parent else mlflow.MlflowClient()
+    with reachable():
+        client = parent.client if parent else connect()
         if run_id:
             info = client.get_run(run_id).info
             if not keep_name or RANDOM_NAME.fullmatch(info.run_name):
@@ -387,7 +292,9 @@ def _end(run: Run, error: BaseException | None) -> None:
             run.tags({REASON: reason[:REASON_LENGTH]})
         status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
         run.client.set_terminated(run.id, status)
-    except (MlflowException, UserError, OSError) as failure:
+        if killed and run.id == attached_run():
+            _keep_killed(run.id)
+    except (UserError, *FAULTS) as failure:
         if error is None:
             raise RunFailure(f"the run could not be closed: {failure}") from None
     finally:

@@ -1,0 +1,105 @@
+"""What a stage needs of the run it continues from: configuration, split, models.
+
+The names under which `flow` keeps them stand here too.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import config as configuration
+from pipeline import data, tracking
+from pipeline.config import Config
+from pipeline.data import Dataset
+from pipeline.errors import UserError
+from pipeline.stages import split as splitting
+from pipeline.stages import train as training
+from pipeline.stages.split import Split
+from pipeline.stages.train import Model
+
+CONFIG_FILE = "config.yaml"
+MANIFEST = "split/manifest.parquet"
+CLASSIFIER, GENERATOR = "classifier", "generator"
+DIGEST = "ssgan.data_digest"
+
+
+def continue_from(
+    flags: Mapping[str, str], stage: str, kinds: tuple[str, ...]
+) -> tuple[Config, str]:
+    """The configuration to continue with and the source run's id.
+
+    Raises:
+        UserError: no run_id, no such run, one of another kind, or a flag that contradicts it.
+    """
+    source = flags.get("run_id")
+    if not source:
+        raise UserError(
+            f"{stage} needs run_id: the run to continue from, of kind {' or '.join(kinds)}; "
+            "the end of every run shows its id."
+        )
+    kind = tracking.source_kind(source)
+    if kind not in kinds:
+        raise UserError(
+            f"run_id = {source!r} (from --run_id): that run is of kind {kind!r}; {stage} "
+            f"continues from {' or '.join(kinds)}."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
+    base = configuration.from_yaml(text)
+    config = configuration.load(flags, base)
+    decided = configuration.SPLIT_KEYS if stage == "train" else {"method", *base}
+    now = config.flat()
+    # The method first: another one has other keys, which would be blamed instead.
+    for key in sorted(decided - configuration.FREE_KEYS, key=lambda key: (key != "method", key)):
+        if now.get(key) != base[key]:
+            raise UserError(
+                f"{key} = {now.get(key)!r}: run {source} has decided {base[key]!r} and {stage} "
+                f"continues from it; leave {key} out, or start again without run_id."
+            )
+    return config, source
+
+
+def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
+    """The data that `config` names, checked to be the source run's, and its split.
+
+    Raises:
+        UserError: other data, or no manifest.
+    """
+    dataset = data.load(config.dataset, config.data_dir)
+    if tracking.tag(source, DIGEST) != dataset.digest:
+        raise UserError(
+            f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
+            f"of run {source}; give the same data_dir, or start again without run_id."
+        )
+    labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = tracking.fetch(source, MANIFEST, Path(folder))
+        return dataset, splitting.from_manifest(manifest, labels, len(dataset.test_labels))
+
+
+def load_model(run_id: str) -> tuple[Model, str]:
+    """The models of a run, and the logged classifier's id.
+
+    Raises:
+        UserError: the run has no classifier.
+    """
+    classifier = tracking.load_model(run_id, CLASSIFIER)
+    if classifier is None:
+        raise UserError(f"run_id = {run_id!r}: that run has no classifier; did it finish?")
+    generator = tracking.load_model(run_id, GENERATOR)
+    model = Model(
+        classify=training.batched(classifier.call),
+        generate=training.batched(generator.call) if generator else None,
+        latents=generator.latents if generator else None,
+    )
+    return model, classifier.id
+
+
+def labels_read(source: str) -> int:
+    """What the audit of the source run has counted."""
+    metrics = tracking.last_metrics(source)
+    if "labels_read" not in metrics:
+        raise UserError(f"run_id = {source!r}: that run did not finish; train again.")
+    return int(metrics["labels_read"])

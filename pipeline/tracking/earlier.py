@@ -1,0 +1,110 @@
+"""What is read back from runs that have ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import UserError
+from pipeline.methods import Latents
+from pipeline.tracking.store import KIND, connect, reachable
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A logged model read back."""
+
+    id: str
+    call: Callable[[Any], Any]  # one array in, one tensor out
+    latents: Latents | None  # what a generator is fed
+
+
+def tag(run_id: str, key: str) -> str | None:
+    """One tag of a run."""
+    value: str | None = mlflow.MlflowClient().get_run(run_id).data.tags.get(key)
+    return value
+
+
+def source_kind(run_id: str) -> str:
+    """The kind of an earlier run.
+
+    Raises:
+        UserError: there is no such run in the store, or it is none of ours.
+    """
+    with reachable():
+        try:
+            tags = connect().get_run(run_id).data.tags
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise UserError(
+                f"run_id = {run_id!r} (from --run_id): there is no such run in "
+                f"{mlflow.get_tracking_uri()}; the MLflow UI and the end of every run show the ids."
+            ) from None
+    if KIND not in tags:
+        raise UserError(f"run_id = {run_id!r} (from --run_id): that run was not made by ssgan.")
+    return str(tags[KIND])
+
+
+def fetch(run_id: str, artifact: str, folder: Path) -> Path:
+    """Download one artifact of a run into `folder` and return its path.
+
+    Raises:
+        UserError: the run has no such artifact.
+    """
+    with reachable():
+        try:
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    run_id=run_id, artifact_path=artifact, dst_path=str(folder)
+                )
+            )
+        except (MlflowException, OSError):
+            raise UserError(
+                f"run_id = {run_id!r}: that run has no artifact {artifact}; did it finish?"
+            ) from None
+
+
+def child_of(run_id: str, kind: str) -> str | None:
+    """The id of the finished child run of a kind, or None."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_runs(
+        [experiment],
+        f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`{KIND}` = '{kind}' "
+        "and attributes.status = 'FINISHED'",
+        max_results=1,
+    )
+    return found[0].info.run_id if found else None
+
+
+def last_metrics(run_id: str) -> dict[str, float]:
+    """The last value of every metric of a run."""
+    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
+
+
+def load_model(run_id: str, name: str) -> LoadedModel | None:
+    """A logged model of a run, or None if the run has none of that name.
+
+    Loads a SavedModel: no pickle, none of our code.
+    """
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    found = client.search_logged_models(
+        [run.info.experiment_id],
+        f"source_run_id = '{run_id}' AND name = '{name}'",
+    )
+    if not found:
+        return None
+    loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
+    kept = (loaded.metadata.metadata or {}).get("latents")
+    model = loaded.get_raw_model()
+    # Held by the closure: the endpoint alone would not keep the model's variables.
+    return LoadedModel(
+        id=found[0].model_id,
+        call=lambda array: model.serve(array),  # noqa: PLW0108
+        latents=Latents(**kept) if kept else None,
+    )

@@ -1,0 +1,56 @@
+"""The MLflow store: reached quickly or told in one line."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A dead server would otherwise hold a run for minutes at every call.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.errors import UserError
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+KIND = "ssgan.kind"
+REASON = "ssgan.reason"
+REASON_LENGTH = 5000  # characters that every store takes
+SOURCE = "ssgan.source"
+NOTE = "mlflow.note.content"
+FAULTS = (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, ImportError)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Tell a store that cannot be used in one line."""
+    try:
+        yield
+    except FAULTS as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({reason}); set "
+            "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."
+        ) from None
+
+
+def connect() -> mlflow.MlflowClient:
+    """A client of the store.
+
+    Tries a SQLite file first: mlflow 3.17.2 itself tries one that it cannot open for 100 s.
+    """
+    scheme, _, file = mlflow.get_tracking_uri().partition("sqlite:///")
+    if file and not scheme:
+        path = Path(file.partition("?")[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as database:
+            database.execute("BEGIN IMMEDIATE")  # asks for the right to write
+    return mlflow.MlflowClient()

@@ -1,0 +1,133 @@
+"""Imports run down only, each library has its one importer, and TensorFlow waits for training."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("pipeline", "experiments", "benchmarks", "tests")
+# Who may import whom, from the ground up: a room names only rooms above it in this list.
+# `contract` is methods/__init__.py, `methods` are the files beside it.
+MAY_IMPORT = {
+    "errors": "",
+    "clock": "",
+    "provenance": "",
+    "summary": "",
+    "figures": "",
+    "measure": "",
+    "config": "errors",
+    "data": "errors",
+    "runtime": "errors",
+    "contract": "config",
+    "networks": "config contract",
+    "training": "config errors contract networks",
+    "methods": "config contract networks training",
+    "stages": "config errors data figures measure contract networks training runtime",
+    "tracking": "config errors contract",
+    "resume": "config errors data stages tracking",
+    "flow": "clock config data figures provenance resume summary stages tracking runtime",
+    "__main__": "config errors summary tracking flow",
+}
+ROOMS = {"pipeline.methods": "contract", "pipeline.training.runtime": "runtime"}
+USE_TENSORFLOW = ("networks", "training", "methods")
+ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}
+ONLY_IMPORTER |= {"pydantic": "pipeline.config", "argparse": "pipeline.__main__"}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_name(path): path for path in sorted(ROOT.glob("pipeline/**/*.py"))}
+
+
+def room(module):
+    return ROOMS.get(module) or [*module.split("."), "package"][1]
+
+
+def imports(module, *, when_loaded=False):
+    """What a module imports: anywhere, or only in what runs when it is loaded itself.
+
+    Under TYPE_CHECKING nothing is imported: a contract may name the types that fill it.
+    """
+    found, waiting = set(), [ast.parse(FILES[module].read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: a relative import hides where it leads"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else node.module for name in names}
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting += node.orelse
+        elif not (function and when_loaded):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def libraries(module, **options):
+    return {name.partition(".")[0] for name in imports(module, **options)}
+
+
+def test_the_table_runs_down_only():
+    rooms = list(MAY_IMPORT)
+    for index, names in enumerate(MAY_IMPORT.values()):
+        assert set(names.split()) <= set(rooms[:index])
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_run_down_only(module):
+    ours = {name for name in imports(module) if name.startswith(OURS)}
+    if room(module) == "package":
+        assert not ours
+        return
+    assert room(module) in MAY_IMPORT, "give the new room its place in MAY_IMPORT"
+    allowed = {room(module), *MAY_IMPORT[room(module)].split()}
+    # The package itself may be named to reach a module: `from pipeline import data`.
+    assert {room(name) for name in ours - {"pipeline"}} <= allowed
+    assert all(name.startswith("pipeline") for name in ours)
+
+
+@pytest.mark.parametrize(("library", "importer"), ONLY_IMPORTER.items())
+def test_a_library_has_one_importer(library, importer):
+    users = {module for module in FILES if library in libraries(module)}
+    assert users
+    assert all(f"{module}.".startswith(f"{importer}.") for module in users), users
+
+
+def test_only_networks_training_and_methods_load_tensorflow():
+    loading = {m for m in FILES if {"tensorflow", "keras"} & libraries(m, when_loaded=True)}
+    assert {room(module) for module in loading} == set(USE_TENSORFLOW)
+    for module in FILES:
+        if room(module) not in USE_TENSORFLOW:
+            assert not loading & imports(module, when_loaded=True), module
+
+
+def test_the_way_to_a_split_loads_no_tensorflow():
+    free = [
+        module
+        for module in FILES
+        if room(module) not in USE_TENSORFLOW and module != "pipeline.__main__"
+    ]
+    script = (
+        "import importlib, sys\n"
+        "import pipeline.__main__\n"
+        "assert not {'numpy', 'mlflow'} & set(sys.modules), 'the command line is slow to start'\n"
+        f"for name in {free!r}: importlib.import_module(name)\n"
+        "assert 'mlflow' in sys.modules and 'pipeline.flow' in sys.modules\n"
+        "print(*sorted({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
+def test_every_module_says_what_it_is():
+    for module, path in FILES.items():
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), module

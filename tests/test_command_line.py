@@ -1,0 +1,311 @@
+"""Every mistake gets one line and its exit code; no run is left half-written."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from pipeline.__main__ import COMMANDS, main
+from pipeline.data._idx import FILES
+
+ROOT = Path(__file__).resolve().parent.parent
+# The smallest training there is, long enough to be interrupted.
+ENDLESS = ["--method", "supervised", "--network", "dense", "--dense_units", "[8]"]
+ENDLESS += ["--augment_rotation", "0", "--augment_scale", "0", "--augment_shear", "0"]
+ENDLESS += ["--augment_shift", "0", "--deterministic", "false", "--threads", "1"]
+ENDLESS += ["--steps", "10000000", "--report_every", "100"]
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """`main` takes SIGTERM; give it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def told(capsys):
+    """Runs a command that must fail; returns the one line that it says."""
+
+    def run(*argv, code=2):
+        capsys.readouterr()
+        assert main(argv) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        return one_line(err)
+
+    return run
+
+
+def one_line(err):
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("ssgan: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A store for the module, with the run of a real split in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("store")
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        assert main(["split", "--label_frac", "0.1"]) == 0
+        yield folder
+
+
+@pytest.fixture
+def split_run(shared):
+    """The id of that run."""
+    return next(run.info.run_id for run in runs() if run.data.tags["ssgan.kind"] == "split")
+
+
+def runs(**tags):
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments)
+    return [run for run in found if tags.items() <= run.data.tags.items()]
+
+
+# ---------------------------------------------------------------- before any store is touched
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["run", "--label_frac", "0"], "label_frac = '0' (from --label_frac)"),
+        (["run", "--label_frac", "-0.1"], "label_frac = '-0.1' (from --label_frac)"),
+        (["split", "--label_frac=nan"], "label_frac = 'nan' (from --label_frac)"),
+        (["run", "--label_farc", "0.1"], "did you mean label_frac?"),
+        (["run", "--gan_weight", "much"], "gan_weight = 'much' (from --gan_weight)"),
+        (["run", "--gan_weight=-1"], "gan_weight = '-1' (from --gan_weight)"),
+        (["run", "--dataset", "mnsit"], "did you mean mnist?"),
+        (["run", "--method", "gan"], "known: "),
+        (["run", "--config", "none.yaml"], "none.yaml: cannot be read"),
+        (["run", "--label_frac", "0.001"], "use label_frac=0.007 or more"),
+        (["run", "--dataset", "mnist", "--data_dir", "lost"], "data_dir=lost is not a folder"),
+        (["run", "--split_file", "none.parquet"], "split_file=none.parquet: no such file"),
+        (["run", "garbage"], "'garbage'"),
+        (["run", "--label_frac", "0.1", "0.2"], "'0.2'"),
+        (["run", "--label_frac"], "--label_frac: expected one argument"),
+        (["run", "--gan_weight"], "--gan_weight: expected a value"),
+        (["fly"], "'fly'"),
+        ([], "command"),
+        (["train"], "train needs run_id"),
+        (["evaluate", "--run_id", ""], "evaluate needs run_id"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_gets_one_line_and_makes_no_store(argv, says, told, store, tmp_path):
+    assert says in told(*argv)
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_data_get_one_line_and_make_no_store(told, store, tmp_path):
+    idx, npz = tmp_path / "idx", tmp_path / "own.npz"
+    idx.mkdir()
+    for name, shape in zip(FILES, [(40, 28, 28), (40,), (20, 28, 28), (20,)], strict=True):
+        header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
+        (idx / name).write_bytes(header + bytes(int(np.prod(shape)) - 1))
+    line = told("run", "--dataset", "mnist", "--data_dir", str(idx))
+    assert str(idx / FILES[0]) in line
+    write_npz(npz, np.array([0, 1, 3] * 4))
+    line = told("run", "--dataset", "npz", "--data_dir", str(npz))
+    assert "class 2 has no label among the training images" in line
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def write_npz(path, labels):
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 6, 6), np.uint8)
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+
+
+# ---------------------------------------------------------------- continuing from a run
+
+
+def test_a_run_id_that_cannot_be_continued(told, split_run):
+    client, before = mlflow.MlflowClient(), len(runs())
+    foreign = client.create_run("0").info.run_id
+    assert "there is no such run in sqlite:" in told("train", "--run_id", "f" * 32)
+    assert "there is no such run in sqlite:" in told("train", "--run_id", "../x' or 1")
+    assert "not made by ssgan" in told("train", "--run_id", foreign)
+    line = told("evaluate", "--run_id", split_run)
+    assert "of kind 'split'; evaluate continues from train or pipeline" in line
+    for key, value in {"label_frac": "0.2", "split_seed": "1", "dataset": "npz"}.items():
+        line = told("train", "--run_id", split_run, f"--{key}", value)
+        assert key in line
+        assert value in line
+        assert split_run in line
+    assert "gann_weight" in told("train", "--run_id", split_run, "--gann_weight", "1")
+    client.delete_run(foreign)
+    assert len(runs()) == before
+
+
+def test_data_that_changed_under_a_run_id(told, shared, tmp_path):
+    npz, labels = tmp_path / "own.npz", np.arange(30) % 3
+    write_npz(npz, labels)
+    flags = ["--dataset", "npz", "--data_dir", str(npz), "--label_frac", "0.5"]
+    assert main(["split", *flags, "--experiment", "npz"]) == 0
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("npz").experiment_id
+    (source,) = client.search_runs([experiment])
+    write_npz(npz, labels[::-1])
+    line = told("train", "--run_id", source.info.run_id)
+    assert str(npz) in line
+    assert "not the data of run" in line
+    assert len(client.search_runs([experiment])) == 1
+
+
+# ---------------------------------------------------------------- a store that cannot be used
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("place", ["under a file", "a folder", "no database", "no server"])
+def test_a_store_that_cannot_be_used_is_told_within_seconds(place, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "file"
+    file.write_text("this is no database" * 1000)
+    uri = {
+        "under a file": f"sqlite:///{file}/mlflow.db",
+        "a folder": f"sqlite:///{tmp_path}",  # SQLite says of it what it says of a locked folder
+        "no database": f"sqlite:///{file}",
+        "no server": f"http://127.0.0.1:{free_port()}",
+    }[place]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    begin = time.monotonic()
+    assert f"the MLflow store {uri} cannot be used" in told("split")
+    assert time.monotonic() - begin < 15
+    if place == "a folder":  # the run of `mlflow run` cannot be ended: still one line
+        monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+        assert "label_frac" in told("run", "--label_frac", "0")
+
+
+def test_an_artifact_folder_that_cannot_be_written(told, shared, tmp_path, monkeypatch):
+    shutil.copy(shared / "mlflow.db", tmp_path)
+    (tmp_path / "mlruns").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert "cannot be used (" in told("split", "--experiment", "no artifacts")
+    experiment = mlflow.MlflowClient().get_experiment_by_name("no artifacts").experiment_id
+    (run,) = mlflow.MlflowClient().search_runs([experiment])
+    assert run.info.status == "FAILED"
+    assert "cannot be used" in run.data.tags["ssgan.reason"]
+
+
+# ---------------------------------------------------------------- the run that `mlflow run` makes
+
+
+def test_the_run_that_mlflow_has_made_is_used(told, shared, monkeypatch):
+    client, before = mlflow.MlflowClient(), len(runs())
+    good, bad = (client.create_run("0", run_name=f"{name}-owl-7") for name in ("calm", "sad"))
+    client.log_param(good.info.run_id, "label_frac", "0.10")
+    monkeypatch.setenv("MLFLOW_RUN_ID", good.info.run_id)
+    assert main(["split", "--label_frac", "0.10"]) == 0
+    run = client.get_run(good.info.run_id)
+    assert (run.info.status, run.data.tags["ssgan.kind"]) == ("FINISHED", "split")
+    assert run.data.params["label_frac"] == "0.10"  # as typed: it cannot be logged again
+    assert run.info.run_name == "ssgan, 144 labels"
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", bad.info.run_id)
+    line = told("run", "--label_frac", "x" * 9000)
+    run = client.get_run(bad.info.run_id)
+    assert run.info.status == "FAILED"
+    assert line.removeprefix("ssgan: ").startswith(run.data.tags["ssgan.reason"][:4000])
+    assert len(runs()) == before + 2
+
+
+# ---------------------------------------------------------------- real processes
+
+
+def python(*arguments, **options):
+    environment = {key: os.environ[key] for key in os.environ if key != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [(["--help"], 0), (["train", "--help"], 0), (["run", "--label_frac", "0"], 2)],
+    ids=["help", "help of a command", "mistake"],
+)
+def test_help_and_mistakes_are_told_at_once(argv, code, tmp_path):
+    begin = time.monotonic()
+    process = python("-X", "importtime", "-m", "pipeline", *argv, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 3
+    assert process.returncode == code
+    timings = [line for line in err.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in timings}
+    assert "pydantic" in imported
+    assert not imported & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib"}
+    if code:
+        one_line(re.sub(r"^import time:.*\n", "", err, flags=re.M))
+    elif argv[0] == "--help":
+        assert all(re.search(rf"^ +{command} ", out, re.M) for command in COMMANDS)
+    else:
+        assert "--label_frac" in out
+
+
+def test_a_training_that_ends_early_is_told_and_closed(shared):
+    """Ctrl-C, SIGTERM and a diverging run, in three processes at once."""
+    flags = {"INT": [], "TERM": [], "": ["--discriminator_lr", "1e38", "--report_every", "5"]}
+    processes = {
+        name: python("-m", "pipeline", "run", *ENDLESS, *more, "--run_name", f"ends {name}")
+        for name, more in flags.items()
+    }
+    try:
+        for name in ("INT", "TERM"):
+            wait_for_curves(f"ends {name}", processes[name])
+            processes[name].send_signal(getattr(signal, f"SIG{name}"))
+        said = {name: process.communicate(timeout=60) for name, process in processes.items()}
+    finally:
+        for process in processes.values():
+            process.kill()
+    for name, process in processes.items():
+        line = one_line(said[name][1])
+        (run,) = runs(**{"mlflow.runName": f"ends {name}"})
+        if name:
+            assert process.returncode == 130
+            assert "interrupted" in line
+            assert (run.info.status, run.data.tags["ssgan.reason"]) == ("KILLED", "interrupted")
+            assert run.data.metrics["train/images_per_second"] > 0
+        else:
+            assert process.returncode == 1
+            assert "training diverged" in line
+            assert run.info.status == "FAILED"
+            assert line == f"ssgan: {run.data.tags['ssgan.reason']}"
+    assert not [run for run in runs() if run.info.status == "RUNNING"]
+
+
+def wait_for_curves(run_name, process):
+    """Until the run has two points of its curves."""
+    client, end = mlflow.MlflowClient(), time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        for run in runs(**{"mlflow.runName": run_name}):
+            if len(client.get_metric_history(run.info.run_id, "train/supervised_loss")) >= 2:
+                return
+        time.sleep(0.5)
+    pytest.fail(f"{run_name} logs no curves: {process.poll()}")

@@ -1,0 +1,236 @@
+"""Every value comes from the right layer, and every bad one is told in one line with its source."""
+
+import itertools
+import re
+
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.errors import UserError
+
+METHODS, DATASETS = config.names("method"), config.names("dataset")
+ALL = list(itertools.product(METHODS, DATASETS))
+FM = "feature_matching"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes text as a config file; returns its path as a flag's value."""
+
+    def write(text):
+        path = tmp_path / "own.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def read(kind, name):
+    return yaml.safe_load((config.CONFIGS / kind / f"{name}.yaml").read_text()) or {}
+
+
+def mistake(flags):
+    """The one line that the flags give."""
+    with pytest.raises(UserError) as caught:
+        config.load(flags)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+# ---------------------------------------------------------------- layers
+
+
+def test_later_layers_win(file):
+    default, dataset, method = config.defaults(), read("dataset", "digits"), read("method", FM)
+    block = method.pop("datasets")["digits"]
+    # Each layer gives a key another value than the one before it; else nothing is shown here.
+    assert default["steps"] != dataset["steps"] != method["steps"] != block["steps"]
+
+    assert config.load({"dataset": "mnist"}).steps == default["steps"]
+    assert config.load({"dataset": "digits"}).steps == dataset["steps"]
+    assert config.load({"dataset": "fashion_mnist", "method": FM}).steps == method["steps"]
+    flags = {"dataset": "digits", "method": FM}
+    assert config.load(flags).steps == block["steps"]
+    flags["config"] = file("steps: 7\nseed: 3\n")
+    assert config.load(flags).steps == 7
+    resolved = config.load(flags | {"steps": "8"})
+    assert (resolved.steps, resolved.seed) == (8, 3)
+    # The method wins over the data set also where it says nothing of that data set.
+    assert resolved.augment_rotation == method["augment_rotation"] != dataset["augment_rotation"]
+
+
+def test_a_file_chooses_the_layers_below_it(file):
+    chosen = config.load({"config": file("method: seed_gan\ndataset: mnist\n")})
+    assert chosen == config.load({"method": "seed_gan", "dataset": "mnist"})
+    assert chosen.own["units"] == read("method", "seed_gan")["units"]
+
+
+def test_an_earlier_run_stands_between_the_method_and_the_file(file):
+    base = config.load({"steps": "11", "gan_weight": "0.5", "split_seed": "4"}).flat()
+    assert config.load({}, base).flat() == base
+    path = file("steps: 12\n")
+    assert config.load({"config": path}, base).flat() == base | {"steps": 12}
+    # Another method: what the split has decided carries over, the first method's values do not.
+    other = config.load({"method": "supervised"}, base)
+    assert other == config.load({"method": "supervised", "split_seed": "4"})
+
+
+def test_default_yaml_holds_exactly_the_shared_keys():
+    assert tuple(config.defaults()) == config.SHARED
+    assert all(config.meanings().values())
+
+
+@pytest.mark.parametrize(("method", "dataset"), ALL)
+def test_every_combination_resolves_and_reads_back(method, dataset, file):
+    resolved = config.load({"method": method, "dataset": dataset})
+    assert config.load({"config": file(config.to_yaml(resolved))}) == resolved
+    assert config.from_yaml(config.to_yaml(resolved)).keys().isdisjoint(config.BOOKKEEPING)
+    blocks = read("method", method).get("datasets", {})
+    assert set(blocks) <= set(DATASETS)
+    # `1e-4` is text to YAML: as a method's own key it would make the key's type text.
+    texts = [value for value in resolved.own.values() if isinstance(value, str)]
+    assert not [text for text in texts if re.fullmatch(r"[\d.e+-]+", text)]
+
+
+def test_what_was_typed_reads_back(file):
+    flags = {"data_dir": "/a b/ü: #1", "generator_lr": "1e-5", "labels_per_class": "3"}
+    flags |= {"dense_units": "[30, 20]", "generator_units": "[8]", "threads": "", "baseline": "no"}
+    resolved = config.load(flags)
+    assert (resolved.dense_units, resolved.own["generator_units"]) == ([30, 20], [8])
+    assert (resolved.threads, resolved.baseline) == (None, False)
+    assert config.load({"config": file(config.to_yaml(resolved))}) == resolved
+
+
+@pytest.mark.parametrize("key", ["generator_lr", "gan_weight"])
+def test_a_number_in_scientific_notation_is_a_float(key, file):
+    for flags in ({key: "1e-4"}, {"config": file(f"{key}: 1e-4\n")}):
+        value = config.load(flags).flat()[key]
+        assert isinstance(value, float)
+        assert value == 1e-4
+
+
+@pytest.mark.parametrize(("method", "dataset"), ALL)
+def test_the_baseline_is_the_same_arm_without_the_method(method, dataset):
+    arm = config.load({"method": method, "dataset": dataset, "steps": "77", "seed": "5"})
+    baseline = config.baseline_of(arm)
+    same = set(config.SHARED) - {"method"}
+    assert {key: getattr(baseline, key) for key in same} == {key: getattr(arm, key) for key in same}
+    assert (baseline.method, dict(baseline.own)) == ("supervised", {})
+
+
+# ---------------------------------------------------------------- bad values
+
+
+@pytest.mark.parametrize("value", ["0", "-0.1", "1.5", "abc", "nan", "inf"])
+def test_bad_label_frac_as_a_flag_and_in_a_file(value, file):
+    line = mistake({"label_frac": value})
+    assert line.startswith(f"label_frac = '{value}' (from --label_frac): input should be ")
+    assert "in (0, 1]" in line
+    number = {"nan": ".nan", "inf": ".inf"}.get(value, value)
+    path = file(f"# mine\nlabel_frac: {number}\n")
+    line = mistake({"config": path})
+    assert f"(from {path}, line 2)" in line
+    assert line.startswith("label_frac = ")
+    assert value in line
+
+
+WRONG = [
+    # key and value as in YAML, what the line must say
+    ("steps: 2.5", "steps = 2.5", "integer"),
+    ("steps: many", "steps = 'many'", "integer"),
+    ("steps: {a: 1}", "steps = {'a': 1}", "integer"),
+    ("steps:", "steps = None", "integer"),
+    ("steps: yes", "steps = True", "number"),  # Python would count it as 1
+    ("label_frac: yes", "label_frac = True", "number"),  # and this as all labels
+    ("label_frac: {of: 1}", "label_frac = {'of': 1}", "number"),
+    ("label_frac: [0.1]", "label_frac = [0.1]", "number"),
+    ("baseline: maybe", "baseline = 'maybe'", "true or false"),
+    ("dense_units: 500", "dense_units = 500", "list"),
+    ("dense_units: []", "dense_units = []", "at least 1 item"),
+    ("dense_units: [500, x]", "dense_units = [500, 'x']", "integer"),
+    ("decay: cos", "decay = 'cos'", "'cosine' or 'linear'"),
+    ("seed: -1", "seed = -1", "greater than or equal to 0"),
+    ("ema_decay: 1.0", "ema_decay = 1.0", "in [0, 1)"),
+    ("data_dir: [a]", "data_dir = ['a']", "folder"),
+    ("run_name: 2026-01-01", "run_name = datetime.date(2026, 1, 1)", "string"),
+    # the default method's own keys
+    ("gan_weight: -1", "gan_weight = -1", "greater than or equal to 0"),
+    ("gan_weight: true", "gan_weight = True", "number"),
+    ("gan_weight: .nan", "gan_weight = nan", "finite"),
+    ("latent_size: 0", "latent_size = 0", "greater than or equal to 1"),
+    ("latent_size: 1.5", "latent_size = 1.5", "integer"),
+    ("generator_units: [8, 0]", "generator_units = [8, 0]", "greater than or equal to 1"),
+    # names
+    ("dataset: mnsit", "dataset = 'mnsit'", "did you mean mnist?; known: " + ", ".join(DATASETS)),
+    ("dataset: [mnist]", "dataset = ['mnist']", "known: " + ", ".join(DATASETS)),
+    ("method: gann", "method = 'gann'", "known: " + ", ".join(METHODS)),
+    ("method: ../dataset/mnist", "method = '../dataset/mnist'", "known: " + ", ".join(METHODS)),
+    # keys
+    ("label_farc: 0.2", "unknown key label_farc = 0.2", "did you mean label_frac?"),
+    ("own: {a: 1}", "unknown key own = {'a': 1}", "configs/default.yaml"),
+    ("config: a.yaml", "unknown key config = 'a.yaml'", "configs/default.yaml"),
+    ("units: [3]", "unknown key units = [3]", "a key of method seed_gan, not of ssgan"),
+    ("2: 3", "unknown key 2 = 3", "configs/default.yaml"),
+]
+
+
+@pytest.mark.parametrize(("text", "starts", "says"), WRONG, ids=[text for text, *_ in WRONG])
+def test_bad_line_of_a_file(text, starts, says, file):
+    path = file(f"seed: 1\n{text}\n" if not text.startswith("seed") else f"steps: 1\n{text}\n")
+    line = mistake({"config": path})
+    assert line.startswith(f"{starts} (from {path}, line 2)")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("steps", "2.5", "integer"),
+        ("dense_units", "500", "list"),
+        ("dense_units", "[500", "list"),
+        ("generator_units", "[a: b: c]", "list"),
+        ("baseline", "maybe", "true or false"),
+        ("dataset", "digit", "did you mean digits?"),
+        ("gan_weight", "a lot", "number"),
+        ("label-frac", "0.2", "did you mean label_frac?"),
+        ("unsupervised_weight", "2", "a key of method feature_matching, not of ssgan"),
+    ],
+)
+def test_bad_flag(key, value, says):
+    line = mistake({key: value})
+    assert f"{key} = {value!r} (from --{key})" in line
+    assert says in line
+
+
+# ---------------------------------------------------------------- bad files
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 1\nsteps: [1\n", ", line 3: not valid YAML"),
+        ("seed: 1\n\tsteps: 1\n", ", line 2: not valid YAML"),
+        ("seed: 1\nsteps: !!python/name:os.system\n", ", line 2: not valid YAML"),
+        ("seed: 1\n---\nseed: 2\n", ", line 2: not valid YAML"),
+        ("seed: 1\nsteps: 2\nseed: 3\n", ", line 3: seed stands there twice (first in line 1)"),
+        ("- seed\n- 1\n", ": must hold lines `key: value`"),
+        ("seed 1\n", ": must hold lines `key: value`"),
+        (b"\xff\xfe\x00seed: 1", ": cannot be read (not UTF-8 text)"),
+        ("se\x00ed: 1", ": not valid YAML"),
+    ],
+)
+def test_bad_file(text, says, file):
+    path = file(text)
+    assert f"config file {path}{says}" in mistake({"config": path})
+
+
+def test_missing_or_unreadable_file(tmp_path):
+    missing = tmp_path / "none.yaml"
+    assert f"{missing}: cannot be read (No such file" in mistake({"config": str(missing)})
+    assert f"{tmp_path}: cannot be read (Is a directory)" in mistake({"config": str(tmp_path)})
+
+
+def test_an_empty_file_changes_nothing(file):
+    assert config.load({"config": file("# nothing yet\n")}) == config.load({})
