@@ -13,7 +13,7 @@ class Result:
 
     stage: str  # run, split, train or evaluate
     run_id: str
-    address: str  # page within the MLflow UI
+    address: str  # the run's page in the MLflow UI
     dataset: str
     method: str
     n_labels: int  # validation labels among them
@@ -85,10 +85,10 @@ def _arms(result: Result) -> list[tuple[str, str, str]]:
 
 def _verdict(result: Result) -> str:
     lift = 100 * result.metrics["lift"]
-    better = "lower" if lift >= 0 else "HIGHER"
+    how = f"{abs(lift):.2f} points {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
     return (
-        f"Lift: the error is {abs(lift):.2f} points {better} than the supervised baseline's on the "
-        "same split. One pair of runs is no proof: repeat over seed and split_seed."
+        f"Lift: the error is {how} the supervised baseline's on the same split. One pair of runs "
+        "is no proof: repeat over seed and split_seed."
     )
 
 
@@ -97,4 +97,4 @@ def _next(result: Result) -> str:
         return f"python -m pipeline train --run_id {result.run_id}"
     if result.stage == "train":
         return f"python -m pipeline evaluate --run_id {result.run_id}"
-    return f"make ui   (then open the address it prints with {result.address})"
+    return f"make ui, then open {result.address}"

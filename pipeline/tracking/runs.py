@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
+LOCAL_UI = "http://127.0.0.1:5000"
 LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
 
 
@@ -45,8 +46,10 @@ class Run:
 
     @property
     def address(self) -> str:
-        """The run's page, to be put behind the MLflow UI's own address."""
-        page = f"#/experiments/{self.experiment_id}/runs/{self.id}"
+        """The run's page: on the tracking server, or on the one that `make ui` starts."""
+        store = mlflow.get_tracking_uri()
+        server = store.rstrip("/") if store.startswith("http") else LOCAL_UI
+        page = f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}"
         return f"{page}?workflowType=machine_learning"
 
     @reachable()

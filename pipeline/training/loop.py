@@ -1,5 +1,6 @@
 """The one loop for all methods: compiled multi-step, schedule, moving average, reports."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -92,6 +93,10 @@ def train(
     start, chunk, done = time.perf_counter(), 1, 0
     run, keys = _compile(method, arrays, config)
     generate = _fixed_samples(method, config)
+    orders = (
+        Order(len(arrays.labelled), config.batch_size, (config.seed, 0)),
+        Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1)),
+    )
     if method.uses_pool:
         history = History(config.unlabelled_batch_size, len(arrays.pool))
     else:
@@ -102,7 +107,7 @@ def train(
             totals = np.zeros(len(keys))
             while done < until:
                 count, before = min(chunk, until - done), time.perf_counter()
-                totals += run(tf.constant(count)).numpy()
+                totals += run(*(order.batches(done, count) for order in orders)).numpy()
                 done += count
                 now = time.perf_counter()
                 history.trace_seconds = history.trace_seconds or now - start
@@ -137,38 +142,37 @@ def schedule(step: tf.Tensor, config: Config) -> tf.Tensor:
     return rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
 
 
-def shuffled(step: tf.Tensor, batch: int, n: int, seed: int) -> tf.Tensor:
-    """Indices int64 [batch] below n for one step: pass after pass over a fresh permutation.
+class Order:
+    """The order in which images are drawn: pass after pass, each over a fresh permutation.
 
-    A function of the step alone, so that a run that goes on needs no iterator's state.
+    A function of seed and step alone, so that a run that goes on needs no iterator's state.
     """
-    position = tf.cast(step, tf.int64) * batch + tf.range(batch, dtype=tf.int64)
-    # The raw operation: tf.random.experimental.index_shuffle takes one key for the whole batch,
-    # and a batch may straddle two passes. It looks at the low bits of the key's three words alone,
-    # and with a plain counter in them the order hardly changes; 8 rounds mix, its 4 do not.
-    key = _mixed(tf.cast(position // n, tf.uint64) + tf.constant(seed << 32, tf.uint64))
-    words = [tf.bitwise.right_shift(key, tf.constant(bits, tf.uint64)) for bits in (0, 20, 40)]
-    return tf.raw_ops.RandomIndexShuffle(
-        index=position % n,
-        seed=tf.stack(words, axis=1),
-        max_index=tf.constant(n - 1, tf.int64),
-        rounds=8,
-    )
 
+    def __init__(self, n: int, batch: int, seed: tuple[int, ...]) -> None:
+        """Draw `batch` of n images a step; one `seed` for each of several orders of a run."""
+        self.n, self.batch, self.seed = n, batch, seed
+        self._permutation = functools.lru_cache(maxsize=2)(self._draw)
 
-def _mixed(numbers: tf.Tensor) -> tf.Tensor:
-    """Hash uint64 numbers so that neighbours share no bits: splitmix64 (Steele et al. 2014)."""
-    z = (numbers + 1) * tf.constant(0x9E3779B97F4A7C15, tf.uint64)
-    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        shifted = tf.bitwise.right_shift(z, tf.constant(bits, tf.uint64))
-        z = tf.bitwise.bitwise_xor(z, shifted) * tf.constant(factor, tf.uint64)
-    return z
+    def batches(self, first_step: int, count: int) -> NDArray[np.int32]:
+        """Positions below n, int32 [count, batch], of the steps from `first_step` (from 0) on."""
+        positions = first_step * self.batch + np.arange(count * self.batch)
+        passes, places = np.divmod(positions, self.n)
+        drawn = [self._permutation(p)[places[passes == p]] for p in np.unique(passes)]
+        return np.concatenate(drawn).reshape(count, self.batch)
+
+    def _draw(self, number: int) -> NDArray[np.int32]:
+        generator = np.random.default_rng([*self.seed, number])
+        return generator.permutation(self.n).astype(np.int32)
 
 
 def _compile(
     method: Method, arrays: Arrays, config: Config
-) -> tuple[Callable[[tf.Tensor], tf.Tensor], list[str]]:
-    """The compiled call: n steps, returning the sum of each loss, float32 [number of losses]."""
+) -> tuple[Callable[..., tf.Tensor], list[str]]:
+    """The compiled call, and the names of the losses it sums.
+
+    The call takes positions among the labelled images, int32 [steps, batch], and in the pool,
+    int32 [steps, unlabelled batch]; it takes as many steps and returns float32 [losses].
+    """
     images, pool = tf.constant(arrays.images), tf.constant(arrays.pool)
     labelled = tf.constant(arrays.labelled)
     labels = tf.constant(arrays.labels.astype(np.int32))
@@ -184,10 +188,11 @@ def _compile(
     def pixels(indices: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.gather(images, indices), tf.float32) / 255.0
 
+    own_batches = tf.TensorSpec([None, config.batch_size], tf.int32)
+    free_batches = tf.TensorSpec([None, config.unlabelled_batch_size], tf.int32)
+
     @tf.function(autograph=False)
-    def step() -> dict[str, tf.Tensor]:
-        own = shuffled(taken, config.batch_size, len(arrays.labelled), config.seed)
-        free = shuffled(taken, config.unlabelled_batch_size, len(arrays.pool), config.seed + 1)
+    def step(own: tf.Tensor, free: tf.Tensor) -> dict[str, tf.Tensor]:
         number = tf.cast(taken.assign_add(1), tf.float32)
         for name, optimizer in method.optimizers.items():
             optimizer.learning_rate.assign(base[name] * schedule(number, config))
@@ -201,13 +206,17 @@ def _compile(
             average.assign_sub(pace * difference if id(variable) in trained else difference)
         return reported
 
-    keys = sorted(step.get_concrete_function().structured_outputs)
+    traced = step.get_concrete_function(
+        tf.TensorSpec(own_batches.shape[1:], tf.int32),
+        tf.TensorSpec(free_batches.shape[1:], tf.int32),
+    )
+    keys = sorted(traced.structured_outputs)
 
-    @tf.function
-    def run(n: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=[own_batches, free_batches])
+    def run(own: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
         totals = tf.zeros([len(keys)])
-        for _ in tf.range(n):
-            losses = step()
+        for i in tf.range(tf.shape(own)[0]):
+            losses = step(own[i], free[i])
             totals += tf.stack([losses[key] for key in keys])
         return totals
 
