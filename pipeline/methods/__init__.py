@@ -87,5 +87,7 @@ def names() -> Sequence[str]:
 def build(config: Config, spec: Spec, seed: int) -> Method:
     """Build the method that `config.method` names, its weights drawn from `seed`."""
     module = importlib.import_module(f"pipeline.methods.{config.method}")
-    method: Method = module.build(config, spec, seed)
+    # Neighbouring seeds far apart: the networks draw layer after layer from seed, seed + 1, …
+    spread = int(np.random.SeedSequence(seed).generate_state(1)[0]) // 2
+    method: Method = module.build(config, spec, spread)
     return method

@@ -25,7 +25,7 @@ class WeightNormalizedDense(keras.layers.Layer):
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create direction v, gain g and bias b."""
-        start = keras.initializers.RandomNormal(stddev=0.05, seed=self.seed)
+        start = keras.initializers.RandomNormal(stddev=0.1, seed=self.seed)
         self.direction = self.add_weight(shape=(shape[-1], self.units), initializer=start)
         self.gain = self.add_weight(
             shape=(self.units,), initializer="ones", trainable=self.train_gain

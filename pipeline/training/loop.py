@@ -24,6 +24,7 @@ LATENT_SEED = 0  # the same latents in every run, so that samples compare across
 FIXED_SAMPLES = 100  # images of the fixed latent batch
 GRACE = 0.25  # share of the steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
+DIVERGED = 1e6  # a loss beyond it is lost, though finite
 COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
 
 
@@ -155,10 +156,10 @@ class Order:
 
     def batches(self, first_step: int, count: int) -> NDArray[np.int32]:
         """Positions below n, int32 [count, batch], of the steps from `first_step` (from 0) on."""
-        positions = first_step * self.batch + np.arange(count * self.batch)
-        passes, places = np.divmod(positions, self.n)
-        drawn = [self._permutation(p)[places[passes == p]] for p in np.unique(passes)]
-        return np.concatenate(drawn).reshape(count, self.batch)
+        begin, end = first_step * self.batch, (first_step + count) * self.batch
+        passes = range(begin // self.n, -(-end // self.n))
+        drawn = np.concatenate([self._permutation(number) for number in passes])
+        return drawn[begin - passes[0] * self.n :][: end - begin].reshape(count, self.batch)
 
     def _draw(self, number: int) -> NDArray[np.int32]:
         generator = np.random.default_rng([*self.seed, number])
@@ -243,7 +244,7 @@ def _report_steps(config: Config) -> Iterator[int]:
 def _check(report: Report, arrays: Arrays, config: Config) -> None:
     """Raise RunFailure if the numbers or the images of a report show that training is lost."""
     for name, value in report.metrics.items():
-        if not math.isfinite(value):
+        if not math.isfinite(value) or (name.endswith("_loss") and abs(value) > DIVERGED):
             raise RunFailure(
                 f"training diverged: {name} is {value} at step {report.step}. Try lower "
                 f"discriminator_lr ({config.discriminator_lr:g}) and generator_lr "

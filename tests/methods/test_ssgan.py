@@ -1,0 +1,98 @@
+"""Our recipe: the ablation without generator, pseudo-labels, and their alignment."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.training import runtime
+from tests.methods.test_contract import digits, make, step, values
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+def softmax(logits):
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def test_without_gan_weight_there_is_no_generator():
+    method = make("ssgan", gan_weight=0)
+    assert method.generator is None
+    assert method.latents is None
+    assert set(method.optimizers) == {"discriminator"}
+    reported = step(method, digits())
+    assert set(reported) == {"supervised_loss", "unsupervised_loss", "confident_share"}
+
+
+def test_pseudo_labels_below_the_threshold_are_left_out():
+    none = step(make("ssgan", confidence_threshold=1.0), digits())
+    assert none["confident_share"] == 0
+    assert none["unsupervised_loss"] == 0
+    every = step(make("ssgan", confidence_threshold=0.0), digits())
+    assert every["confident_share"] == 1
+    assert every["unsupervised_loss"] > 0
+
+
+def test_the_teacher_sees_clean_images_and_is_aligned_to_the_class_balance():
+    balance = np.arange(1, 11) / 55
+    method = make("ssgan", balance=balance, confidence_threshold=0.25)
+    # A teacher that takes too much for class 0.
+    method.average.output_layer.bias.assign([2.0] + 9 * [0.0])
+    pool = digits(n_pool=60)[2]
+    predicted = softmax(method.average(pool).numpy())
+    running = 0.98 * balance + 0.02 * predicted.mean(axis=0)
+    aligned = predicted * balance / running
+    aligned /= aligned.sum(axis=1, keepdims=True)
+    labels, confident = method._pseudo_labels(tf.constant(pool))
+    np.testing.assert_array_equal(labels, aligned.argmax(axis=1))
+    np.testing.assert_array_equal(confident, aligned.max(axis=1) > 0.25)
+    assert 0 < np.mean(confident) < 1
+    np.testing.assert_allclose(method.predicted_balance, running, rtol=1e-5)
+    for _ in range(200):
+        labels, _ = method._pseudo_labels(tf.constant(pool))
+    assert np.mean(np.equal(labels, 0)) < 0.5 * np.mean(predicted.argmax(axis=1) == 0)
+
+
+def test_the_gan_losses_by_hand():
+    still = dict.fromkeys(["input_noise", "layer_noise"], 0)
+    still |= {f"augment_{what}": 0 for what in ("rotation", "scale", "shear", "shift")}
+    method = make("ssgan", **still)
+    labelled, labels, pool = digits()
+    z = tf.random.Generator.from_seed(0).normal([64, 64])
+    # Real and generated images are batches apart; the pool's part of the real one is matched.
+    real = method.network.forward(tf.concat([labelled, pool], 0), True, False)
+    fake = method.network.forward(method.generator(z, training=True), True, False)
+    real_z = np.exp(real.logits[len(labels) :]).sum(axis=1)
+    fake_z = np.exp(fake.logits).sum(axis=1)
+    real_or_fake = -np.log(real_z / (1 + real_z)).mean() / 2 - np.log(1 / (1 + fake_z)).mean() / 2
+    matching = sum(
+        np.mean((np.mean(r[len(labels) :], axis=0) - np.mean(f, axis=0)) ** 2)
+        for r, f in zip(real.features, fake.features, strict=True)
+    )
+    reported = step(method, (labelled, labels, pool))
+    assert reported["discriminator_loss"] == pytest.approx(real_or_fake, rel=1e-3)
+    assert reported["generator_loss"] == pytest.approx(matching, rel=1e-3)
+
+
+def test_consistency_weighs_in_over_the_ramp():
+    method = make("ssgan", consistency_ramp=0.5, consistency_weight=3)  # 20 of 40 steps
+    weights = []
+    for taken in (0, 9, 19, 39):
+        method.optimizers["discriminator"].iterations.assign(taken)
+        weights.append(float(method._consistency_weight()))
+    assert weights == pytest.approx([3 / 20, 1.5, 3, 3])
+
+
+def test_both_updates_come_from_the_same_forward_pass():
+    """The generator's step does not see the discriminator that the same step has moved."""
+    generators = []
+    for rate in (0.0, 1.0):
+        method = make("ssgan")
+        method.optimizers["discriminator"].learning_rate.assign(rate)
+        tf.function(method.step, autograph=False)(*map(tf.constant, digits()))
+        generators.append(values(method.generator))
+    for one, other in zip(*generators, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)

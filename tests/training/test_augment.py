@@ -1,0 +1,110 @@
+"""Affine augmentation moves pixels as it says: about the centre, and no further than asked."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import config as configuration
+from pipeline import data
+from pipeline.training import runtime
+from pipeline.training.augment import affine
+
+NONE = {f"augment_{what}": "0" for what in ("rotation", "scale", "shear", "shift")}
+N = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+def augment(images, seed=0, **amounts):
+    config = configuration.load({**NONE, **{f"augment_{k}": str(v) for k, v in amounts.items()}})
+    random = tf.random.Generator.from_seed(seed)
+    return affine(tf.constant(images, tf.float32), config, random).numpy()
+
+
+def with_dot(height, width, x, y, channels=1):
+    """N equal images with one bright pixel at (x, y)."""
+    images = np.zeros((N, height, width, channels), np.float32)
+    images[:, y, x] = 1
+    return images
+
+
+def centroids(images):
+    """Mean position (x, y) of each image's light, relative to the image's centre."""
+    _, height, width, _ = images.shape
+    light = images.sum(axis=(1, 2, 3))
+    x = (images.sum(axis=(1, 3)) @ np.arange(width)) / light - (width - 1) / 2
+    y = (images.sum(axis=(2, 3)) @ np.arange(height)) / light - (height - 1) / 2
+    return x, y
+
+
+def test_zero_amounts_change_nothing():
+    images = data.load("digits", None).train_images[:5] / np.float32(255)
+    np.testing.assert_array_equal(augment(images), images)
+
+
+def test_a_shift_moves_every_pixel_alike_by_a_share_of_the_side():
+    height, width = 41, 21
+    one = augment(with_dot(height, width, 10, 20), shift=0.2)
+    x, y = centroids(one)
+    np.testing.assert_allclose(one.sum(axis=(1, 2, 3)), 1, atol=1e-3)  # nothing is lost
+    for moved, side in ((x, width), (y, height)):
+        assert 0.19 * side < moved.max() <= 0.2 * side + 1e-3
+        assert -0.19 * side > moved.min() >= -0.2 * side - 1e-3
+        assert abs(moved.mean()) < 0.02 * side
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.2  # drawn apart
+    other_x, other_y = centroids(augment(with_dot(height, width, 8, 25), shift=0.2))
+    np.testing.assert_allclose(other_x - x, -2, atol=1e-3)
+    np.testing.assert_allclose(other_y - y, 5, atol=1e-3)
+
+
+def test_a_rotation_turns_about_the_centre_in_pixels():
+    height, width = 31, 21
+    still = augment(with_dot(height, width, 10, 15), rotation=0.5)
+    np.testing.assert_allclose(still[:, 15, 10], 1, atol=1e-3)
+    x, y = centroids(augment(with_dot(height, width, 10, 25), rotation=0.5))
+    np.testing.assert_allclose(np.hypot(x, y), 10, atol=0.3)
+    angle = np.arctan2(x, y)
+    assert 0.45 < angle.max() < 0.53
+    assert -0.45 > angle.min() > -0.53
+    # A dot on the other axis turns the same way by the same angle: no mirror, no stretch.
+    x, y = centroids(augment(with_dot(height, width, 18, 15), rotation=0.5))
+    np.testing.assert_allclose(np.arctan2(-y, x), angle, atol=0.05)
+
+
+def test_scale_and_shear_leave_the_centre_and_act_along_the_axes():
+    height, width = 31, 31
+    for amounts in ({"scale": 0.3}, {"shear": 0.3}):
+        x, y = centroids(augment(with_dot(height, width, 15, 15), **amounts))
+        np.testing.assert_allclose([x, y], 0, atol=0.02)
+    x, y = centroids(augment(with_dot(height, width, 23, 15), scale=0.3))
+    np.testing.assert_allclose(y, 0, atol=0.02)
+    assert np.log(x.max() / 8) == pytest.approx(0.3, abs=0.04)
+    assert np.log(x.min() / 8) == pytest.approx(-0.3, abs=0.04)
+    x, y = centroids(augment(with_dot(height, width, 15, 23), shear=0.3))
+    np.testing.assert_allclose(y, 8, atol=0.1)
+    assert x.max() == pytest.approx(2.4, abs=0.1)
+    assert x.min() == pytest.approx(-2.4, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 13), (1, 2)])
+def test_every_channel_moves_alike_whatever_the_shape(shape):
+    grey = np.random.default_rng(0).random((6, *shape, 1), np.float32)
+    amounts = {"rotation": 0.3, "scale": 0.2, "shear": 0.3, "shift": 0.1}
+    moved = augment(grey, **amounts)
+    assert moved.shape == grey.shape
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    np.testing.assert_array_equal(
+        augment(grey * [1, 0.5, 0], **amounts), moved * np.float32([1, 0.5, 0])
+    )
+
+
+def test_the_seed_decides_and_each_image_has_its_own_draw():
+    images = np.repeat(data.load("digits", None).train_images[:1], 20, axis=0) / np.float32(255)
+    once, again, other = (augment(images, seed, rotation=0.3) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(once, again)
+    assert not np.allclose(once, other)
+    assert len(np.unique(once.reshape(20, -1), axis=0)) == 20

@@ -1,0 +1,335 @@
+"""The loop: order of the images, schedule, reports, reproducibility and how a lost run ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import config as configuration
+from pipeline import data, methods
+from pipeline.data.dataset import build as build_dataset
+from pipeline.errors import RunFailure
+from pipeline.methods.supervised import Supervised
+from pipeline.networks.build import Spec
+from pipeline.stages.split import split
+from pipeline.stages.train import train as train_stage
+from pipeline.training import loop, runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"network": "dense", "dense_units": "[64, 32]", "layer_noise": "0.1", "warmup_steps": "0"}
+TOLERANCE = 1e-6  # relative, on the same machine with the same number of threads
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+def prepare(**flags):
+    """A configuration and digits with 100 labels."""
+    config = configuration.load({k: str(v) for k, v in flags.items()})
+    digits = data.load("digits", None)
+    labelled = np.arange(100)
+    labels = digits.train_labels.read(labelled, "train")
+    return config, loop.Arrays(digits.train_images, np.arange(1437), labelled, labels)
+
+
+def build(config, arrays):
+    spec = Spec(
+        image_shape=arrays.images.shape[1:],
+        n_classes=10,
+        class_balance=np.full(10, 0.1, np.float32),
+        pixel_scale=2.5,
+        first_images=arrays.images[:200],
+    )
+    return methods.build(config, spec, config.seed)
+
+
+def fingerprint(method, reports):
+    """Losses of every report, and one number for each variable of every network."""
+    networks = [network for network in (method.average, method.generator) if network is not None]
+    weights = [v.numpy() for network in networks for v in network.variables]
+    losses = [
+        value
+        for report in reports
+        for name, value in sorted(report.metrics.items())
+        if name.endswith("loss")
+    ]
+    positions = [np.cos(np.arange(w.size)).reshape(w.shape) for w in weights]
+    return [*losses, *(float((w * p).sum()) for w, p in zip(weights, positions, strict=True))]
+
+
+def short_run(seed):
+    """A small GAN, a few steps long: of all networks the most prone to part ways."""
+    config, arrays = prepare(**SMALL, steps=12, report_every=5, seed=seed)
+    method = build(config, arrays)
+    return fingerprint(method, loop.train(method, arrays, config, lambda report: True).reports)
+
+
+# ---------------------------------------------------------------- order of the images
+
+
+def order(batch, n, seed, steps):
+    return loop.Order(n, batch, (seed, 0)).batches(0, steps).ravel()
+
+
+@pytest.mark.parametrize(("batch", "n"), [(32, 144), (7, 10), (5, 5), (32, 10), (3, 1), (64, 700)])
+def test_each_pass_visits_every_image_once(batch, n):
+    steps = -(-6 * n // batch)
+    passes = order(batch, n, 0, steps)[: 6 * n].reshape(6, n)
+    np.testing.assert_array_equal(np.sort(passes, axis=1), np.tile(np.arange(n), (6, 1)))
+
+
+@pytest.mark.parametrize(("batch", "n"), [(32, 144), (7, 10), (32, 10)])
+def test_the_order_is_the_same_however_it_is_asked_for(batch, n):
+    one, other = loop.Order(n, batch, (1, 2)), loop.Order(n, batch, (1, 2))
+    pieces = [one.batches(first, count) for first, count in ((0, 1), (1, 2), (3, 9), (12, 1))]
+    np.testing.assert_array_equal(np.concatenate(pieces), other.batches(0, 13))
+    np.testing.assert_array_equal(other.batches(5, 2), other.batches(0, 13)[5:7])
+
+
+@pytest.mark.parametrize("n", [10, 144, 1437])
+def test_passes_are_shuffled_afresh(n):
+    passes = order(n, n, 3, 60).reshape(60, n)
+    assert len(np.unique(passes, axis=0)) == 60
+    # A shuffled pass leaves one image in its place on average, and one pair of neighbours.
+    assert (passes == np.arange(n)).sum(axis=1).mean() < 2
+    assert (np.diff(passes, axis=1) == 1).sum(axis=1).mean() < 2
+    assert (passes[1:] == passes[:-1]).sum(axis=1).mean() < 2
+    # Each image comes early and late: the mean place of each lies near the middle.
+    places = np.argsort(passes, axis=1).mean(axis=0) / (n - 1)
+    assert np.abs(places - 0.5).max() < 5 * np.sqrt(1 / 12 / 60)
+
+
+def test_the_seed_decides_the_order():
+    np.testing.assert_array_equal(order(32, 144, 5, 9), order(32, 144, 5, 9))
+    assert (order(144, 144, 5, 4) == order(144, 144, 6, 4)).mean() < 0.05
+
+
+# ---------------------------------------------------------------- schedule
+
+
+def rate(step, **flags):
+    config = configuration.load({k: str(v) for k, v in flags.items()})
+    return float(loop.schedule(tf.constant(step, tf.float32), config))
+
+
+def test_the_rate_rises_and_falls_as_configured():
+    cosine = {"steps": 1000, "warmup_steps": 50, "final_lr_fraction": 0.01, "decay": "cosine"}
+    assert rate(1, **cosine) == pytest.approx(1 / 50, rel=1e-3)
+    assert rate(50, **cosine) == pytest.approx(1, abs=0.01)
+    assert rate(500, **cosine) == pytest.approx(0.505)
+    assert rate(1000, **cosine) == pytest.approx(0.01, rel=1e-3)
+    # Salimans et al. 2016: constant for two thirds, then straight to 0; no warm-up.
+    linear = {"steps": 300, "warmup_steps": 0, "final_lr_fraction": 0, "decay": "linear"}
+    assert rate(1, **linear, decay_from=0.6667) == 1
+    assert rate(200, **linear, decay_from=0.6667) == 1
+    assert rate(250, **linear, decay_from=0.6667) == pytest.approx(0.5, abs=1e-3)
+    assert rate(300, **linear, decay_from=0.6667) == 0
+    assert rate(300, **linear, decay_from=1) == 1
+    assert rate(1, **cosine | {"steps": 1, "warmup_steps": 0}) == pytest.approx(0.01)
+
+
+# ---------------------------------------------------------------- reports
+
+
+class Counting(Supervised):
+    """The baseline, counting how often Python runs its step: once for each tracing."""
+
+    traces = 0
+
+    def step(self, *args):
+        self.traces += 1
+        return super().step(*args)
+
+
+def counting(**flags):
+    config, arrays = prepare(method="supervised", **SMALL, **flags)
+    spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, arrays.images[:200])
+    return Counting(config, spec, 0), arrays, config
+
+
+def test_reports_come_when_due_and_the_step_is_traced_once():
+    method, arrays, config = counting(steps=23, report_every=5)
+    seen = []
+    history = loop.train(method, arrays, config, lambda report: seen.append(report) or True)
+    assert [report.step for report in seen] == [5, 10, 15, 20, 23]
+    assert history.reports == seen
+    assert method.traces == 1
+    assert int(method.optimizers["discriminator"].iterations) == 23
+    assert history.totals()["train/passes"] == 23 * 32 / 100
+    assert set(history.frame()["name"]) == {"train/supervised_loss", "train/images_per_second"}
+    losses = [report.metrics["train/supervised_loss"] for report in seen]
+    assert losses[-1] < losses[0]
+
+
+def test_a_call_of_any_length_runs_the_same_trace():
+    method, arrays, config = counting(steps=20)
+    run, keys = loop._compile(method, arrays, config)
+    pool = np.zeros([7, config.unlabelled_batch_size], np.int32)
+    own = loop.Order(100, config.batch_size, (0,)).batches(0, 7)
+    totals = [run(own[:n], pool[:n]) for n in (1, 2, 7)]
+    assert run.experimental_get_tracing_count() == 1
+    assert keys == ["supervised_loss"]
+    assert np.ravel(totals)[2] > np.ravel(totals)[0]
+
+
+def test_a_report_can_stop_the_training():
+    method, arrays, config = counting(steps=1000, report_every=4)
+    history = loop.train(method, arrays, config, lambda report: report.step < 8)
+    assert [report.step for report in history.reports] == [4, 8]
+    assert int(method.optimizers["discriminator"].iterations) == 8
+
+
+def test_the_average_follows_weights_and_copies_statistics():
+    config, arrays = prepare(method="supervised", steps=1, ema_decay=0.9, warmup_steps=0)
+    method = build(config, arrays)
+    start = [variable.numpy() for variable in method.network.trainable_variables]
+    loop.train(method, arrays, config, lambda report: True)
+    trained = (method.network.trainable_variables, method.average.trainable_variables)
+    for old, new, average in zip(start, *trained, strict=True):
+        # At step 1 the young average keeps a third of the start, whatever its decay.
+        np.testing.assert_allclose(average, old / 3 + 2 * new.numpy() / 3, atol=1e-6)
+    copied = (method.network.non_trainable_variables, method.average.non_trainable_variables)
+    for statistic, average in zip(*copied, strict=True):
+        np.testing.assert_allclose(average, statistic, atol=1e-6)
+
+
+# ---------------------------------------------------------------- reproducibility
+
+
+def test_the_seed_gives_the_run_in_this_and_in_other_processes():
+    script = (
+        "import json, sys; from pipeline.training import runtime; runtime.start(0, None, True);"
+        "from tests.training.test_loop import short_run; print(json.dumps(short_run(1)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    processes = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    first, again, other = short_run(1), short_run(1), short_run(2)
+    np.testing.assert_allclose(again, first, rtol=TOLERANCE)
+    assert not np.allclose(other, first, rtol=1e-2)
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr.decode()
+        np.testing.assert_allclose(json.loads(stdout), first, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["ssgan", "seed_gan"])
+def test_a_checkpoint_holds_everything_a_method_needs_to_go_on(name, tmp_path):
+    config, arrays = prepare(method=name, steps=10)
+    pixels = arrays.images.astype(np.float32) / 255
+
+    def go_on(method, steps):
+        for step in steps:
+            own, free = np.arange(9) + step, np.arange(20) + 40 * step
+            labels = tf.constant(arrays.labels[own], tf.int32)
+            method.step(tf.constant(pixels[own]), labels, tf.constant(pixels[free]))
+        networks = (method.network, method.generator)
+        return [v.numpy() for network in networks for v in network.variables]
+
+    def checkpoint(method):
+        held = {f"{name}_optimizer": part for name, part in method.optimizers.items()}
+        for attribute, part in vars(method).items():
+            if isinstance(part, keras.Model):
+                # Its variables: tf.train.Checkpoint looks past the lists of layers in a model.
+                held[attribute] = [variable.value for variable in part.variables]
+            elif isinstance(part, tf.Variable | tf.random.Generator):
+                held[attribute] = part
+        return tf.train.Checkpoint(**held)
+
+    method = build(config, arrays)
+    go_on(method, range(3))
+    path = checkpoint(method).write(str(tmp_path / "state"))
+    expected = go_on(method, range(3, 6))
+    restored = build(config.model_copy(update={"seed": 7}), arrays)
+    checkpoint(restored).read(path).assert_consumed()
+    for actual, wanted in zip(go_on(restored, range(3, 6)), expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=TOLERANCE, atol=1e-7)
+
+
+# ---------------------------------------------------------------- lost runs
+
+
+def failure(config, arrays, method=None):
+    with pytest.raises(RunFailure) as caught:
+        loop.train(method or build(config, arrays), arrays, config, lambda report: True)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+def test_a_learning_rate_far_too_high_ends_the_run(rate):
+    flags = {"method": "supervised", "steps": 100, "discriminator_lr": rate}
+    text = failure(*prepare(**SMALL, **flags))
+    assert ("diverged" if rate == "1e30" else "collapsed") in text
+    assert "step" in text
+    assert f"lower discriminator_lr ({float(rate):g})" in text or "a lower disc" in text
+
+
+def test_a_classifier_that_learns_nothing_ends_the_run():
+    flags = {"method": "supervised", "steps": 300, "report_every": 50, "discriminator_lr": 1e-12}
+    text = failure(*prepare(**SMALL, **flags))
+    assert "the classifier collapsed: after 100 of 300 steps" in text
+    assert "guessing among 10 classes (2.3)" in text
+
+
+def test_a_generator_with_one_image_ends_the_run():
+    config, arrays = prepare(**SMALL, steps=120, report_every=120, generator_lr=1e-12)
+    method = build(config, arrays)
+    method.generator.layers[-2].kernel.assign(tf.zeros([384, 64]))
+    text = failure(config, arrays, method)
+    assert "the generator collapsed: after 120 of 120 steps its images differ by 0.0%" in text
+    assert "generator_lr (1e-12)" in text
+
+
+def test_a_short_run_is_not_taken_for_a_collapse():
+    config, arrays = prepare(method="supervised", **SMALL, steps=2)
+    history = loop.train(build(config, arrays), arrays, config, lambda report: True)
+    assert history.reports[-1].metrics["train/supervised_loss"] > 0
+
+
+# ---------------------------------------------------------------- the stage on odd data
+
+
+def colour_stripes(n=48):
+    """Two classes of uint8 images [n, 9, 13, 3]: bright rows or bright columns."""
+    values = np.random.default_rng(0)
+    images = values.integers(0, 90, (n, 9, 13, 3), dtype=np.uint8)
+    labels = np.arange(n) % 2
+    images[labels == 0, 3:5] += 120
+    images[labels == 1, :, 5:7] += 120
+    return images, labels
+
+
+@pytest.mark.parametrize("budget", [{"labels_per_class": 1}, {"label_frac": 1.0}])
+def test_one_label_a_class_and_all_labels_train(budget):
+    images, labels = colour_stripes()
+    dataset = build_dataset("npz", "here", (images, labels), (images, labels))
+    flags = SMALL | {"steps": "30", "batch_size": "32", **{k: str(v) for k, v in budget.items()}}
+    config = configuration.load(flags)
+    parts = split(
+        labels,
+        len(labels),
+        label_frac=config.label_frac,
+        labels_per_class=config.labels_per_class,
+        valid_frac=0.0,
+        split_seed=0,
+    )
+    assert len(parts.unlabelled) == (46 if "labels_per_class" in budget else 0)
+    trained = train_stage(dataset, parts, config)
+    probabilities = trained.model.classify(images)
+    assert probabilities.shape == (48, 2)
+    assert np.mean(probabilities.argmax(axis=1) == labels) > 0.9
+    latents = trained.model.latents.draw(4, np.random.default_rng(0))
+    assert trained.model.generate(latents).shape == (4, 9, 13, 3)
