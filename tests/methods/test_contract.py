@@ -54,6 +54,11 @@ def make(name, batch=None, seed=0, balance=None, **flags):
     return methods.build(config, spec, seed)
 
 
+def next_numbers(method):
+    """A generator that gives the numbers the method will draw next."""
+    return tf.random.Generator.from_state(method.random.state.numpy(), alg=method.random.algorithm)
+
+
 def step(method, batch):
     return {name: float(value) for name, value in method.step(*map(tf.constant, batch)).items()}
 

@@ -272,9 +272,8 @@ def failure(config, arrays, method=None):
 def test_a_learning_rate_far_too_high_ends_the_run(rate):
     flags = {"method": "supervised", "steps": 100, "discriminator_lr": rate}
     text = failure(*prepare(**SMALL, **flags))
-    assert ("diverged" if rate == "1e30" else "collapsed") in text
-    assert "step" in text
-    assert f"lower discriminator_lr ({float(rate):g})" in text or "a lower disc" in text
+    assert "training diverged: train/supervised_loss is " in text
+    assert f"lower discriminator_lr ({float(rate):g})" in text
 
 
 def test_a_classifier_that_learns_nothing_ends_the_run():
