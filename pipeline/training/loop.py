@@ -67,9 +67,12 @@ class History:
         return pd.DataFrame(rows, columns=["step", "name", "value"])
 
     def totals(self) -> dict[str, float]:
-        """`train/passes` over the images, `time/trace_s` until the first step was done."""
-        passes = self.reports[-1].step * self.images_per_step / self.n_images
-        return {"train/passes": passes, "time/trace_s": self.trace_seconds}
+        """`train/passes` over the images; seconds of the loop, and until its first step."""
+        return {
+            "train/passes": self.reports[-1].step * self.images_per_step / self.n_images,
+            "time/loop_s": self.seconds,
+            "time/trace_s": self.trace_seconds,
+        }
 
 
 def train(
