@@ -28,13 +28,16 @@ EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is not signal.SIG_IGN:  # nohup
+            signal.signal(sign, _terminate)
     try:
         command, flags = _parse(sys.argv[1:] if argv is None else argv)
+        _refuse_experiment(flags)
         if command in ("run", "split"):
             # Resolved before flow is imported: a mistake is told without waiting for MLflow.
             config = configuration.load(flags)
-            _refuse_unheeded(command, flags)
+            _refuse_run_id(command, flags)
             from pipeline import flow, summary
 
             result = flow.run(config) if command == "run" else flow.split(config)
@@ -47,8 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), EXIT_MISTAKE)
     except RunFailure as error:
         return _fail(str(error), EXIT_FAILURE)
+    except Exception as error:
+        if os.environ.get("SSGAN_DEBUG"):
+            raise
+        kind = f"{type(error).__name__}: {error}"
+        return _fail(f"{kind} (set SSGAN_DEBUG=1 to see where).", EXIT_FAILURE)
     except KeyboardInterrupt:
-        return _fail("interrupted; the run is KILLED and keeps what it had.", EXIT_INTERRUPTED)
+        return _fail(
+            "interrupted; a run that had begun is KILLED and keeps what it had.", EXIT_INTERRUPTED
+        )
     return 0
 
 
@@ -95,13 +105,17 @@ def _own_keys(rest: Sequence[str]) -> dict[str, str]:
     return flags
 
 
-def _refuse_unheeded(command: str, flags: dict[str, str]) -> None:
+def _refuse_run_id(command: str, flags: dict[str, str]) -> None:
     """A flag that would be ignored in silence is a mistake."""
     if flags.get("run_id"):
         raise UserError(
             f"run_id = {flags['run_id']!r} (from --run_id): {command} starts anew; train and "
             "evaluate continue from a run."
         )
+
+
+def _refuse_experiment(flags: dict[str, str]) -> None:
+    """Under `mlflow run` the experiment has been chosen."""
     if "experiment" in flags and "MLFLOW_RUN_ID" in os.environ:
         raise UserError(
             f"experiment = {flags['experiment']!r} (from --experiment): mlflow run chooses the "

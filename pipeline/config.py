@@ -6,6 +6,7 @@ types, ranges and meaning. A key a method alone knows is typed by its value in t
 
 import contextlib
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -21,8 +22,12 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 Value = bool | int | float | str | list[Any] | None
 
 
+def _is_none(value: Value) -> bool:
+    return value in (None, "", "null", "none", "None")
+
+
 def _empty_is_none(value: Value) -> Value:
-    return None if value in ("", "null", "none", "None") else value
+    return None if _is_none(value) else value
 
 
 def _list_from_text(value: Value) -> Value:
@@ -39,6 +44,13 @@ def _no_truth(value: Value) -> Value:
     return value
 
 
+def _expanded(value: Value) -> Any:
+    try:
+        return Path(value).expanduser() if isinstance(value, str) else value
+    except RuntimeError as error:  # "~nobody": no such user
+        raise PydanticCustomError("path", "{reason}", {"reason": str(error)}) from None
+
+
 Optional = BeforeValidator(_empty_is_none)
 Number = BeforeValidator(_no_truth)
 Count = Annotated[int, Field(ge=1), Number]
@@ -46,6 +58,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31), Number]
 Rate = Annotated[float, Field(gt=0), Number]
 Amount = Annotated[float, Field(ge=0), Number]
 Share = Annotated[float, Field(ge=0, le=1), Number]
+Momentum = Annotated[float, Field(ge=0, lt=1), Number]
+Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 
 
 class Config(BaseModel):
@@ -54,7 +68,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = Field(description="name of the data set, a file of configs/dataset/")
-    data_dir: Annotated[Path | None, Optional] = Field(description="folder (or .npz) of the data")
+    data_dir: Place = Field(description="folder (or .npz) of the data")
     label_frac: Annotated[float, Number] = Field(
         gt=0, le=1, description="share of the training images whose labels are read, in (0, 1]"
     )
@@ -65,7 +79,7 @@ class Config(BaseModel):
         ge=0, lt=1, description="share of the labels kept for validation, in [0, 1)"
     )
     split_seed: Seed = Field(description="draws the labels, a whole number ≥ 0")
-    split_file: Annotated[Path | None, Optional] = Field(
+    split_file: Place = Field(
         description="a manifest.parquet of an earlier run, used instead of drawing labels"
     )
     method: str = Field(description="name of the method, a file of pipeline/methods/")
@@ -76,8 +90,8 @@ class Config(BaseModel):
     unlabelled_batch_size: Count = Field(description="unlabelled images a step, ≥ 1")
     generator_lr: Rate = Field(description="the generator's learning rate, > 0")
     discriminator_lr: Rate = Field(description="the discriminator's or classifier's rate, > 0")
-    generator_beta_1: Share = Field(description="Adam's decay of the mean gradient, in [0, 1]")
-    discriminator_beta_1: Share = Field(description="the same for the discriminator, in [0, 1]")
+    generator_beta_1: Momentum = Field(description="Adam's decay of the mean gradient, in [0, 1)")
+    discriminator_beta_1: Momentum = Field(description="the same for the discriminator, in [0, 1)")
     warmup_steps: Annotated[int, Field(ge=0), Number] = Field(
         description="steps of rising rate, ≥ 0"
     )
@@ -98,6 +112,9 @@ class Config(BaseModel):
     augment_shear: Amount = Field(description="largest shear, ≥ 0")
     augment_shift: Share = Field(description="largest shift, share of the image's side, in [0, 1]")
     baseline: bool = Field(description="train the supervised baseline too: true or false")
+    baseline_passes: Annotated[int, Field(ge=0), Number] = Field(
+        description="passes of the baseline over its labels, if the images a step allow, ≥ 0"
+    )
     deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
     threads: Annotated[Count | None, Optional] = Field(description="CPU threads; null = all cores")
     experiment: str = Field(min_length=1, description="name of the MLflow experiment")
@@ -130,6 +147,14 @@ SPLIT_KEYS = frozenset(
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
 
+# What arms that are compared on one split share.
+PAIRED_KEYS = frozenset({"seed", "deterministic", "threads", "baseline"})
+# A method's own key that ends so is a share, in [0, 1]; any other number is ≥ 0.
+SHARES = ("_share", "_threshold", "_ramp", "_from")
+# Each says alone which labels are read.
+RIVALS = ("label_frac", "labels_per_class", "split_file")
+
+
 class Sourced(NamedTuple):
     """A value and where it came from, for messages."""
 
@@ -156,13 +181,7 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
         UserError: unknown key or name, wrong type, value out of range, unreadable file.
     """
     given = {key: Sourced(value, f"--{key}") for key, value in flags.items() if key != "config"}
-    rivals = [key for key in ("label_frac", "labels_per_class", "split_file") if flags.get(key)]
-    if len(rivals) > 1:
-        raise UserError(
-            f"{' and '.join(rivals)} (from --{' and --'.join(rivals)}): each says which labels "
-            "are read; give one of them."
-        )
-    file = _read_yaml(Path(flags["config"]).expanduser()) if flags.get("config") else {}
+    file = _read_yaml(Path(os.path.expanduser(flags["config"]))) if flags.get("config") else {}  # noqa: PTH111
     earlier = {key: Sourced(value, "the source run") for key, value in (base or {}).items()}
     default = _read_yaml(CONFIGS / "default.yaml")
     chosen = {**default, **earlier, **file, **given}
@@ -171,17 +190,26 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
     own = {key for key in method if key not in SHARED}
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
-        earlier = {key: value for key, value in earlier.items() if key in SPLIT_KEYS}
+        earlier = {key: value for key, value in earlier.items() if key in SPLIT_KEYS | PAIRED_KEYS}
     merged = {**default, **dataset, **method, **earlier, **file, **given}
+    merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
     return _validated(merged, {key: method[key].value for key in sorted(own)})
 
 
-def baseline_of(config: Config) -> Config:
-    """The supervised arm of a run: the same values, the method `supervised` in their midst."""
+def baseline_of(config: Config, n_labelled: int) -> Config:
+    """The supervised arm of a run: the same values, the method `supervised` in their midst.
+
+    With many labels, `batch_size` labelled images a step would not take it through them: its
+    batch grows until it sees each label `baseline_passes` times, up to all the images a step
+    that the compared method sees.
+    """
+    wanted = -(-config.baseline_passes * n_labelled // config.steps)
+    most = config.batch_size + config.unlabelled_batch_size
+    batch_size = max(config.batch_size, min(wanted, most))
     layer = _method_layer("supervised", Sourced("supervised", "the baseline"), None)
     own = {key: sourced.value for key, sourced in layer.items() if key not in SHARED}
-    return config.model_copy(update={"method": "supervised", "own": own})
+    return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
 
 def defaults() -> dict[str, Value]:
@@ -196,7 +224,10 @@ def meanings() -> dict[str, str]:
 
 def to_yaml(config: Config) -> str:
     """The resolved values as text that `config=<file>` reads back to the same `Config`."""
-    kept = {key: value for key, value in config.flat().items() if key not in BOOKKEEPING}
+    dropped = set(BOOKKEEPING)
+    if config.labels_per_class or config.split_file:
+        dropped |= {"label_frac", "valid_frac"} if config.split_file else {"label_frac"}
+    kept = {key: value for key, value in config.flat().items() if key not in dropped}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
@@ -233,7 +264,7 @@ def _read_yaml(path: Path) -> Layer:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"config file {path}: cannot be read ({reason}).") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "malformed"
@@ -254,6 +285,26 @@ def _read_yaml(path: Path) -> Layer:
         str(key): Sourced(value, f"{path}, line {lines.get(str(key), '?')}")
         for key, value in values.items()
     }
+
+
+def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
+    """The highest layer that names a rival takes the others back to their defaults."""
+    for layer in reversed(layers):
+        named = [key for key in RIVALS if key in layer and not _is_none(layer[key].value)]
+        if len(named) > 1:
+            sources = " and ".join(layer[key].source for key in named)
+            raise UserError(
+                f"{' and '.join(named)} (from {sources}): each says which labels are read; give "
+                "one of them."
+            )
+        if named == ["split_file"] and layer.get("valid_frac", Sourced(0, "")).value:
+            raise UserError(
+                f"valid_frac (from {layer['valid_frac'].source}): the manifest of split_file says "
+                "which labels validate; leave valid_frac out."
+            )
+        if named:
+            return {key: default[key] for key in RIVALS if key not in named}
+    return {}
 
 
 def _suggestion(word: str, known: list[str]) -> str:
@@ -284,7 +335,7 @@ def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
     own_model = create_model(
         "Own",
         __config__=ConfigDict(allow_inf_nan=False),
-        **{key: (_type_of(value), ...) for key, value in own_defaults.items()},  # type: ignore[call-overload]
+        **{key: (_type_of(key, value), ...) for key, value in own_defaults.items()},  # type: ignore[call-overload]
     )
     values = {key: sourced.value for key, sourced in merged.items()}
     try:
@@ -302,13 +353,15 @@ def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
         ) from None
 
 
-def _type_of(value: Value) -> Any:
-    """The type a method's own key must have, from its value in the method's YAML."""
+def _type_of(key: str, value: Value) -> Any:
+    """The type a method's own key must have, from its name and value in the method's YAML."""
+    if key.endswith(SHARES):
+        return Share
     if isinstance(value, bool | str):
         return type(value)
     if isinstance(value, int):
         return Count
     if isinstance(value, float):
         return Amount
-    elements: Any = list[_type_of(value[0])] if isinstance(value, list) else Any  # type: ignore[misc]
+    elements: Any = list[_type_of(key, value[0])] if isinstance(value, list) else Any  # type: ignore[misc]
     return Annotated[elements, BeforeValidator(_list_from_text)]

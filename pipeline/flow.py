@@ -26,7 +26,6 @@ from pipeline.summary import Result
 from pipeline.tracking import Run
 
 if TYPE_CHECKING:
-    from pipeline.stages.evaluate import Evaluation
     from pipeline.training.loop import Report
 
 BASELINE = "baseline"  # kind of the child run
@@ -42,14 +41,13 @@ def run(config: Config) -> Result:
         dataset = data.load(config.dataset, config.data_dir)
         split = choose_split(config, dataset)
     with _open("pipeline", config, dataset, split) as run:
-        model, model_id = _train(run, config, dataset, split, clock)
-        measured = _evaluate(run, config, dataset, split, (model, model_id), clock)
+        trained = _train(run, config, dataset, split, clock)
+        measured = _evaluate(run, config, dataset, split, trained, clock)
         baseline = None
         if _wants_baseline(config):
-            arm = configuration.baseline_of(config)
-            with _open(BASELINE, arm, dataset, split, parent=run) as child:
-                trained = _train(child, arm, dataset, split, clock)
-                baseline = _evaluate(child, arm, dataset, split, trained, clock)
+            with _open_baseline(config, dataset, split, run) as (child, arm, time):
+                trained = _train(child, arm, dataset, split, time)
+                baseline = _evaluate(child, arm, dataset, split, trained, time)
         labels_read = splitting.audit(split, dataset.train_labels)
         return _conclude(run, "run", config, split, clock, labels_read, measured, baseline)
 
@@ -72,9 +70,8 @@ def train(flags: Mapping[str, str]) -> Result:
     with _open("train", config, dataset, split, source=source) as run:
         _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
-            arm = configuration.baseline_of(config)
-            with _open(BASELINE, arm, dataset, split, parent=run) as child:
-                _train(child, arm, dataset, split, clock)
+            with _open_baseline(config, dataset, split, run) as (child, arm, time):
+                _train(child, arm, dataset, split, time)
         labels_read = splitting.audit(split, dataset.train_labels)
         return _conclude(run, "train", config, split, clock, labels_read)
 
@@ -83,6 +80,7 @@ def evaluate(flags: Mapping[str, str]) -> Result:
     """The stage evaluate alone, on the models of the run that `run_id` names."""
     clock = Clock()
     config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline"))
+    labels_read = resume.labels_read(source)
     dataset, split = resume.dataset_and_manifest(config, source)
     from pipeline.training import runtime
 
@@ -91,11 +89,9 @@ def evaluate(flags: Mapping[str, str]) -> Result:
         measured = _evaluate(run, config, dataset, split, resume.load_model(source), clock)
         baseline, baseline_run = None, tracking.child_of(source, BASELINE)
         if baseline_run:
-            arm = configuration.baseline_of(config)
-            with _open(BASELINE, arm, dataset, split, parent=run, source=baseline_run) as child:
+            with _open_baseline(config, dataset, split, run, baseline_run) as (child, arm, time):
                 loaded = resume.load_model(baseline_run)
-                baseline = _evaluate(child, arm, dataset, split, loaded, clock)
-        labels_read = resume.labels_read(source)
+                baseline = _evaluate(child, arm, dataset, split, loaded, time)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
 
 
@@ -105,7 +101,7 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
     labels = dataset.train_labels.read(everything, "split")
     n_test = len(dataset.test_labels)
     if config.split_file is not None:
-        return splitting.from_manifest(config.split_file.expanduser(), labels, n_test)
+        return splitting.from_manifest(config.split_file, labels, n_test)
     return splitting.split(
         labels,
         n_test,
@@ -144,7 +140,8 @@ def _open(
         tags=tags,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
-        run.params({**config.flat(), "n_labels": split.n_labels})
+        values = {k: v for k, v in config.flat().items() if k not in configuration.BOOKKEEPING}
+        run.params({**values, "n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
@@ -154,6 +151,17 @@ def _open(
             counts = figures.label_counts(manifest, dataset.class_names, dataset.name)
             run.figure(counts, "split/label_counts.png")
         yield run
+
+
+@contextmanager
+def _open_baseline(
+    config: Config, dataset: Dataset, split: Split, parent: Run, source: str = ""
+) -> Iterator[tuple[Run, Config, Clock]]:
+    """The supervised arm's child run, its configuration and its own clock."""
+    arm, clock = configuration.baseline_of(config, len(split.labelled)), Clock()
+    with _open(BASELINE, arm, dataset, split, parent=parent, source=source) as child:
+        yield child, arm, clock
+        child.metrics(clock.metrics())
 
 
 def _train(
@@ -186,6 +194,7 @@ def _train(
     curves = figures.learning_curves(trained.history.frame(), _title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals())
+    run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained.model, model_id
 
 
@@ -196,25 +205,30 @@ def _evaluate(
     split: Split,
     model: tuple[Model, str],
     clock: Clock,
-) -> "Evaluation":
+) -> dict[str, float]:
     """Measure one arm and log metrics (on the run and on its classifier), tables and figures."""
     from pipeline.stages import evaluate as evaluation
 
-    with clock.section("evaluate"):
-        measured = evaluation.evaluate(
-            dataset,
-            model[0],
-            n_labels=split.n_labels,
-            seed=config.seed,
-            scorer_dir=SCORERS.expanduser(),
-            title=_title(run, config),
-        )
-    run.metrics(measured.metrics, model_id=model[1])
-    for path, table in measured.tables.items():
-        run.table(table, path)
-    for path, figure in measured.figures.items():
-        run.figure(figure, path)
-    return measured
+    parts = evaluation.evaluate(
+        dataset,
+        model[0],
+        n_labels=split.n_labels,
+        seed=config.seed,
+        scorer_dir=SCORERS,
+        title=_title(run, config),
+    )
+    metrics: dict[str, float] = {}
+    while True:
+        with clock.section("evaluate"):
+            part = next(parts, None)
+        if part is None:
+            return metrics
+        run.metrics(part.metrics, model_id=model[1])
+        for path, table in part.tables.items():
+            run.table(table, path)
+        for path, figure in part.figures.items():
+            run.figure(figure, path)
+        metrics |= part.metrics
 
 
 def _title(run: Run, config: Config) -> str:
@@ -228,21 +242,18 @@ def _conclude(
     split: Split,
     clock: Clock,
     labels_read: int | None = None,
-    measured: "Evaluation | None" = None,
-    baseline: "Evaluation | None" = None,
+    measured: dict[str, float] | None = None,
+    baseline: dict[str, float] | None = None,
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
-    metrics = dict(measured.metrics) if measured else {}
+    metrics = dict(measured or {})
     if labels_read is not None:
         metrics["labels_read"] = labels_read
     if measured and baseline:
-        metrics["baseline/test_error"] = baseline.metrics["test/error"]
+        metrics["baseline/test_error"] = baseline["test/error"]
         metrics["lift"] = metrics["baseline/test_error"] - metrics["test/error"]
     metrics |= clock.metrics()
-    new = {
-        key: value for key, value in metrics.items() if not measured or key not in measured.metrics
-    }
-    run.metrics(new)
+    run.metrics({key: value for key, value in metrics.items() if key not in (measured or {})})
     result = Result(
         stage=stage,
         run_id=run.id,
@@ -255,7 +266,7 @@ def _conclude(
         n_pool=len(split.pool),
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
-        baseline=dict(baseline.metrics) if baseline else None,
+        baseline=baseline,
     )
     run.text(json.dumps(result.as_json(), indent=2), "result.json")
     run.tags({tracking.NOTE: summary.markdown(result)})

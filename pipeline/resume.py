@@ -53,7 +53,7 @@ def continue_from(
     now = config.flat()
     # The method first: another one has other keys, which would be blamed instead.
     for key in sorted(decided - configuration.FREE_KEYS, key=lambda key: (key != "method", key)):
-        if now.get(key) != base[key]:
+        if key in base and now.get(key) != base[key]:
             raise UserError(
                 f"{key} = {now.get(key)!r}: run {source} has decided {base[key]!r} and {stage} "
                 f"continues from it; leave {key} out, or start again without run_id."

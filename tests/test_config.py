@@ -114,10 +114,42 @@ def test_a_number_in_scientific_notation_is_a_float(key, file):
 @pytest.mark.parametrize(("method", "dataset"), ALL)
 def test_the_baseline_is_the_same_arm_without_the_method(method, dataset):
     arm = config.load({"method": method, "dataset": dataset, "steps": "77", "seed": "5"})
-    baseline = config.baseline_of(arm)
+    baseline = config.baseline_of(arm, n_labelled=20)
     same = set(config.SHARED) - {"method"}
     assert {key: getattr(baseline, key) for key in same} == {key: getattr(arm, key) for key in same}
     assert (baseline.method, dict(baseline.own)) == ("supervised", {})
+
+
+def test_the_baseline_sees_many_labels_often_enough():
+    flags = {"steps": "100", "batch_size": "10", "unlabelled_batch_size": "40"}
+    arm = config.load({**flags, "baseline_passes": "5"})
+    sizes = {n: config.baseline_of(arm, n).batch_size for n in (20, 200, 401, 1000, 9999)}
+    assert sizes == {20: 10, 200: 10, 401: 21, 1000: 50, 9999: 50}
+
+
+def test_the_highest_layer_says_which_labels_are_read(file):
+    path = file("labels_per_class: 10\n")
+    assert config.load({"config": path}).labels_per_class == 10
+    over = config.load({"config": path, "label_frac": "0.5"})
+    assert (over.labels_per_class, over.label_frac) == (None, 0.5)
+    base = config.from_yaml(config.to_yaml(config.load({"labels_per_class": "3"})))
+    assert config.load({}, base).labels_per_class == 3
+    assert config.load({"label_frac": "0.5"}, base).labels_per_class is None
+
+
+@pytest.mark.parametrize(
+    "lines", ["labels_per_class: 3\nlabel_frac: 0.5", "split_file: a.parquet\nvalid_frac: 0.2"]
+)
+def test_two_answers_to_which_labels_are_read_are_one_too_many(lines, file):
+    assert "line 2" in mistake({"config": file(lines)})
+    flags = dict(line.split(": ") for line in lines.splitlines())
+    assert all(f"--{key}" in mistake(flags) or key == "split_file" for key in flags)
+
+
+def test_an_arm_on_the_same_split_keeps_the_seed():
+    base = config.from_yaml(config.to_yaml(config.load({"seed": "3", "baseline": "false"})))
+    other = config.load({"method": "seed_gan"}, base)
+    assert (other.seed, other.baseline, other.steps) == (3, False, 1500)
 
 
 # ---------------------------------------------------------------- bad values

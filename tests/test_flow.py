@@ -64,7 +64,7 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
         *(f"samples/{name}" for name in ("kid", "density", "coverage", "cas_error")),
         *(f"time/{name}_s" for name in ("split", "train", "evaluate", "total")),
         *(f"train/{name}_loss" for name in ("discriminator", "generator", "supervised")),
-        *("train/unsupervised_loss", "train/images_per_second"),
+        *("train/unsupervised_loss", "train/consistency_loss", "train/images_per_second"),
     } <= set(run.data.metrics)
     assert run.data.metrics["labels_read"] == 72
     assert run.data.metrics["test/error"] < 0.5
@@ -97,7 +97,7 @@ def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_pa
     )
     again = config.load({"config": str(fetched("config.yaml"))})
     assert again == config.load(SHORT)
-    refed = config.load({**SHORT, "split_file": str(fetched("split/manifest.parquet"))})
+    refed = config.load({"split_file": str(fetched("split/manifest.parquet"))})
     dataset = data.load("digits", None)
     first, second = (flow.choose_split(c, dataset) for c in (config.load(SHORT), refed))
     np.testing.assert_array_equal(first.labelled, second.labelled)
@@ -155,6 +155,8 @@ def test_the_classifier_loads_in_a_fresh_process_elsewhere(whole: Result, tmp_pa
     logged = pd.read_parquet(mlflow.artifacts.download_artifacts(uri))
     np.testing.assert_array_equal(probabilities.argmax(axis=1), logged["predicted"])
     np.testing.assert_allclose(probabilities.max(axis=1), logged["confidence"], atol=1e-5)
+    of_the_label = probabilities[np.arange(len(logged)), logged["label"]]
+    np.testing.assert_allclose(of_the_label, logged["p_label"], atol=1e-5)
 
 
 def test_validation_is_paid_from_the_labels(store: Path) -> None:

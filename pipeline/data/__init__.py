@@ -22,7 +22,7 @@ def names() -> list[str]:
 
 
 def load(name: str, data_dir: Path | None) -> Dataset:
-    """Load the data set `name`, from data_dir if the user gave one ("~" is the home folder).
+    """Load the data set `name`, from data_dir if the user gave one.
 
     Raises UserError for an unknown name and for missing, damaged or unsuitable data.
     """
@@ -31,5 +31,11 @@ def load(name: str, data_dir: Path | None) -> Dataset:
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         raise UserError(f"dataset={name} is not known; {hint}known are {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    dataset: Dataset = module.load(data_dir.expanduser() if data_dir else None)
+    try:
+        dataset: Dataset = module.load(data_dir)
+    except PermissionError as error:
+        raise UserError(
+            f"data_dir = {data_dir}: {error.filename} cannot be read (permission denied); let "
+            "this user read it."
+        ) from None
     return dataset

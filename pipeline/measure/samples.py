@@ -10,6 +10,7 @@ Numbers of different scorers (another data digest or SCORER_VERSION) do not comp
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -206,7 +207,9 @@ def domain_scorer(
     """
     import keras
 
-    path = cache_dir / f"scorer-{SCORER_VERSION}-{digest}.keras"
+    # os.path's version leaves "~" as it is where there is no home folder.
+    folder = Path(os.path.expanduser(cache_dir))  # noqa: PTH111
+    path = folder / f"scorer-{SCORER_VERSION}-{digest}.keras"
     model = _load_scorer(path, train_images.shape[1:])
     if model is None:
         model = _train_scorer(train_images, train_labels)
@@ -292,9 +295,9 @@ def _load_scorer(path: Path, image_shape: tuple[int, ...]) -> keras.Model | None
     """The cached network, or None when there is none that can be used."""
     import keras
 
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         if model.input_shape[1:] != image_shape:
             raise ValueError(f"made for images {model.input_shape[1:]}, not {image_shape}")

@@ -66,13 +66,14 @@ class SemiSupervisedGAN:
                 )
         descend(self.optimizers["discriminator"], tape, loss, self.network)
         reported = {
+            "discriminator_loss": loss,
             "supervised_loss": supervised,
-            "unsupervised_loss": consistency,
+            "consistency_loss": consistency,
             "confident_share": tf.reduce_mean(confident),
         }
         if self.generator is not None:
             descend(self.optimizers["generator"], tape, matching, self.generator)
-            reported |= {"discriminator_loss": real_or_fake, "generator_loss": matching}
+            reported |= {"unsupervised_loss": real_or_fake, "generator_loss": matching}
         return reported
 
     def _pseudo_labels(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -3,7 +3,7 @@
 The only reader of test labels, and only once per model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 READER = "evaluate"
 SAMPLES = 2000  # generated images that are measured
+LEAST = 20  # test images that sample measures need: they compare neighbours and subsets
 GRID = 100  # generated images that are shown
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that is logged of a finished model, named as in MLflow."""
+    """A part of what is logged of a finished model, named as in MLflow."""
 
     metrics: Mapping[str, float]
     tables: Mapping[str, pd.DataFrame]
@@ -36,8 +37,8 @@ class Evaluation:
 
 def evaluate(
     dataset: Dataset, model: Model, *, n_labels: int, seed: int, scorer_dir: Path, title: str
-) -> Evaluation:
-    """Measure a model on the whole test set, and its generator if it has one.
+) -> Iterator[Evaluation]:
+    """Measure a model on the whole test set, then its generator if it has one.
 
     Args:
         dataset: its test labels are read here.
@@ -47,9 +48,9 @@ def evaluate(
         scorer_dir: where the domain classifier of the sample measures is kept between runs.
         title: of the figures; names method and run.
 
-    Returns:
-        `test/…` and, with a generator, `samples/…` metrics; per-class, reliability and prediction
-        tables; confusion, reliability, mistakes and sample figures.
+    Yields:
+        `test/…` metrics with per-class, reliability and prediction tables, confusion, reliability
+        and mistakes figures; then, with a generator, `samples/…` metrics and a sample figure.
     """
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
     measured = classification.measure(
@@ -67,15 +68,8 @@ def evaluate(
             dataset.test_images, measured.predictions, dataset.class_names, title
         ),
     }
-    metrics = {f"test/{name}": value for name, value in measured.metrics.items()}
-    if model.generate is not None:
-        quality, grid = _samples(dataset, labels, model, seed, scorer_dir)
-        metrics |= {f"samples/{name}": value for name, value in quality.items()}
-        drawn["figures/samples.png"] = figures.sample_grid(
-            grid[0], title, grid[1], dataset.class_names
-        )
-    return Evaluation(
-        metrics=metrics,
+    yield Evaluation(
+        metrics={f"test/{name}": value for name, value in measured.metrics.items()},
         tables={
             "evaluate/per_class.csv": measured.per_class,
             "evaluate/reliability.csv": measured.reliability,
@@ -83,6 +77,14 @@ def evaluate(
         },
         figures=drawn,
     )
+    if model.generate is not None:
+        quality, images, wanted = _samples(dataset, labels, model, seed, scorer_dir)
+        grid = figures.sample_grid(images, title, wanted, dataset.class_names)
+        yield Evaluation(
+            metrics={f"samples/{name}": value for name, value in quality.items()},
+            tables={},
+            figures={"figures/samples.png": grid},
+        )
 
 
 def _samples(
@@ -91,8 +93,8 @@ def _samples(
     model: Model,
     seed: int,
     scorer_dir: Path,
-) -> tuple[Mapping[str, float], tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-    """Sample measures, and a grid of samples with their labels if the generator takes any."""
+) -> tuple[Mapping[str, float], NDArray[np.uint8], NDArray[np.int64] | None]:
+    """Sample measures (none on fewer than `LEAST` test images), and samples to show."""
     from pipeline.measure import samples
 
     assert model.latents is not None
@@ -100,6 +102,10 @@ def _samples(
     random = np.random.default_rng(seed)
     wanted = model.latents.grid_labels(SAMPLES)
     images = model.generate(model.latents.draw(SAMPLES, random, wanted))
+    order = np.linspace(0, SAMPLES - 1, GRID).astype(int)
+    shown = images[order], None if wanted is None else wanted[order]
+    if len(dataset.test_images) < LEAST:
+        return {}, *shown
     # An unconditional generator's samples are labelled by the classifier they trained.
     labels = wanted if wanted is not None else model.classify(images).argmax(axis=1)
     everything = np.arange(len(dataset.train_labels))
@@ -112,5 +118,4 @@ def _samples(
     quality = samples.measure(
         dataset.test_images, images, labels, dataset.test_images, test_labels, features, seed
     )
-    order = np.linspace(0, SAMPLES - 1, GRID).astype(int)
-    return quality.metrics, (images[order], None if wanted is None else wanted[order])
+    return quality.metrics, *shown

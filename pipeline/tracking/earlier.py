@@ -22,6 +22,7 @@ class LoadedModel:
     latents: Latents | None  # what a generator is fed
 
 
+@reachable()
 def tag(run_id: str, key: str) -> str | None:
     """One tag of a run."""
     value: str | None = mlflow.MlflowClient().get_run(run_id).data.tags.get(key)
@@ -68,6 +69,7 @@ def fetch(run_id: str, artifact: str, folder: Path) -> Path:
             ) from None
 
 
+@reachable()
 def child_of(run_id: str, kind: str) -> str | None:
     """The id of the finished child run of a kind, or None."""
     client = mlflow.MlflowClient()
@@ -81,11 +83,13 @@ def child_of(run_id: str, kind: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
+@reachable()
 def last_metrics(run_id: str) -> dict[str, float]:
     """The last value of every metric of a run."""
     return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
 
 
+@reachable()
 def load_model(run_id: str, name: str) -> LoadedModel | None:
     """A logged model of a run, or None if the run has none of that name.
 

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 from mlflow.data import numpy_dataset
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from pipeline.errors import RunFailure, UserError
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
 LOCAL_UI = "http://127.0.0.1:5000"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
 
 
@@ -198,12 +202,15 @@ def open_run(
     Raises:
         UserError: the store cannot be reached or written.
     """
-    run = _create(experiment, name, keep_name, parent)
+    run = None
     try:
+        with _undisturbed():
+            run = _create(experiment, name, keep_name, parent)
         run.tags({KIND: kind, **(tags or {})})
         yield run
     except BaseException as error:
-        _end(run, error)
+        if run is not None:
+            _end(run, error)
         raise
     _end(run, None)
 
@@ -277,7 +284,12 @@ def _create(experiment: str, name: str, keep_name: bool, parent: Run | None) -> 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name))
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process has made it meanwhile
+            if found is None:
+                raise
     if found.lifecycle_stage != "active":
         raise UserError(
             f"experiment = {name!r}: it was deleted in the MLflow UI; restore it or choose another."
@@ -285,10 +297,32 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let a signal wait until the block is done, so that no run is left open half-way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+    before = {
+        sign: signal.signal(sign, lambda number, frame: waiting.append((number, frame)))
+        for sign in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    for number, frame in waiting[:1]:
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+
+@_undisturbed()
 def _end(run: Run, error: BaseException | None) -> None:
-    """Set the final status; a second Ctrl-C cannot leave the run open."""
+    """Set the final status; Ctrl-C meanwhile cannot leave the run open."""
     killed = isinstance(error, KeyboardInterrupt | SystemExit)
-    before = {sign: signal.signal(sign, signal.SIG_IGN) for sign in _SIGNALS} if killed else {}
     try:
         if error is not None:
             reason = "interrupted" if killed else str(error) or type(error).__name__
@@ -300,9 +334,3 @@ def _end(run: Run, error: BaseException | None) -> None:
     except (UserError, *FAULTS) as failure:
         if error is None:
             raise RunFailure(f"the run could not be closed: {failure}") from None
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)

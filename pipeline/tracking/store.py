@@ -35,7 +35,7 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
             f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({reason}); set "
             "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."

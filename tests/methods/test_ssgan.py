@@ -24,16 +24,21 @@ def test_without_gan_weight_there_is_no_generator():
     assert method.latents is None
     assert set(method.optimizers) == {"discriminator"}
     reported = step(method, digits())
-    assert set(reported) == {"supervised_loss", "unsupervised_loss", "confident_share"}
+    assert set(reported) == {
+        "supervised_loss",
+        "consistency_loss",
+        "discriminator_loss",
+        "confident_share",
+    }
 
 
 def test_pseudo_labels_below_the_threshold_are_left_out():
     none = step(make("ssgan", confidence_threshold=1.0), digits())
     assert none["confident_share"] == 0
-    assert none["unsupervised_loss"] == 0
+    assert none["consistency_loss"] == 0
     every = step(make("ssgan", confidence_threshold=0.0), digits())
     assert every["confident_share"] == 1
-    assert every["unsupervised_loss"] > 0
+    assert every["consistency_loss"] > 0
 
 
 def test_the_teacher_sees_clean_images_and_is_aligned_to_the_class_balance():
@@ -74,7 +79,7 @@ def test_the_gan_losses_by_hand():
         for r, f in zip(real.features, fake.features, strict=True)
     )
     reported = step(method, (labelled, labels, pool))
-    assert reported["discriminator_loss"] == pytest.approx(real_or_fake, rel=1e-3)
+    assert reported["unsupervised_loss"] == pytest.approx(real_or_fake, rel=1e-3)
     assert reported["generator_loss"] == pytest.approx(matching, rel=1e-3)
 
 
