@@ -26,7 +26,7 @@ def start(seed: int, threads: int | None, deterministic: bool) -> None:
     with _quiet_stderr():
         import tensorflow as tf
 
-        wanted = threads or _usable_cores()
+        wanted = threads or 0  # TensorFlow's own choice: the cores this process may use
         if tf.config.threading.get_intra_op_parallelism_threads() != wanted:
             try:
                 tf.config.threading.set_intra_op_parallelism_threads(wanted)
@@ -41,13 +41,6 @@ def start(seed: int, threads: int | None, deterministic: bool) -> None:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": deterministic})
         tf.keras.utils.set_random_seed(seed)
         tf.config.list_logical_devices()  # looks for GPUs, and says so, now
-
-
-def _usable_cores() -> int:
-    """Cores this process may use; a container may have fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager
