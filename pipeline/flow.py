@@ -15,9 +15,9 @@ import numpy as np
 from pipeline import config as configuration
 from pipeline import data, figures, provenance, resume, summary, tracking
 from pipeline.clock import Clock
-from pipeline.config import Config
 from pipeline.data import Dataset
 from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST
+from pipeline.schema import BOOKKEEPING, Config
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
 from pipeline.stages.split import Split
@@ -140,7 +140,7 @@ def _open(
         tags=tags,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
-        values = {k: v for k, v in config.flat().items() if k not in configuration.BOOKKEEPING}
+        values = {k: v for k, v in config.flat().items() if k not in BOOKKEEPING}
         run.params({**values, "n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)

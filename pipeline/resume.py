@@ -11,9 +11,9 @@ import numpy as np
 
 from pipeline import config as configuration
 from pipeline import data, tracking
-from pipeline.config import Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
+from pipeline.schema import FREE_KEYS, SPLIT_KEYS, Config
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
 from pipeline.stages.split import Split
@@ -49,10 +49,10 @@ def continue_from(
         text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
     base = configuration.from_yaml(text)
     config = configuration.load(flags, base)
-    decided = configuration.SPLIT_KEYS if stage == "train" else {"method", *base}
+    decided = SPLIT_KEYS if stage == "train" else {"method", *base}
     now = config.flat()
     # The method first: another one has other keys, which would be blamed instead.
-    for key in sorted(decided - configuration.FREE_KEYS, key=lambda key: (key != "method", key)):
+    for key in sorted(decided - FREE_KEYS, key=lambda key: (key != "method", key)):
         if key in base and now.get(key) != base[key]:
             raise UserError(
                 f"{key} = {now.get(key)!r}: run {source} has decided {base[key]!r} and {stage} "

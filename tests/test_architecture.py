@@ -18,23 +18,24 @@ MAY_IMPORT = {
     "summary": "",
     "figures": "",
     "measure": "",
-    "config": "errors",
+    "schema": "",
+    "config": "errors schema",
     "data": "errors",
     "runtime": "errors",
-    "contract": "config",
-    "networks": "config contract",
-    "training": "config errors contract networks",
-    "methods": "config contract networks training",
-    "stages": "config errors data figures measure contract networks training runtime",
-    "tracking": "config errors contract",
-    "resume": "config errors data stages tracking",
-    "flow": "clock config data figures provenance resume summary stages tracking runtime",
-    "__main__": "config errors summary tracking flow",
+    "contract": "config schema",
+    "networks": "config schema contract",
+    "training": "config schema errors contract networks",
+    "methods": "config schema contract networks training",
+    "stages": "config schema errors data figures measure contract networks training runtime",
+    "tracking": "config schema errors contract",
+    "resume": "config schema errors data stages tracking",
+    "flow": "clock config schema data figures provenance resume summary stages tracking runtime",
+    "__main__": "config schema errors summary tracking flow",
 }
 ROOMS = {"pipeline.methods": "contract", "pipeline.training.runtime": "runtime"}
 USE_TENSORFLOW = ("networks", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}
-ONLY_IMPORTER |= {"pydantic": "pipeline.config", "argparse": "pipeline.__main__"}
+ONLY_IMPORTER |= {"argparse": "pipeline.__main__"}
 
 
 def module_name(path):

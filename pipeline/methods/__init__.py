@@ -25,9 +25,9 @@ from pipeline import config as configuration
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from pipeline.config import Config
     from pipeline.networks.build import Spec
     from pipeline.networks.layers import Classifier
+    from pipeline.schema import Config
 
 
 @dataclass(frozen=True)

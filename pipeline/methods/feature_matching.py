@@ -7,10 +7,10 @@ images, where the paper's code makes two.
 
 import tensorflow as tf
 
-from pipeline.config import Config
 from pipeline.methods import Latents
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import salimans_generator
+from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.optimizers import adam, descend

@@ -10,10 +10,10 @@ class-conditional samples (classification accuracy score, Ravuri & Vinyals 2019)
 
 import tensorflow as tf
 
-from pipeline.config import Config
 from pipeline.methods import Latents
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
+from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.optimizers import adam, descend

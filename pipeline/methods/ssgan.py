@@ -9,10 +9,10 @@ the last convolution's map). Consistency part: FixMatch (Sohn et al. 2020) with 
 
 import tensorflow as tf
 
-from pipeline.config import Config
 from pipeline.methods import Latents
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import generator
+from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.optimizers import adam, descend

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from pipeline.config import Config
 from pipeline.networks.build import Spec, averaged_copy, classifier
+from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.optimizers import adam, descend

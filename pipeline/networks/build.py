@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.config import Config
 from pipeline.methods import Latents
 from pipeline.networks.conv import ConvClassifier
 from pipeline.networks.dense import DenseClassifier
 from pipeline.networks.layers import Classifier
+from pipeline.schema import Config
 
 
 @dataclass(frozen=True)

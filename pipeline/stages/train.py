@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Config
 from pipeline.data import Dataset
 from pipeline.methods import Latents
+from pipeline.schema import Config
 from pipeline.stages.split import Split
 
 if TYPE_CHECKING:

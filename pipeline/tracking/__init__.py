@@ -4,15 +4,8 @@ Nothing here uses MLflow's process-global active run, so that several runs may b
 in several processes.
 """
 
-from pipeline.tracking.earlier import (
-    LoadedModel,
-    child_of,
-    fetch,
-    last_metrics,
-    load_model,
-    source_kind,
-    tag,
-)
+from pipeline.tracking.earlier import child_of, fetch, last_metrics, source_kind, tag
+from pipeline.tracking.models import LoadedModel, load_model
 from pipeline.tracking.runs import Run, end_attached_run, open_run
 from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
 

@@ -1,25 +1,12 @@
 """What is read back from runs that have ended."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.methods import Latents
 from pipeline.tracking.store import KIND, connect, reachable
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A logged model read back."""
-
-    id: str
-    call: Callable[[Any], Any]  # one array in, one tensor out
-    latents: Latents | None  # what a generator is fed
 
 
 @reachable()
@@ -87,28 +74,3 @@ def child_of(run_id: str, kind: str) -> str | None:
 def last_metrics(run_id: str) -> dict[str, float]:
     """The last value of every metric of a run."""
     return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
-
-
-@reachable()
-def load_model(run_id: str, name: str) -> LoadedModel | None:
-    """A logged model of a run, or None if the run has none of that name.
-
-    Loads a SavedModel: no pickle, none of our code.
-    """
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    found = client.search_logged_models(
-        [run.info.experiment_id],
-        f"source_run_id = '{run_id}' AND name = '{name}'",
-    )
-    if not found:
-        return None
-    loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
-    kept = (loaded.metadata.metadata or {}).get("latents")
-    model = loaded.get_raw_model()
-    # Held by the closure: the endpoint alone would not keep the model's variables.
-    return LoadedModel(
-        id=found[0].model_id,
-        call=lambda array: model.serve(array),  # noqa: PLW0108
-        latents=Latents(**kept) if kept else None,
-    )

@@ -1,7 +1,6 @@
 """Runs that are being written, with explicit ids: several may be open at once."""
 
 import contextlib
-import io
 import os
 import re
 import signal
@@ -12,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,13 +26,14 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RunFailure, UserError
 from pipeline.methods import Latents
+from pipeline.tracking.models import log_model
 from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
-REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
+
 LOCAL_UI = "http://127.0.0.1:5000"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
@@ -135,48 +135,18 @@ class Run:
         Returns:
             The logged model's id.
         """
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import Schema, TensorSpec
-
-        signature = ModelSignature(
-            Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
-            Schema([TensorSpec(output.dtype, (-1, *output.shape[1:]))]),
-        )
-        # Made here, because Model.log would make it in the process-global experiment.
-        entry = self.client.create_logged_model(self.experiment_id, name, source_run_id=self.id)
-        Model.log(
-            artifact_path=None,
-            name=name,
-            model_id=entry.model_id,
-            flavor=_KerasFlavor,
-            run_id=self.id,
-            model=model,
-            save_exported_model=True,
-            signature=signature,
-            input_example=example,
-            pip_requirements=_requirements(),
-            metadata={"latents": asdict(latents)} if latents else None,
-            validate_serving_input=False,
-            registered_model_name=register_as,
-        )
-        return str(entry.model_id)
-
-
-class _KerasFlavor:
-    """mlflow.keras, with the folder made in which it wants to put the input example.
-
-    mlflow 3.17.2 fails on an input example without it. The validation by loading the model back
-    is left out: a test does it once, every run would pay for it.
-    """
-
-    @staticmethod
-    def save_model(path: str, validate_serving_input: bool, **arguments: Any) -> None:
-        """Save as `mlflow.keras.save_model` does."""
-        import mlflow.keras
-
-        Path(path).mkdir(parents=True)
-        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints what it exports
-            mlflow.keras.save_model(path=path, **arguments)
+        with reachable():
+            return log_model(
+                self.client,
+                self.experiment_id,
+                self.id,
+                model,
+                name,
+                example,
+                output,
+                latents=latents,
+                register_as=register_as,
+            )
 
 
 @contextmanager
@@ -257,12 +227,6 @@ def _keep_killed(run_id: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def _requirements() -> list[str]:
-    from importlib.metadata import version
-
-    return [f"{package}=={version(package)}" for package in REQUIREMENTS]
 
 
 def _create(experiment: str, name: str, keep_name: bool, parent: Run | None) -> Run:

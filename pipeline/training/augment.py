@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from pipeline.config import Config
+from pipeline.schema import Config
 
 
 def affine(images: tf.Tensor, config: Config, random: tf.random.Generator) -> tf.Tensor:

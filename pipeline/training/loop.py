@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.config import Config
 from pipeline.errors import RunFailure
 from pipeline.methods import Method
 from pipeline.networks.build import ExportedGenerator
+from pipeline.schema import Config
 
 CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar wait no longer
 LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs

@@ -1,0 +1,166 @@
+"""What a configuration is: its keys, their types, ranges and meaning.
+
+Values live in `configs/`, none here. A key that a method alone knows is typed by its name and by
+its value in the method's YAML.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic_core import PydanticCustomError
+
+Value = bool | int | float | str | list[Any] | None
+
+
+def is_none(value: Value) -> bool:
+    """Whether a value, typed on a command line perhaps, means "none"."""
+    return value in (None, "", "null", "none", "None")
+
+
+def _emptyis_none(value: Value) -> Value:
+    return None if is_none(value) else value
+
+
+def _list_from_text(value: Value) -> Value:
+    # "[500, 250]" as typed on a command line
+    with contextlib.suppress(ValueError):
+        return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+    return value
+
+
+def _no_truth(value: Value) -> Value:
+    # Python counts True as 1: `label_frac: yes` would be all labels.
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "input should be a number, not true or false")
+    return value
+
+
+def _expanded(value: Value) -> Any:
+    try:
+        return Path(value).expanduser() if isinstance(value, str) else value
+    except RuntimeError as error:  # "~nobody": no such user
+        raise PydanticCustomError("path", "{reason}", {"reason": str(error)}) from None
+
+
+Optional = BeforeValidator(_emptyis_none)
+Number = BeforeValidator(_no_truth)
+Count = Annotated[int, Field(ge=1), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**31), Number]
+Rate = Annotated[float, Field(gt=0), Number]
+Amount = Annotated[float, Field(ge=0), Number]
+Share = Annotated[float, Field(ge=0, le=1), Number]
+Momentum = Annotated[float, Field(ge=0, lt=1), Number]
+Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
+
+
+class Config(BaseModel):
+    """The resolved, validated values of one run; flat keys, as in `configs/default.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset: str = Field(description="name of the data set, a file of configs/dataset/")
+    data_dir: Place = Field(description="folder (or .npz) of the data")
+    label_frac: Annotated[float, Number] = Field(
+        gt=0, le=1, description="share of the training images whose labels are read, in (0, 1]"
+    )
+    labels_per_class: Annotated[Count | None, Optional] = Field(
+        description="labels of each class, a whole number ≥ 1; replaces label_frac"
+    )
+    valid_frac: Annotated[float, Number] = Field(
+        ge=0, lt=1, description="share of the labels kept for validation, in [0, 1)"
+    )
+    split_seed: Seed = Field(description="draws the labels, a whole number ≥ 0")
+    split_file: Place = Field(
+        description="a manifest.parquet of an earlier run, used instead of drawing labels"
+    )
+    method: str = Field(description="name of the method, a file of pipeline/methods/")
+    seed: Seed = Field(description="weights, order, augmentation and noise, a whole number ≥ 0")
+    steps: Count = Field(description="optimiser steps, a whole number ≥ 1")
+    report_every: Count = Field(description="steps between two points of the curves, ≥ 1")
+    batch_size: Count = Field(description="labelled images a step, ≥ 1")
+    unlabelled_batch_size: Count = Field(description="unlabelled images a step, ≥ 1")
+    generator_lr: Rate = Field(description="the generator's learning rate, > 0")
+    discriminator_lr: Rate = Field(description="the discriminator's or classifier's rate, > 0")
+    generator_beta_1: Momentum = Field(description="Adam's decay of the mean gradient, in [0, 1)")
+    discriminator_beta_1: Momentum = Field(description="the same for the discriminator, in [0, 1)")
+    warmup_steps: Annotated[int, Field(ge=0), Number] = Field(
+        description="steps of rising rate, ≥ 0"
+    )
+    decay: Literal["cosine", "linear"] = Field(description="how the rate falls: cosine or linear")
+    decay_from: Share = Field(description="share of the steps before the rate falls, in [0, 1]")
+    final_lr_fraction: Share = Field(description="share of the rate left at the end, in [0, 1]")
+    ema_decay: Annotated[float, Number] = Field(
+        ge=0, lt=1, description="decay of the averaged weights, in [0, 1)"
+    )
+    network: Literal["conv", "dense"] = Field(description="the classifier: conv or dense")
+    dense_units: Annotated[list[Count], BeforeValidator(_list_from_text)] = Field(
+        min_length=1, description="hidden layers of the dense network, e.g. [500, 250]"
+    )
+    input_noise: Amount = Field(description="standard deviation of noise on images, ≥ 0")
+    layer_noise: Amount = Field(description="standard deviation of noise on activations, ≥ 0")
+    augment_rotation: Amount = Field(description="largest angle in radians, ≥ 0")
+    augment_scale: Amount = Field(description="largest change of size, natural logarithm, ≥ 0")
+    augment_shear: Amount = Field(description="largest shear, ≥ 0")
+    augment_shift: Share = Field(description="largest shift, share of the image's side, in [0, 1]")
+    baseline: bool = Field(description="train the supervised baseline too: true or false")
+    baseline_passes: Annotated[int, Field(ge=0), Number] = Field(
+        description="passes of the baseline over its labels, if the images a step allow, ≥ 0"
+    )
+    deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
+    threads: Annotated[Count | None, Optional] = Field(description="CPU threads; null = all cores")
+    experiment: str = Field(min_length=1, description="name of the MLflow experiment")
+    run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
+    run_id: Annotated[str | None, Optional] = Field(
+        description="the run whose split or model this stage continues from"
+    )
+    register_as: Annotated[str | None, Optional] = Field(
+        description="name in MLflow's model registry"
+    )
+    own: Mapping[str, Any] = Field(exclude=True, repr=False)
+
+    def flat(self) -> dict[str, Value]:
+        """Every key and value of the run, the method's own among them, ready for YAML."""
+        return {**self.model_dump(mode="json"), **self.own}
+
+
+SHARED = tuple(key for key in Config.model_fields if key != "own")
+# What says where and under which name a run is kept, not what it computes.
+BOOKKEEPING = frozenset({"experiment", "run_name", "run_id", "register_as"})
+# What a stage that continues from a run may still choose.
+FREE_KEYS = BOOKKEEPING | {"data_dir", "threads", "baseline"}
+# What the split stage has decided; a later stage cannot change it.
+SPLIT_KEYS = frozenset(
+    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
+    | {"split_seed", "split_file"}
+)
+
+# What arms that are compared on one split share.
+PAIRED_KEYS = frozenset({"seed", "deterministic", "threads", "baseline"})
+# A method's own key that ends so is a share, in [0, 1]; any other number is ≥ 0.
+SHARES = ("_share", "_threshold", "_ramp", "_from")
+# Each says alone which labels are read.
+RIVALS = ("label_frac", "labels_per_class", "split_file")
+
+
+def own_model(defaults: Mapping[str, Value]) -> type[BaseModel]:
+    """The model that a method's own keys must satisfy, from their values in its YAML."""
+    fields: Any = {key: (_type_of(key, value), ...) for key, value in defaults.items()}
+    return create_model("Own", __config__=ConfigDict(allow_inf_nan=False), **fields)
+
+
+def _type_of(key: str, value: Value) -> Any:
+    """The type a method's own key must have, from its name and value in the method's YAML."""
+    if key.endswith(SHARES):
+        return Share
+    if isinstance(value, bool | str):
+        return type(value)
+    if isinstance(value, int):
+        return Count
+    if isinstance(value, float):
+        return Amount
+    elements: Any = list[_type_of(key, value[0])] if isinstance(value, list) else Any  # type: ignore[misc]
+    return Annotated[elements, BeforeValidator(_list_from_text)]

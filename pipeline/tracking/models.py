@@ -1,0 +1,112 @@
+"""Models: logged as SavedModels, read back without our code and without a pickle."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from numpy.typing import NDArray
+
+from pipeline.methods import Latents
+from pipeline.tracking.store import reachable
+
+REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A logged model read back."""
+
+    id: str
+    call: Callable[[Any], Any]  # one array in, one tensor out
+    latents: Latents | None  # what a generator is fed
+
+
+def log_model(
+    client: mlflow.MlflowClient,
+    experiment_id: str,
+    run_id: str,
+    model: Any,
+    name: str,
+    example: NDArray[Any],
+    output: NDArray[Any],
+    *,
+    latents: Latents | None = None,
+    register_as: str | None = None,
+) -> str:
+    """Log a Keras model to a run and return the logged model's id; see `Run.model`."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    signature = ModelSignature(
+        Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
+        Schema([TensorSpec(output.dtype, (-1, *output.shape[1:]))]),
+    )
+    # Made here, because Model.log would make it in the process-global experiment.
+    entry = client.create_logged_model(experiment_id, name, source_run_id=run_id)
+    Model.log(
+        artifact_path=None,
+        name=name,
+        model_id=entry.model_id,
+        flavor=_KerasFlavor,
+        run_id=run_id,
+        model=model,
+        save_exported_model=True,
+        signature=signature,
+        input_example=example,
+        pip_requirements=_requirements(),
+        metadata={"latents": asdict(latents)} if latents else None,
+        validate_serving_input=False,
+        registered_model_name=register_as,
+    )
+    return str(entry.model_id)
+
+
+@reachable()
+def load_model(run_id: str, name: str) -> LoadedModel | None:
+    """A logged model of a run, or None if the run has none of that name.
+
+    Loads a SavedModel: no pickle, none of our code.
+    """
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    found = client.search_logged_models(
+        [run.info.experiment_id],
+        f"source_run_id = '{run_id}' AND name = '{name}'",
+    )
+    if not found:
+        return None
+    loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
+    kept = (loaded.metadata.metadata or {}).get("latents")
+    model = loaded.get_raw_model()
+    # Held by the closure: the endpoint alone would not keep the model's variables.
+    return LoadedModel(
+        id=found[0].model_id,
+        call=lambda array: model.serve(array),  # noqa: PLW0108
+        latents=Latents(**kept) if kept else None,
+    )
+
+
+class _KerasFlavor:
+    """mlflow.keras, with the folder made in which it wants to put the input example.
+
+    mlflow 3.17.2 fails on an input example without it. The validation by loading the model back
+    is left out: a test does it once, every run would pay for it.
+    """
+
+    @staticmethod
+    def save_model(path: str, validate_serving_input: bool, **arguments: Any) -> None:
+        """Save as `mlflow.keras.save_model` does."""
+        import mlflow.keras
+
+        Path(path).mkdir(parents=True)
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints what it exports
+            mlflow.keras.save_model(path=path, **arguments)
+
+
+def _requirements() -> list[str]:
+    return [f"{package}=={version(package)}" for package in REQUIREMENTS]
