@@ -191,7 +191,7 @@ def test_a_store_that_cannot_be_used_is_told_within_seconds(place, told, tmp_pat
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     begin = time.monotonic()
     assert f"the MLflow store {uri} cannot be used" in told("split")
-    assert time.monotonic() - begin < 60  # the default of MLflow waits for four minutes
+    assert time.monotonic() - begin < 15  # the default of MLflow waits for four minutes
     if place == "a folder":  # the run of `mlflow run` cannot be ended: still one line
         monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
         assert "label_frac" in told("run", "--label_frac", "0")
@@ -255,7 +255,7 @@ def test_help_and_mistakes_are_told_at_once(argv, code, tmp_path):
     begin = time.monotonic()
     process = python("-X", "importtime", "-m", "pipeline", *argv, cwd=tmp_path)
     out, err = process.communicate(timeout=60)
-    assert time.monotonic() - begin < 10  # 0.3 s on an idle machine
+    assert time.monotonic() - begin < 3  # 0.3 s on an idle machine
     assert process.returncode == code
     timings = [line for line in err.splitlines() if line.startswith("import time:")]
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in timings}

@@ -63,8 +63,8 @@ class SeedGAN:
     def _discriminator_step(self, images: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         generated = self._generate(wanted, training=True)
         with tf.GradientTape() as tape:
-            real, _ = self.discriminator.forward(images, True)
-            fake, _ = self.discriminator.forward(generated, True)
+            real = self.discriminator(images, training=True)
+            fake = self.discriminator(generated, training=True)
             loss = 0.5 * (losses.binary_real(real) + losses.binary_generated(fake))
         descend(self.optimizers["discriminator"], tape, loss, self.discriminator)
         return loss
@@ -74,7 +74,7 @@ class SeedGAN:
         true = self.average.forward(images, False, False)
         with tf.GradientTape() as tape:
             generated = self._generate(wanted, training=True)
-            logits, _ = self.discriminator.forward(generated, True)
+            logits = self.discriminator(generated, training=True)
             fake = self.average.forward(generated, False, False)
             matching = losses.class_feature_matching(
                 true.features[0], labels, fake.features[0], wanted, self.n_classes

@@ -184,12 +184,7 @@ class SeedDiscriminator(keras.Model):
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits of "real", float32 [n, 1]."""
-        return self.forward(images, training)[0]
-
-    def forward(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """Logits [n, 1] and the hidden layers' activations, [n, units] each."""
-        h, features = tf.reshape(images, [-1, self.size]), []
+        h = tf.reshape(images, [-1, self.size])
         for layer, norm in zip(self.hidden, self.norms, strict=True):
             h = tf.nn.relu(norm(layer(h), training=training))
-            features.append(h)
-        return self.output_layer(h), tuple(features)
+        return self.output_layer(h)
