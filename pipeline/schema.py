@@ -112,6 +112,9 @@ class Config(BaseModel):
     )
     deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
     threads: Annotated[Count | None, Optional] = Field(description="CPU threads; null = all cores")
+    devices: Annotated[Count | None, Optional] = Field(
+        description="devices that share each batch; null = every GPU, or the CPU as one"
+    )
     experiment: str = Field(min_length=1, description="name of the MLflow experiment")
     run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
     run_id: Annotated[str | None, Optional] = Field(

@@ -22,18 +22,23 @@ MAY_IMPORT = {
     "config": "errors schema",
     "data": "errors",
     "runtime": "errors",
+    "devices": "",
     "contract": "config schema",
-    "networks": "config schema contract",
-    "training": "config schema errors contract networks",
-    "methods": "config schema contract networks training",
+    "networks": "config schema contract devices",
+    "training": "config schema errors contract devices networks",
+    "methods": "config schema contract devices networks training",
     "stages": "config schema errors data figures measure contract networks training runtime",
     "tracking": "config schema errors contract",
     "resume": "config schema errors data stages tracking",
     "flow": "clock config schema data figures provenance resume summary stages tracking runtime",
     "__main__": "config schema errors summary tracking flow",
 }
-ROOMS = {"pipeline.methods": "contract", "pipeline.training.runtime": "runtime"}
-USE_TENSORFLOW = ("networks", "training", "methods")
+ROOMS = {
+    "pipeline.methods": "contract",
+    "pipeline.training.devices": "devices",
+    "pipeline.training.runtime": "runtime",
+}
+USE_TENSORFLOW = ("devices", "networks", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}
 ONLY_IMPORTER |= {"argparse": "pipeline.__main__"}
 

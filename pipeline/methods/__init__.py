@@ -6,8 +6,10 @@ The file's name is the registry. A method's module defines
 
 and what it returns is a `Method`: it owns its networks, optimisers and random generator, and
 knows how to take one step. It holds no loop, loads no data and logs nothing; learning rates,
-moving averages and reports are the loop's (`pipeline.training.loop`). Importing this package
-does not import TensorFlow.
+moving averages and reports are the loop's (`pipeline.training`). A compiled step serves many runs:
+what changes from run to run (seed, data, class balance, rates, length) lives in variables and
+arguments, never in constants of the step. It may be spread over several devices: means over the
+batch go through `pipeline.training.devices`. Importing this package does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pipeline.networks.build import Spec
     from pipeline.networks.layers import Classifier
     from pipeline.schema import Config
+    from pipeline.training.devices import Random
+    from pipeline.training.optimizers import Adam
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class Latents:
         return np.arange(n) * self.n_classes // n if self.n_classes else None
 
 
+class Batch(NamedTuple):
+    """What a step takes; on several devices, this device's part of it."""
+
+    labelled_images: tf.Tensor  # float32 [n, h, w, c] in [0, 1]
+    labels: tf.Tensor  # int32 [n]
+    unlabelled_images: tf.Tensor  # float32 [m, h, w, c] in [0, 1]
+    progress: tf.Tensor  # share of the run's steps taken, this one included, float32 in (0, 1]
+
+
 class Method(Protocol):
     """What the loop and the stages see of a method."""
 
@@ -61,22 +74,11 @@ class Method(Protocol):
     generator: Any  # Keras model, or None for a method without one
     latents: Latents | None  # what the generator is fed
     uses_pool: bool  # False: looks at labelled images alone
-    random: tf.random.Generator  # every random number of `step` comes from here
-    optimizers: Mapping[str, Any]  # by name; "generator" takes generator_lr, others the other
+    random: Random  # every random number of `step` comes from here
+    optimizers: Mapping[str, Adam]  # by name; "generator" takes generator_lr, others the other
 
-    def step(
-        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Update every network once.
-
-        Args:
-            labelled_images: float32 [n, h, w, c] in [0, 1].
-            labels: int32 [n].
-            unlabelled_images: float32 [m, h, w, c] in [0, 1].
-
-        Returns:
-            Scalar losses by name; `supervised_loss` among them.
-        """
+    def step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Update every network once; scalar losses by name, `supervised_loss` among them."""
 
 
 def names() -> Sequence[str]:

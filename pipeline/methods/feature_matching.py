@@ -7,12 +7,13 @@ images, where the paper's code makes two.
 
 import tensorflow as tf
 
-from pipeline.methods import Latents
+from pipeline.methods import Batch, Latents
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import salimans_generator
 from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
+from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 
@@ -24,7 +25,7 @@ class FeatureMatching:
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build both networks; the classifier is the one `network` names (dense by default)."""
         self.config, self.own = config, config.own
-        self.random = tf.random.Generator.from_seed(seed)
+        self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
         self.latents = Latents(self.own["latent_size"], "uniform")
@@ -36,20 +37,17 @@ class FeatureMatching:
             "generator": adam(self.generator, config.generator_beta_1),
         }
 
-    def step(
-        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update both networks once."""
-        n, m = labelled_images.shape[0], unlabelled_images.shape[0]
-        images = affine(
-            tf.concat([labelled_images, unlabelled_images], axis=0), self.config, self.random
-        )
+        n, m = batch.labels.shape[0], batch.unlabelled_images.shape[0]
+        real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
+        images = affine(real_images, self.config, self.random)
         z = self.random.uniform([m, self.latents.size])
         with tf.GradientTape(persistent=True) as tape:
             true = self.network.forward(images, True, True)
             generated = self.generator(z, training=True)
             fake = self.network.forward(generated, True, False)
-            supervised = losses.classification(true.logits[:n], labels)
+            supervised = losses.classification(true.logits[:n], batch.labels)
             unsupervised = 0.5 * (losses.real(true.logits[n:]) + losses.generated(fake.logits))
             loss = supervised + self.own["unsupervised_weight"] * unsupervised
             matching = losses.feature_matching(

@@ -10,12 +10,13 @@ class-conditional samples (classification accuracy score, Ravuri & Vinyals 2019)
 
 import tensorflow as tf
 
-from pipeline.methods import Latents
+from pipeline.methods import Batch, Latents
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
 from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
+from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 
@@ -27,7 +28,7 @@ class SeedGAN:
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the three networks (see `Method`)."""
         self.config, self.own, self.n_classes = config, config.own, spec.n_classes
-        self.random = tf.random.Generator.from_seed(seed)
+        self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
         self.latents = Latents(self.own["latent_size"], "normal", spec.n_classes)
@@ -44,16 +45,14 @@ class SeedGAN:
             "classifier": adam(self.network, config.discriminator_beta_1),
         }
 
-    def step(
-        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Discriminator on unlabelled images, generator on labelled ones, then the classifier."""
-        n = unlabelled_images.shape[0]
+        n, labels = batch.unlabelled_images.shape[0], batch.labels
         wanted = tf.tile(labels, [-(-n // labels.shape[0])])[:n]
         return {
-            "discriminator_loss": self._discriminator_step(unlabelled_images, wanted),
-            "generator_loss": self._generator_step(labelled_images, labels, wanted),
-            "supervised_loss": self._classifier_step(labelled_images, labels),
+            "discriminator_loss": self._discriminator_step(batch.unlabelled_images, wanted),
+            "generator_loss": self._generator_step(batch.labelled_images, labels, wanted),
+            "supervised_loss": self._classifier_step(batch),
         }
 
     def _generate(self, labels: tf.Tensor, training: bool) -> tf.Tensor:
@@ -83,11 +82,11 @@ class SeedGAN:
         descend(self.optimizers["generator"], tape, loss, self.generator)
         return loss
 
-    def _classifier_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        taken = tf.cast(self.optimizers["classifier"].iterations, tf.float32)
-        begun = tf.cast(taken >= self.own["samples_from"] * self.config.steps, tf.float32)
+    def _classifier_step(self, batch: Batch) -> tf.Tensor:
+        labels = batch.labels
+        begun = tf.cast(batch.progress > self.own["samples_from"], tf.float32)
         samples = affine(self._generate(labels, training=False), self.config, self.random)
-        images = affine(images, self.config, self.random)
+        images = affine(batch.labelled_images, self.config, self.random)
         with tf.GradientTape() as tape:
             # Samples normalise by themselves and stay out of the statistics of real images.
             logits = self.network.forward(images, True, True).logits

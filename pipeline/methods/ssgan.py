@@ -9,12 +9,13 @@ the last convolution's map). Consistency part: FixMatch (Sohn et al. 2020) with 
 
 import tensorflow as tf
 
-from pipeline.methods import Latents
+from pipeline.methods import Batch, Latents
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import generator
 from pipeline.schema import Config
-from pipeline.training import losses
+from pipeline.training import devices, losses
 from pipeline.training.augment import affine
+from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 ALIGNMENT_DECAY = 0.98  # of the running mean of predictions that alignment divides by
@@ -28,10 +29,10 @@ class SemiSupervisedGAN:
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the networks; `gan_weight: 0` leaves the generator out (the ablation)."""
         self.config, self.own = config, config.own
-        self.random = tf.random.Generator.from_seed(seed)
+        self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
-        self.class_balance = tf.constant(spec.class_balance)
+        self.class_balance = tf.Variable(spec.class_balance, trainable=False)
         self.predicted_balance = tf.Variable(spec.class_balance, trainable=False)
         self.optimizers = {"discriminator": adam(self.network, config.discriminator_beta_1)}
         self.generator, self.latents = None, None
@@ -42,20 +43,17 @@ class SemiSupervisedGAN:
             )
             self.optimizers["generator"] = adam(self.generator, config.generator_beta_1)
 
-    def step(
-        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update classifier and generator together; one forward of fakes serves both losses."""
-        pseudo_labels, confident = self._pseudo_labels(unlabelled_images)
-        n = labelled_images.shape[0]
-        images = affine(
-            tf.concat([labelled_images, unlabelled_images], axis=0), self.config, self.random
-        )
+        pseudo_labels, confident = self._pseudo_labels(batch.unlabelled_images)
+        n = batch.labels.shape[0]
+        real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
+        images = affine(real_images, self.config, self.random)
         with tf.GradientTape(persistent=True) as tape:
             true = self.network.forward(images, True, True)
-            supervised = losses.classification(true.logits[:n], labels)
+            supervised = losses.classification(true.logits[:n], batch.labels)
             consistency = losses.consistency(true.logits[n:], pseudo_labels, confident)
-            loss = supervised + self._consistency_weight() * consistency
+            loss = supervised + self._consistency_weight(batch.progress) * consistency
             if self.generator is not None:
                 z = self.random.normal([self.own["generated_batch_size"], self.own["latent_size"]])
                 fake = self.network.forward(self.generator(z, training=True), True, False)
@@ -79,20 +77,17 @@ class SemiSupervisedGAN:
     def _pseudo_labels(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The teacher's classes of clean images, int64 [n], and where it is sure, float [n]."""
         probabilities = tf.nn.softmax(self.average.forward(images, False, False).logits)
-        running = self.predicted_balance
-        running.assign(
-            ALIGNMENT_DECAY * running
-            + (1 - ALIGNMENT_DECAY) * tf.reduce_mean(probabilities, axis=0)
-        )
+        running = devices.local(self.predicted_balance)
+        seen = devices.mean(tf.reduce_mean(probabilities, axis=0))
+        running.assign(ALIGNMENT_DECAY * running + (1 - ALIGNMENT_DECAY) * seen)
         aligned = probabilities * (self.class_balance / running)
         aligned /= tf.reduce_sum(aligned, axis=1, keepdims=True)
         confident = tf.reduce_max(aligned, axis=1) > self.own["confidence_threshold"]
         return tf.argmax(aligned, axis=1), tf.cast(confident, tf.float32)
 
-    def _consistency_weight(self) -> tf.Tensor:
-        ramp = max(1.0, self.own["consistency_ramp"] * self.config.steps)
-        taken = tf.cast(self.optimizers["discriminator"].iterations, tf.float32)
-        return self.own["consistency_weight"] * tf.minimum(1.0, (taken + 1) / ramp)
+    def _consistency_weight(self, progress: tf.Tensor) -> tf.Tensor:
+        ramp = max(1e-9, self.own["consistency_ramp"])
+        return self.own["consistency_weight"] * tf.minimum(1.0, progress / ramp)
 
 
 build = SemiSupervisedGAN

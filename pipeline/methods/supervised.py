@@ -2,10 +2,12 @@
 
 import tensorflow as tf
 
+from pipeline.methods import Batch
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
+from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 
@@ -19,19 +21,17 @@ class Supervised:
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the classifier and its average."""
         self.config = config
-        self.random = tf.random.Generator.from_seed(seed)
+        self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
         self.optimizers = {"discriminator": adam(self.network, config.discriminator_beta_1)}
 
-    def step(
-        self, labelled_images: tf.Tensor, labels: tf.Tensor, unlabelled_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step on the labelled images; the unlabelled ones are not looked at."""
-        images = affine(labelled_images, self.config, self.random)
+        images = affine(batch.labelled_images, self.config, self.random)
         with tf.GradientTape() as tape:
             logits = self.network.forward(images, True, True).logits
-            loss = losses.classification(logits, labels)
+            loss = losses.classification(logits, batch.labels)
         descend(self.optimizers["discriminator"], tape, loss, self.network)
         return {"supervised_loss": loss}
 

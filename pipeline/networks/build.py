@@ -1,6 +1,7 @@
 """From configuration to networks, and from trained networks to models that stand alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.networks.conv import ConvClassifier
 from pipeline.networks.dense import DenseClassifier
 from pipeline.networks.layers import Classifier
 from pipeline.schema import Config
+from pipeline.training.devices import Random
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,10 @@ class Spec:
     first_images: NDArray[np.uint8]  # some training images, for data-dependent initialisation
 
 
-def classifier(config: Config, spec: Spec, random: tf.random.Generator, seed: int) -> Classifier:
+def classifier(config: Config, spec: Spec, random: Random, seed: int) -> Classifier:
     """The classifier that `network` names: the same for every method and for the baseline."""
-    noise = {"input_noise": config.input_noise, "layer_noise": config.layer_noise}
-    shared = {**noise, "random": random, "seed": seed}
+    shared: dict[str, Any] = {"random": random, "seed": seed}
+    shared |= {"input_noise": config.input_noise, "layer_noise": config.layer_noise}
     if config.network == "conv":
         return ConvClassifier(
             spec.image_shape, spec.n_classes, pixel_scale=spec.pixel_scale, **shared

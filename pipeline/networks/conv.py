@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
+from pipeline.training.devices import Random
 
 LEAK = 0.1  # slope of the leaky ReLU below zero
 
@@ -24,13 +25,17 @@ class ConvClassifier(Classifier):
         pixel_scale: float,
         input_noise: float,
         layer_noise: float,
-        random: tf.random.Generator,
+        random: Random,
         seed: int,
     ) -> None:
         """Build for images of `image_shape` (h, w, c); `pixel_scale` brings them to unit spread."""
         super().__init__()
-        self.pixel_scale, self.random = pixel_scale, random
-        self.input_noise, self.layer_noise = input_noise, layer_noise
+        self.image_shape = image_shape
+        self.random, self.input_noise, self.layer_noise = random, input_noise, layer_noise
+        # A weight, not a constant: a compiled step serves data of another scale too.
+        self.pixel_scale = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(pixel_scale), trainable=False
+        )
         seeds = iter(range(seed, seed + 100))
 
         def convolution(kernel: int, filters: int, stride: int) -> keras.layers.Conv2D:
@@ -63,7 +68,7 @@ class ConvClassifier(Classifier):
     def forward(self, images: tf.Tensor, training: bool, update_statistics: bool) -> Activations:
         """See `Classifier.forward`; features are FC-128 and the last convolution's map."""
         noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
-        h = add_noise(images, noise[0], self.random) * self.pixel_scale
+        h = add_noise(images, noise[0], self.random) * self.pixel_scale.value
         layers = [*self.convolutions, self.hidden]
         for layer, norm in zip(layers, self.norms, strict=True):
             if layer is self.hidden:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
+from pipeline.training.devices import Random
 
 
 class WeightNormalizedDense(keras.layers.Layer):
@@ -63,11 +64,12 @@ class DenseClassifier(Classifier):
         units: Sequence[int],
         input_noise: float,
         layer_noise: float,
-        random: tf.random.Generator,
+        random: Random,
         seed: int,
     ) -> None:
         """Build for images of `image_shape` (h, w, c) with hidden layers of `units`."""
         super().__init__()
+        self.image_shape = image_shape
         self.random, self.size = random, prod(image_shape)
         self.input_noise, self.layer_noise = input_noise, layer_noise
         self.hidden = [WeightNormalizedDense(n, False, seed + i) for i, n in enumerate(units)]

@@ -1,9 +1,12 @@
 """The few layers Keras does not have, or has in a form that is slow on a CPU."""
 
+import math
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+
+from pipeline.training import devices
 
 
 class Activations(NamedTuple):
@@ -18,6 +21,8 @@ class Classifier(keras.Model):
 
     Subclasses define `forward`; calling the model gives the logits alone.
     """
+
+    image_shape: tuple[int, int, int]  # (h, w, c)
 
     def forward(self, images: tf.Tensor, training: bool, update_statistics: bool) -> Activations:
         """Logits and features.
@@ -62,24 +67,40 @@ class BatchNormalization(keras.layers.Layer):
         self, x: tf.Tensor, training: bool = False, update_statistics: bool = True
     ) -> tf.Tensor:
         """Normalise by the batch when training, by the moving statistics otherwise."""
+        normalize = self._across if training and devices.count() > 1 else self._fused
+        y, mean, variance = normalize(x, training)
+        if training and update_statistics:
+            for moving, batch in ((self.mean, mean), (self.variance, variance)):
+                kept = devices.local(moving)
+                kept.assign_sub((1.0 - self.momentum) * (kept - batch))
+        return y
+
+    def _fused(self, x: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         dense = len(x.shape) == 2
-        image = x[:, None, None, :] if dense else x
         statistics = {} if training else {"mean": self.mean.value, "variance": self.variance.value}
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            image,
+            x[:, None, None, :] if dense else x,
             self.scale.value,
             self.offset.value,
             epsilon=self.epsilon,
             is_training=training,
             **statistics,
         )
-        if training and update_statistics:
-            for moving, batch in ((self.mean, mean), (self.variance, variance)):
-                moving.assign_sub((1.0 - self.momentum) * (moving.value - batch))
-        return tf.reshape(y, tf.shape(x)) if dense else y
+        return (y[:, 0, 0, :] if dense else y), mean, variance
+
+    def _across(self, x: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """By the statistics of the whole batch, which lies on several devices."""
+        axes = list(range(len(x.shape) - 1))
+        mean = devices.mean(tf.reduce_mean(x, axes))
+        variance = devices.mean(tf.reduce_mean((x - mean) ** 2, axes))
+        y = tf.nn.batch_normalization(
+            x, mean, variance, self.offset.value, self.scale.value, self.epsilon
+        )
+        n = devices.count() * math.prod(x.shape[:-1])
+        return y, mean, variance * (n / (n - 1))  # unbiased, as the fused kernel gives it
 
 
-def add_noise(x: tf.Tensor, deviation: float, random: tf.random.Generator) -> tf.Tensor:
+def add_noise(x: tf.Tensor, deviation: float, random: devices.Random) -> tf.Tensor:
     """Add uniform noise of the given standard deviation, drawn from `random`.
 
     Uniform, because normal numbers of equal variance cost about three times as much on a CPU.
@@ -87,4 +108,4 @@ def add_noise(x: tf.Tensor, deviation: float, random: tf.random.Generator) -> tf
     if deviation == 0:
         return x
     bound = deviation * 3.0**0.5
-    return x + random.uniform(tf.shape(x), -bound, bound)
+    return x + random.uniform(x.shape, -bound, bound)

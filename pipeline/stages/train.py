@@ -36,6 +36,7 @@ class TrainedModel:
     generator: Any  # keras.Model or None: latents → uint8 images
     model: Model
     history: "History"
+    release: Callable[[], None]  # lets the next training have the compiled step and the networks
 
 
 def train(
@@ -54,12 +55,10 @@ def train(
     """
     from pipeline.training import runtime
 
-    runtime.start(config.seed, config.threads, config.deterministic)
-    import tensorflow as tf
-
-    from pipeline import methods
-    from pipeline.networks.build import ExportedGenerator, Spec, exported_classifier
+    runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+    from pipeline.networks.build import Spec
     from pipeline.training import loop
+    from pipeline.training import program as programs
 
     labels = dataset.train_labels.read(split.labelled, READER)
     n_classes = len(dataset.class_names)
@@ -71,16 +70,18 @@ def train(
         pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
         first_images=some,
     )
-    method = methods.build(config, spec, config.seed)
-    classifier = exported_classifier(method.average, spec.image_shape)
-    classify = batched(tf.function(classifier, reduce_retracing=True))
+    program = programs.prepare(config, spec)
+    classify = batched(program.classify)
     arrays = loop.Arrays(dataset.train_images, split.pool, split.labelled, labels)
-    history = loop.train(method, arrays, config, on_report, _validation(dataset, split, classify))
-    if method.latents is None:
-        return TrainedModel(classifier, None, Model(classify, None, None), history)
-    generator = ExportedGenerator(method.generator, method.latents)
-    generate = batched(tf.function(generator, reduce_retracing=True))
-    return TrainedModel(classifier, generator, Model(classify, generate, method.latents), history)
+    history = loop.train(program, arrays, config, on_report, _validation(dataset, split, classify))
+    generate = None if program.generate is None else batched(program.generate)
+    return TrainedModel(
+        program.classifier,
+        program.generator,
+        Model(classify, generate, program.method.latents),
+        history,
+        release=lambda: programs.release(program),
+    )
 
 
 def _validation(

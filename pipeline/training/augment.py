@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from pipeline.schema import Config
+from pipeline.training.devices import Random
 
 
-def affine(images: tf.Tensor, config: Config, random: tf.random.Generator) -> tf.Tensor:
+def affine(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
     """Rotate, scale, shear and shift each image at random, in one projective operation.
 
     Args:
@@ -28,9 +29,8 @@ def affine(images: tf.Tensor, config: Config, random: tf.random.Generator) -> tf
     ]
     if not any(amounts):
         return images
-    n = tf.shape(images)[0]
-    draws = random.uniform([len(amounts), n], -1.0, 1.0) * tf.constant(amounts)[:, None]
-    angle, log_width, log_height, shear, right, down = tf.unstack(draws)
+    draws = random.uniform([images.shape[0], len(amounts)], -1.0, 1.0) * tf.constant(amounts)
+    angle, log_width, log_height, shear, right, down = tf.unstack(draws, axis=1)
     scale_x, scale_y = tf.exp(log_width), tf.exp(log_height)
     cos, sin = tf.cos(angle), tf.sin(angle)
     # Output pixel (x, y) is read at (xx x + xy y + x0, yx x + yy y + y0), about the centre.

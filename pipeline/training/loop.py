@@ -1,4 +1,4 @@
-"""The one loop for all methods: compiled multi-step, schedule, moving average, reports."""
+"""The one loop for all methods: order of the images, schedule, reports, early end if lost."""
 
 import functools
 import math
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.errors import RunFailure
-from pipeline.methods import Method
-from pipeline.networks.build import ExportedGenerator
 from pipeline.schema import Config
+from pipeline.training.program import Program
 
 CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar wait no longer
 LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
@@ -55,7 +55,7 @@ class History:
     n_images: int  # that they are drawn from
     reports: list[Report] = field(default_factory=list)
     seconds: float = 0.0
-    trace_seconds: float = 0.0  # until the first step was done
+    trace_seconds: float = 0.0  # of compiling, until the first step was done
 
     def frame(self) -> pd.DataFrame:
         """All metrics as rows of step, name, value."""
@@ -76,16 +76,16 @@ class History:
 
 
 def train(
-    method: Method,
+    program: Program,
     arrays: Arrays,
     config: Config,
     on_report: Callable[[Report], bool],
     validate: Callable[[], dict[str, float]] = dict,
 ) -> History:
-    """Train `method` for `config.steps` steps, or until `on_report` returns False.
+    """Train the program's method for `config.steps` steps, or until `on_report` returns False.
 
     Args:
-        method: what to train; its networks are changed in place.
+        program: what to train; the networks of its method are changed in place.
         arrays: images and labels.
         config: `steps`, `report_every`, batch sizes, learning rates, schedule, `ema_decay`.
         on_report: called at every report; False stops the training.
@@ -95,30 +95,23 @@ def train(
         RunFailure: a loss is not finite, or the classifier or the generator has collapsed.
     """
     start, chunk, done = time.perf_counter(), 1, 0
-    run, keys = _compile(method, arrays, config)
-    generate = _fixed_samples(method, config)
-    orders = (
-        Order(len(arrays.labelled), config.batch_size, (config.seed, 0)),
-        Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1)),
-    )
-    if method.uses_pool:
-        history = History(config.unlabelled_batch_size, len(arrays.pool))
-    else:
-        history = History(config.batch_size, len(arrays.labelled))
+    program.hold(arrays.images)
+    inputs, generate = _Inputs(program, arrays, config), _fixed_samples(program)
+    history = _history(program, arrays, config)
     with _progress(config) as show:
         for until in _report_steps(config):
             begin, from_step = time.perf_counter(), done
-            totals = np.zeros(len(keys))
+            totals = np.zeros(len(program.keys))
             while done < until:
                 count, before = min(chunk, until - done), time.perf_counter()
-                totals += run(*(order.batches(done, count) for order in orders)).numpy()
+                totals += program.run(*inputs.steps(done, count)).numpy()
                 done += count
                 now = time.perf_counter()
-                history.trace_seconds = history.trace_seconds or now - start
+                history.trace_seconds = history.trace_seconds or program.trace_seconds + now - start
                 if count == chunk and now - before < CALL_SECONDS / 2:
                     chunk *= 2
                 show(done, {})
-            means = dict(zip(keys, totals / (until - from_step), strict=True))
+            means = dict(zip(program.keys, totals / (until - from_step), strict=True))
             rate = (until - from_step) / (time.perf_counter() - begin)
             report = Report(
                 step=until,
@@ -133,17 +126,23 @@ def train(
             _check(report, arrays, config)
             if not going_on:
                 break
-    history.seconds = time.perf_counter() - start
+    history.seconds = program.trace_seconds + time.perf_counter() - start
+    program.trace_seconds = 0.0  # paid once
     return history
 
 
-def schedule(step: tf.Tensor, config: Config) -> tf.Tensor:
-    """The share of the learning rate at `step` (float32, counted from 1): warm-up, then decay."""
-    rising = tf.minimum(1.0, step / max(1, config.warmup_steps))
+def rate_factors(first_step: int, count: int, config: Config) -> NDArray[np.float32]:
+    """Shares of the learning rate at `count` steps from `first_step` (from 0) on: rise, then fall.
+
+    float32 [count], in [0, 1].
+    """
+    number = np.arange(first_step, first_step + count) + 1.0
+    rising = np.minimum(1.0, number / max(1, config.warmup_steps))
     begin = config.decay_from * config.steps
-    fallen = tf.clip_by_value((step - begin) / max(1.0, config.steps - begin), 0.0, 1.0)
-    left = 0.5 * (1.0 + tf.cos(math.pi * fallen)) if config.decay == "cosine" else 1.0 - fallen
-    return rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
+    fallen = np.clip((number - begin) / max(1.0, config.steps - begin), 0.0, 1.0)
+    left = 0.5 * (1.0 + np.cos(np.pi * fallen)) if config.decay == "cosine" else 1.0 - fallen
+    factors = rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
+    return np.asarray(factors, np.float32)
 
 
 class Order:
@@ -169,73 +168,48 @@ class Order:
         return generator.permutation(self.n).astype(np.int32)
 
 
-def _compile(
-    method: Method, arrays: Arrays, config: Config
-) -> tuple[Callable[..., tf.Tensor], list[str]]:
-    """The compiled call, and the names of the losses it sums.
+class _Inputs:
+    """What the compiled call takes for some steps: a function of the step's number alone."""
 
-    The call takes positions among the labelled images, int32 [steps, batch], and in the pool,
-    int32 [steps, unlabelled batch]; it takes as many steps and returns float32 [losses].
-    """
-    images, pool = tf.constant(arrays.images), tf.constant(arrays.pool)
-    labelled = tf.constant(arrays.labelled)
-    labels = tf.constant(arrays.labels.astype(np.int32))
-    taken = tf.Variable(0, dtype=tf.int64, trainable=False)
-    rates = {"generator": config.generator_lr, "discriminator": config.discriminator_lr}
-    base = {
-        name: tf.Variable(rates.get(name, config.discriminator_lr), trainable=False)
-        for name in method.optimizers
-    }
-    averages = list(zip(method.average.variables, method.network.variables, strict=True))
-    trained = {id(variable) for variable in method.network.trainable_variables}
-
-    def pixels(indices: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(images, indices), tf.float32) / 255.0
-
-    own_batches = tf.TensorSpec([None, config.batch_size], tf.int32)
-    free_batches = tf.TensorSpec([None, config.unlabelled_batch_size], tf.int32)
-
-    @tf.function(autograph=False)
-    def step(own: tf.Tensor, free: tf.Tensor) -> dict[str, tf.Tensor]:
-        number = tf.cast(taken.assign_add(1), tf.float32)
-        for name, optimizer in method.optimizers.items():
-            optimizer.learning_rate.assign(base[name] * schedule(number, config))
-        reported = method.step(
-            pixels(tf.gather(labelled, own)), tf.gather(labels, own), pixels(tf.gather(pool, free))
+    def __init__(self, program: Program, arrays: Arrays, config: Config) -> None:
+        self.arrays, self.config = arrays, config
+        self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
+        self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
+        rates = {"generator": config.generator_lr}
+        self.rates = np.array(
+            [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
+            np.float32,
         )
-        # A young average forgets faster, or it would remember the random start.
-        pace = tf.maximum(1.0 - config.ema_decay, 1.0 / (1.0 + 0.5 * number))
-        for average, variable in averages:
-            difference = average.value - variable.value
-            average.assign_sub(pace * difference if id(variable) in trained else difference)
-        return reported
 
-    traced = step.get_concrete_function(
-        tf.TensorSpec(own_batches.shape[1:], tf.int32),
-        tf.TensorSpec(free_batches.shape[1:], tf.int32),
-    )
-    keys = sorted(traced.structured_outputs)
-
-    @tf.function(input_signature=[own_batches, free_batches])
-    def run(own: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
-        totals = tf.zeros([len(keys)])
-        for i in tf.range(tf.shape(own)[0]):
-            losses = step(own[i], free[i])
-            totals += tf.stack([losses[key] for key in keys])
-        return totals
-
-    return run, keys
+    def steps(self, first_step: int, count: int) -> tuple[NDArray[Any], ...]:
+        """Arguments of `Program.run` for `count` steps from `first_step` (from 0) on."""
+        own = self.own.batches(first_step, count)
+        number = np.arange(first_step, first_step + count, dtype=np.float32) + 1
+        return (
+            self.arrays.labelled[own].astype(np.int32),
+            self.arrays.labels[own].astype(np.int32),
+            self.arrays.pool[self.free.batches(first_step, count)].astype(np.int32),
+            rate_factors(first_step, count, self.config),
+            # A young average forgets faster, or it would remember the random start.
+            np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
+            number / self.config.steps,
+            self.rates,
+        )
 
 
-def _fixed_samples(method: Method, config: Config) -> Callable[[], NDArray[np.uint8] | None]:
+def _history(program: Program, arrays: Arrays, config: Config) -> History:
+    if program.method.uses_pool:
+        return History(config.unlabelled_batch_size, len(arrays.pool))
+    return History(config.batch_size, len(arrays.labelled))
+
+
+def _fixed_samples(program: Program) -> Callable[[], NDArray[np.uint8] | None]:
     """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c]."""
-    if method.latents is None:
+    latents, generate = program.method.latents, program.generate
+    if latents is None or generate is None:
         return lambda: None
-    labels = method.latents.grid_labels(FIXED_SAMPLES)
-    batch = tf.constant(
-        method.latents.draw(FIXED_SAMPLES, np.random.default_rng(LATENT_SEED), labels)
-    )
-    generate = tf.function(ExportedGenerator(method.generator, method.latents))
+    labels = latents.grid_labels(FIXED_SAMPLES)
+    batch = tf.constant(latents.draw(FIXED_SAMPLES, np.random.default_rng(LATENT_SEED), labels))
     return lambda: np.asarray(generate(batch))
 
 

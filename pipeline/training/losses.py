@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from pipeline.training import devices
+
 
 def classification(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Mean cross-entropy of logits [n, K] and labels int [n]."""
@@ -44,14 +46,12 @@ def feature_matching(
     Sum over the pairs of features ([n, …] and [m, …]) of the mean over the units of
     (mean real − mean generated)²; no gradient reaches the real side.
     """
-    return tf.add_n(
-        [
-            tf.reduce_mean(
-                (tf.reduce_mean(fake, axis=0) - tf.stop_gradient(tf.reduce_mean(true, axis=0))) ** 2
-            )
-            for true, fake in zip(real_features, generated_features, strict=True)
-        ]
-    )
+
+    def distance(real: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
+        target = tf.stop_gradient(devices.mean(tf.reduce_mean(real, axis=0)))
+        return tf.reduce_mean((devices.mean(tf.reduce_mean(generated, axis=0)) - target) ** 2)
+
+    return tf.add_n(list(map(distance, real_features, generated_features)))
 
 
 def class_feature_matching(
@@ -69,8 +69,8 @@ def class_feature_matching(
 
     def class_means(features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         members = tf.one_hot(labels, n_classes)
-        count = tf.reduce_sum(members, axis=0)
-        total = tf.matmul(members, features, transpose_a=True)
+        count = devices.total(tf.reduce_sum(members, axis=0))
+        total = devices.total(tf.matmul(members, features, transpose_a=True))
         return total / tf.maximum(count, 1.0)[:, None], count
 
     true, true_count = class_means(tf.stop_gradient(real_features), real_labels)

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pipeline.errors import RunFailure
 
 
-def start(seed: int, threads: int | None, deterministic: bool) -> None:
+def start(seed: int, threads: int | None, deterministic: bool, devices: int | None = None) -> None:
     """Import TensorFlow and set threads, seed and determinism, before it runs anything.
+
+    More than one device on a machine without GPUs splits the CPU into as many logical devices.
 
     With `deterministic`, Grappler's meta optimiser is switched off too: with it, some processes
     of one seed part ways from the first step on, whatever the other switches say. A process that
@@ -36,6 +38,10 @@ def start(seed: int, threads: int | None, deterministic: bool) -> None:
                     f"threads = {threads}: TensorFlow already runs in this process with another "
                     "number of threads; start a new process."
                 ) from None
+        cpu, *_ = tf.config.list_physical_devices("CPU")
+        if (devices or 1) > 1 and not tf.config.list_physical_devices("GPU"):
+            parts = [tf.config.LogicalDeviceConfiguration()] * (devices or 1)
+            tf.config.set_logical_device_configuration(cpu, parts)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": deterministic})

@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from pipeline import config as configuration
 from pipeline import data, methods
+from pipeline.methods import Batch
 from pipeline.networks.build import ExportedGenerator, Spec
 from pipeline.training import runtime
+from pipeline.training.devices import Random
+from pipeline.training.optimizers import Adam
 
 ALL = methods.names()
 LIGHT = {"dense_units": "[60, 40]"}  # in place of the paper's, where width does not matter
@@ -56,11 +59,14 @@ def make(name, batch=None, seed=0, balance=None, **flags):
 
 def next_numbers(method):
     """A generator that gives the numbers the method will draw next."""
-    return tf.random.Generator.from_state(method.random.state.numpy(), alg=method.random.algorithm)
+    copy = Random(0)
+    copy.state.assign(method.random.state)
+    return copy
 
 
-def step(method, batch):
-    return {name: float(value) for name, value in method.step(*map(tf.constant, batch)).items()}
+def step(method, batch, progress=0.5):
+    taken = method.step(Batch(*map(tf.constant, batch), tf.constant(progress)))
+    return {name: float(value) for name, value in taken.items()}
 
 
 def values(network, trainable=True):
@@ -86,7 +92,7 @@ def test_a_step_trains_every_weight_compiled_or_not(name, make_batch):
     before = [values(network) for network in networks]
     average = values(method.average)
     taken = tf.function(method.step, autograph=False) if make_batch is digits else method.step
-    reported = taken(*map(tf.constant, batch))
+    reported = taken(Batch(*map(tf.constant, batch), tf.constant(0.5)))
     assert "supervised_loss" in reported
     assert all(value.shape == () and np.isfinite(value) for value in reported.values())
     for network, old in zip(networks, before, strict=True):
@@ -104,7 +110,7 @@ def test_generators_and_latents_fit_each_other(name, make_batch):
     method = make(name, batch)
     assert (method.generator is None) == (method.latents is None)
     assert ("generator" in method.optimizers) == (method.generator is not None)
-    assert all(isinstance(o, keras.optimizers.Optimizer) for o in method.optimizers.values())
+    assert all(isinstance(o, Adam) for o in method.optimizers.values())
     if method.latents is None:
         return
     latents, random = method.latents, np.random.default_rng(0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.methods import Batch
 from pipeline.training import runtime
 from tests.methods.test_contract import digits, make, values
 
@@ -22,9 +23,10 @@ def test_the_arms_of_a_comparison_start_from_the_same_weights():
 
 def test_it_learns_its_labelled_images_by_heart():
     labelled, labels, pool = map(tf.constant, digits(n_labelled=30, n_pool=1))
+    batch = Batch(labelled, labels, pool, tf.constant(1.0))
     method = make("supervised")
     step = tf.function(method.step, autograph=False)
-    losses = [float(step(labelled, labels, pool)["supervised_loss"]) for _ in range(100)]
+    losses = [float(step(batch)["supervised_loss"]) for _ in range(100)]
     assert np.mean(losses[-5:]) < 0.5 < losses[0]
     logits = method.network(labelled)
     assert np.mean(np.argmax(logits, axis=1) == labels) == 1

@@ -24,6 +24,7 @@ from pipeline.networks.dense import (
 )
 from pipeline.networks.layers import BatchNormalization, add_noise
 from pipeline.training import runtime
+from pipeline.training.devices import Random
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +39,7 @@ def digits():
 
 
 def make_random(seed=0):
-    return tf.random.Generator.from_seed(seed)
+    return Random(seed)
 
 
 def make_dense(shape=(8, 8, 1), n_classes=10, units=(60, 40), noise=0.3):
@@ -124,7 +125,7 @@ def test_batch_normalisation_is_that_of_keras(shape):
 
 
 def test_generated_images_can_stay_out_of_the_statistics():
-    layer, x = BatchNormalization(), tf.random.Generator.from_seed(0).normal([20, 3], 5.0)
+    layer, x = BatchNormalization(), 5.0 + Random(0).normal([20, 3])
     counted = layer(x, training=True)
     before = [variable.numpy() for variable in layer.non_trainable_variables]
     ignored = layer(x, training=True, update_statistics=False)
@@ -215,7 +216,7 @@ def test_the_average_starts_equal_and_lives_on_its_own(digits):
 @pytest.mark.parametrize("shape", [(8, 8, 1), (9, 13, 3)])
 def test_generators_fill_images_between_0_and_1(make, shape):
     network = make(20, (30, 25), shape, seed=0)
-    z = make_random().normal([64, 20], stddev=3.0)
+    z = 3.0 * make_random().normal([64, 20])
     for training in (False, True):
         images = network(z, training=training).numpy()
         assert images.shape == (64, *shape)

@@ -8,6 +8,7 @@ from pipeline import config as configuration
 from pipeline import data
 from pipeline.training import runtime
 from pipeline.training.augment import affine
+from pipeline.training.devices import Random
 
 NONE = {f"augment_{what}": "0" for what in ("rotation", "scale", "shear", "shift")}
 N = 300
@@ -20,7 +21,7 @@ def _tensorflow():
 
 def augment(images, seed=0, **amounts):
     config = configuration.load({**NONE, **{f"augment_{k}": str(v) for k, v in amounts.items()}})
-    random = tf.random.Generator.from_seed(seed)
+    random = Random(seed)
     return affine(tf.constant(images, tf.float32), config, random).numpy()
 
 

@@ -1,0 +1,193 @@
+"""A method with its compiled steps: traced once, then run for any seed, rates, length and labels.
+
+Tracing a step takes a second and more. A program that a training has let go of is taken up by the
+next training of the same networks: its variables are set to those of a freshly built method.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline import methods
+from pipeline.errors import UserError
+from pipeline.methods import Batch, Method
+from pipeline.networks.build import ExportedGenerator, Spec, exported_classifier
+from pipeline.schema import Config
+from pipeline.training import devices
+from pipeline.training.devices import Random, local
+from pipeline.training.optimizers import Adam
+
+# What a compiled step does not depend on: it comes in as data, or stays outside.
+NOT_TRACED = (
+    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
+    | {"split_seed", "split_file", "seed", "steps", "report_every", "generator_lr"}
+    | {"discriminator_lr", "warmup_steps", "decay", "decay_from", "final_lr_fraction"}
+    | {"ema_decay", "baseline", "baseline_passes", "deterministic", "threads"}
+    | {"experiment", "run_name", "run_id", "register_as"}
+)
+
+
+class Program:
+    """A method, its compiled steps, and its averaged classifier and generator as functions."""
+
+    def __init__(self, method: Method, config: Config) -> None:
+        """Compile the steps of `method`, which was built under the strategy of `devices`."""
+        self.method, self.config, self.kind = method, config, ""
+        self.strategy = devices.strategy(config.devices)
+        with self.strategy.scope():
+            shape = method.network.image_shape
+            self.images = tf.Variable(
+                tf.zeros([1, *shape], tf.uint8), shape=[None, *shape], trainable=False
+            )
+        self.trained = {id(variable) for variable in method.network.trainable_variables}
+        start = time.perf_counter()
+        self.run, self.keys = self._compile()
+        self.trace_seconds = time.perf_counter() - start
+        self.classifier = exported_classifier(method.average, shape)
+        self.classify = tf.function(self.classifier, reduce_retracing=True)
+        self.generator = self.generate = None
+        if method.latents is not None:
+            self.generator = ExportedGenerator(method.generator, method.latents)
+            self.generate = tf.function(self.generator, reduce_retracing=True)
+
+    def hold(self, images: NDArray[np.uint8]) -> None:
+        """Take images [n, h, w, c] as those that positions count from."""
+        self.images.assign(images)
+
+    def restart(self, method: Method) -> None:
+        """Set every variable to that of a freshly built method of the same kind."""
+        pairs = zip(variables(self.method), variables(method), strict=True)
+        for variable, fresh in pairs:
+            variable.assign(fresh)
+
+    def _compile(self) -> tuple[Callable[..., tf.Tensor], list[str]]:
+        """The compiled call, and the names of the losses whose sums over the steps it returns.
+
+        Of each step it takes positions of labelled images, int32 [steps, batch], their labels,
+        the same, positions in the pool, int32 [steps, unlabelled batch], and float32 [steps]:
+        share of the learning rates, share of the averages that is renewed, progress; and the
+        learning rates, float32 [optimisers]. It returns float32 [losses].
+        """
+        config = self.config
+        own = tf.TensorSpec([config.batch_size], tf.int32)
+        free = tf.TensorSpec([config.unlabelled_batch_size], tf.int32)
+        scalar = tf.TensorSpec([], tf.float32)
+        rates = tf.TensorSpec([len(self.method.optimizers)], tf.float32)
+
+        @tf.function(autograph=False)
+        def step(*batch: tf.Tensor) -> dict[str, tf.Tensor]:
+            losses = self.strategy.run(self._step, args=batch)
+            return {
+                name: self.strategy.experimental_local_results(value)[0]
+                for name, value in losses.items()
+            }
+
+        traced = step.get_concrete_function(own, own, free, scalar, scalar, scalar, rates)
+        keys = sorted(traced.structured_outputs)
+
+        def many(spec: tf.TensorSpec) -> tf.TensorSpec:
+            return tf.TensorSpec([None, *spec.shape], spec.dtype)
+
+        @tf.function(input_signature=[*map(many, (own, own, free, scalar, scalar, scalar)), rates])
+        def run(own, labels, free, factors, paces, progress, rates):  # type: ignore[no-untyped-def]
+            totals = tf.zeros([len(keys)])
+            for i in tf.range(tf.shape(own)[0]):
+                losses = step(own[i], labels[i], free[i], factors[i], paces[i], progress[i], rates)
+                totals += tf.stack([losses[key] for key in keys])
+            return totals
+
+        return run, keys
+
+    def _step(
+        self,
+        own: tf.Tensor,
+        labels: tf.Tensor,
+        free: tf.Tensor,
+        factor: tf.Tensor,
+        pace: tf.Tensor,
+        progress: tf.Tensor,
+        rates: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        for rate, optimizer in zip(tf.unstack(rates), self.method.optimizers.values(), strict=True):
+            local(optimizer.learning_rate).assign(rate * factor)
+        own, labels, free = map(devices.part, (own, labels, free))
+        losses = self.method.step(Batch(self._pixels(own), labels, self._pixels(free), progress))
+        self._average(pace)
+        names = sorted(losses)
+        return dict(zip(names, devices.mean([losses[name] for name in names]), strict=True))
+
+    def _pixels(self, positions: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.gather(local(self.images), positions), tf.float32) / 255.0
+
+    def _average(self, pace: tf.Tensor) -> None:
+        """Move the averaged weights; statistics that are no weights are copied."""
+        networks = self.method.average, self.method.network
+        for average, variable in zip(*(network.variables for network in networks), strict=True):
+            difference = local(average) - local(variable)
+            trained = id(variable) in self.trained
+            local(average).assign_sub(pace * difference if trained else difference)
+
+
+def variables(method: Method) -> list[tf.Variable]:
+    """Every variable that a method holds, in an order that its class decides."""
+    return list(_variables([value for _, value in sorted(vars(method).items())]))
+
+
+def _variables(values: Sequence[Any]) -> Iterator[tf.Variable]:
+    for value in values:
+        if isinstance(value, tf.Variable):
+            yield value
+        elif isinstance(value, keras.Model):
+            yield from (variable.value for variable in value.variables)
+        elif isinstance(value, Adam):
+            yield from value.variables
+        elif isinstance(value, Random):
+            yield value.state
+        elif isinstance(value, Mapping):
+            yield from _variables(list(value.values()))
+
+
+_idle: dict[str, list[Program]] = defaultdict(list)
+
+
+def prepare(config: Config, spec: Spec) -> Program:
+    """A program for `config.method`, its weights drawn from `config.seed`: idle, or compiled anew.
+
+    Raises:
+        UserError: a batch does not divide among the devices.
+    """
+    strategy = devices.strategy(config.devices)
+    for key in ("batch_size", "unlabelled_batch_size", "generated_batch_size"):
+        size = config.flat().get(key, 0)
+        if size % strategy.num_replicas_in_sync:
+            raise UserError(
+                f"{key} = {size} does not divide among {strategy.num_replicas_in_sync} devices: "
+                f"choose a multiple of {strategy.num_replicas_in_sync}, or fewer devices"
+            )
+    with strategy.scope():
+        method = methods.build(config, spec, config.seed)
+    kind = _kind(config, spec)
+    if _idle[kind]:
+        program = _idle[kind].pop()
+        program.restart(method)
+    else:
+        program = Program(method, config)
+        program.kind = kind
+    return program
+
+
+def release(program: Program) -> None:
+    """Let the next training of its kind take a program over; its models are then no more valid."""
+    _idle[program.kind].append(program)
+
+
+def _kind(config: Config, spec: Spec) -> str:
+    traced = {key: value for key, value in config.flat().items() if key not in NOT_TRACED}
+    return json.dumps([traced, spec.image_shape, spec.n_classes], sort_keys=True)
