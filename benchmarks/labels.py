@@ -1,0 +1,204 @@
+"""Error table: methods × label counts × label draws, with wall and CPU seconds.
+
+    python -m benchmarks.labels --dataset mnist --data_dir <folder> --labels_per_class 10 \
+        --arms ssgan,ssgan:gan_weight=0,fixmatch,supervised --draws 10 --equal_cpu ssgan \
+        --workers 2 --csv labels.csv
+
+An arm is a method, or `method:key=value:key=value`. Draw i has split_seed = seed = first_draw + i,
+the same for every arm. No validation labels, no selection: the error is that of the averaged
+weights after the last step, on the official test images; with --held_out n on n training images
+taken out of training instead, for choosing a recipe without looking at the test set.
+
+With --equal_cpu ARM every arm gets the steps that take the CPU seconds of that arm, measured on a
+few steps each beforehand. Each worker is one process with one thread (or --threads); rows that
+--csv already has are not computed again.
+"""
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import config as configuration
+from pipeline import data
+from pipeline.data import Dataset
+from pipeline.data.dataset import build
+from pipeline.flow import choose_split
+from pipeline.schema import Config
+from pipeline.stages.train import train
+
+CALIBRATION = 40  # steps an arm is timed for
+HELD_OUT_SEED = 1234
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of the table."""
+
+    arm: str
+    labels_per_class: int
+    draw: int
+    flags: tuple[tuple[str, str], ...]  # configuration keys and values, as typed
+    held_out: int
+
+    @property
+    def config(self) -> Config:
+        """What is trained: the arm's flags over those of the whole table."""
+        method, *own = self.arm.split(":")
+        flags = dict(self.flags) | {"method": method} | dict(pair.split("=", 1) for pair in own)
+        drawn = {"seed": str(self.draw), "split_seed": str(self.draw)}
+        return configuration.load(flags | drawn | {"labels_per_class": str(self.labels_per_class)})
+
+
+def load(config: Config, held_out: int) -> Dataset:
+    """The data set; with `held_out` training images in place of the test images."""
+    whole = data.load(config.dataset, config.data_dir)
+    if not held_out:
+        return whole
+    everything = np.arange(len(whole.train_labels))
+    labels = whole.train_labels.read(everything, "benchmark")
+    chosen = np.random.default_rng(HELD_OUT_SEED).permutation(everything)
+    test, kept = np.sort(chosen[:held_out]), np.sort(chosen[held_out:])
+    return build(
+        whole.name,
+        f"{held_out} images held out",
+        (whole.train_images[kept], labels[kept]),
+        (whole.train_images[test], labels[test]),
+        whole.class_names,
+    )
+
+
+def measure(cell: Cell) -> dict[str, object]:
+    """Train one cell and judge it."""
+    config = cell.config
+    dataset = load(config, cell.held_out)
+    split = choose_split(config, dataset)
+    wall, cpu = time.perf_counter(), time.process_time()
+    trained = train(dataset, split, config)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    predicted = trained.model.classify(dataset.test_images).argmax(axis=1)
+    trained.release()
+    truth = dataset.test_labels.read(np.arange(len(predicted)), "evaluate")
+    return {
+        "arm": cell.arm,
+        "labels": split.n_labels,
+        "draw": cell.draw,
+        "steps": config.steps,
+        "error": float(np.mean(predicted != truth)),
+        "wall_s": round(wall, 1),
+        "cpu_s": round(cpu, 1),
+    }
+
+
+def seconds_a_step(cell: Cell) -> float:
+    """CPU seconds of one step of an arm, without tracing."""
+    times: list[float] = []
+    short = {"steps": 3 * CALIBRATION, "report_every": CALIBRATION}
+    config = cell.config.model_copy(update=short)
+    dataset = load(config, cell.held_out)
+    train(
+        dataset,
+        choose_split(config, dataset),
+        config,
+        lambda report: bool(times.append(time.process_time()) or True),
+    ).release()
+    return float(min(np.diff(times)) / CALIBRATION)
+
+
+def main() -> None:
+    options = _options()
+    flags = {"dataset": options.dataset, "threads": str(options.threads), "baseline": "false"}
+    flags |= {"data_dir": options.data_dir} if options.data_dir else {}
+    flags |= dict(pair.split("=", 1) for pair in options.set)
+    cells = [
+        Cell(arm, int(count), draw, tuple(flags.items()), options.held_out)
+        for draw in range(options.first_draw, options.first_draw + options.draws)
+        for count in options.labels_per_class.split(",")
+        for arm in options.arms.split(",")
+    ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+        if options.equal_cpu:
+            cells = _same_cpu(cells, options.equal_cpu, pool)
+        path = Path(options.csv)
+        rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+        known = {(row["arm"], row["draw"], row["labels"]) for row in rows}
+        n_classes = len(load(cells[0].config, 0).class_names)
+        waiting = [c for c in cells if (c.arm, c.draw, c.labels_per_class * n_classes) not in known]
+        for row in _rows(waiting, pool):
+            rows.append(row)
+            print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+            pd.DataFrame(rows).to_csv(path, index=False)
+    show(pd.DataFrame(rows))
+
+
+def _rows(cells: list[Cell], pool: ProcessPoolExecutor) -> Iterator[dict[str, object]]:
+    for future in as_completed([pool.submit(measure, cell) for cell in cells]):
+        yield future.result()
+
+
+def _same_cpu(cells: list[Cell], reference: str, pool: ProcessPoolExecutor) -> list[Cell]:
+    """The cells, each with the steps that take as many CPU seconds as the reference arm's."""
+    one = {cell.arm: cell for cell in cells}
+    one.setdefault(reference, replace(cells[0], arm=reference))
+    price = {arm: pool.submit(seconds_a_step, cell) for arm, cell in one.items()}
+    budget = one[reference].config.steps * price[reference].result()
+    steps = {arm: round(budget / future.result()) for arm, future in price.items()}
+    for arm, count in steps.items():
+        print(f"{arm}: {1000 * price[arm].result():.1f} CPU ms a step, {count} steps", flush=True)
+    return [
+        cell
+        if cell.arm == reference
+        else replace(cell, flags=(*cell.flags, ("steps", str(steps[cell.arm]))))
+        for cell in cells
+    ]
+
+
+def show(results: pd.DataFrame) -> None:
+    """Print medians and every draw."""
+    table = Table(title=f"test error, {results['draw'].nunique()} label draws")
+    for column in ("labels", "arm", "steps", "median", "worst", "every draw, %", "wall s", "CPU s"):
+        table.add_column(column, justify="left" if column in ("arm", "every draw, %") else "right")
+    for (labels, arm), group in results.sort_values("draw").groupby(["labels", "arm"]):
+        table.add_row(
+            str(labels),
+            str(arm),
+            f"{group['steps'].median():.0f}",
+            f"{group['error'].median():.2%}",
+            f"{group['error'].max():.2%}",
+            " ".join(f"{100 * error:.2f}" for error in group["error"]),
+            f"{group['wall_s'].median():.0f}",
+            f"{group['cpu_s'].median():.0f}",
+        )
+    Console(width=150).print(table)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--arms", default="ssgan,ssgan:gan_weight=0,fixmatch,supervised")
+    parser.add_argument("--labels_per_class", default="10", help="counts, with commas")
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--first_draw", type=int, default=0)
+    parser.add_argument("--equal_cpu", metavar="ARM", help="same CPU seconds for every arm")
+    parser.add_argument("--held_out", type=int, default=0, help="judge on training images")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--csv", default="labels.csv", help="rows so far; continued if it exists")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
