@@ -15,9 +15,9 @@ batch go through `pipeline.training.devices`. Importing this package does not im
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,28 +57,53 @@ class Latents:
         return np.arange(n) * self.n_classes // n if self.n_classes else None
 
 
+@dataclass(frozen=True)
+class Arrays:
+    """What training may look at: every image of the pool, the labels of the labelled ones."""
+
+    images: NDArray[np.uint8]  # [n, h, w, c], the whole training part
+    pool: NDArray[np.int64]  # indices of the images used without their labels
+    labelled: NDArray[np.int64]  # indices of the labelled images
+    labels: NDArray[np.int64]  # their labels, in the same order
+
+
 class Batch(NamedTuple):
     """What a step takes; on several devices, this device's part of it."""
 
     labelled_images: tf.Tensor  # float32 [n, h, w, c] in [0, 1]
     labels: tf.Tensor  # int32 [n]
     unlabelled_images: tf.Tensor  # float32 [m, h, w, c] in [0, 1]
-    progress: tf.Tensor  # share of the run's steps taken, this one included, float32 in (0, 1]
+    positions: tf.Tensor  # of the unlabelled images among all training images, int32 [m]
+    progress: tf.Tensor  # share of the phase's steps taken, this one included, float32 in (0, 1]
 
 
-class Method(Protocol):
-    """What the loop and the stages see of a method."""
+class Method:
+    """What the loop and the stages see of a method; every method derives from it.
+
+    A method with a `warm_up_share` trains in two phases: that share of the steps is `warm_up`'s,
+    which sees no label, then comes `after_warm_up` once, then `step`. Rates, averages and
+    `Batch.progress` begin anew with each phase.
+    """
 
     network: Classifier  # the classifier that is trained
     average: Classifier  # its moving average, which is evaluated; kept by the loop
-    generator: Any  # Keras model, or None for a method without one
-    latents: Latents | None  # what the generator is fed
-    uses_pool: bool  # False: looks at labelled images alone
+    generator: Any = None  # Keras model, or None for a method without one
+    latents: Latents | None = None  # what the generator is fed
+    uses_pool: bool = True  # False: looks at labelled images alone
     random: Random  # every random number of `step` comes from here
-    optimizers: Mapping[str, Adam]  # by name; "generator" takes generator_lr, others the other
+    optimizers: dict[str, Adam]  # by name; "generator" takes generator_lr, others the other
+    warm_up_share: float = 0.0  # of all steps
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""
+        raise NotImplementedError
+
+    def warm_up(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Update from images alone; scalar losses by name."""
+        raise NotImplementedError
+
+    def after_warm_up(self, arrays: Arrays) -> None:
+        """Look at all images at once, outside the compiled steps."""
 
 
 def names() -> Sequence[str]:

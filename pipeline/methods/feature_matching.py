@@ -7,7 +7,7 @@ images, where the paper's code makes two.
 
 import tensorflow as tf
 
-from pipeline.methods import Batch, Latents
+from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import salimans_generator
 from pipeline.schema import Config
@@ -17,10 +17,8 @@ from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 
-class FeatureMatching:
+class FeatureMatching(Method):
     """Discriminator with K logits and a generator that matches its features (see `Method`)."""
-
-    uses_pool = True
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build both networks; the classifier is the one `network` names (dense by default)."""
@@ -42,7 +40,7 @@ class FeatureMatching:
         n, m = batch.labels.shape[0], batch.unlabelled_images.shape[0]
         real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
         images = affine(real_images, self.config, self.random)
-        z = self.random.uniform([m, self.latents.size])
+        z = self.random.uniform([m, self.own["latent_size"]])
         with tf.GradientTape(persistent=True) as tape:
             true = self.network.forward(images, True, True)
             generated = self.generator(z, training=True)

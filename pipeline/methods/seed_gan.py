@@ -10,7 +10,7 @@ class-conditional samples (classification accuracy score, Ravuri & Vinyals 2019)
 
 import tensorflow as tf
 
-from pipeline.methods import Batch, Latents
+from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
 from pipeline.schema import Config
@@ -20,10 +20,8 @@ from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 
-class SeedGAN:
+class SeedGAN(Method):
     """Conditional generator, binary discriminator, and the classifier they serve."""
-
-    uses_pool = True
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the three networks (see `Method`)."""
@@ -56,7 +54,7 @@ class SeedGAN:
         }
 
     def _generate(self, labels: tf.Tensor, training: bool) -> tf.Tensor:
-        z = self.random.normal([labels.shape[0], self.latents.size])
+        z = self.random.normal([labels.shape[0], self.own["latent_size"]])
         return self.generator((z, tf.one_hot(labels, self.n_classes)), training=training)
 
     def _discriminator_step(self, images: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:

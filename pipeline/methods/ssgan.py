@@ -1,30 +1,36 @@
 """Our recipe: a K+1-class discriminator with feature matching that also learns from its own
-averaged, confident predictions on unlabelled images.
+averaged, confident predictions on unlabelled images, after a warm-up that needs no labels.
 
+Warm-up: the classifier's body learns to tell images apart by contrastive learning (SimCLR, Chen
+et al. 2020); then the labels are spread over a graph of neighbours in its features
+(`training.graph`), and the surest of them are the first pseudo-labels.
 GAN part: Salimans et al. 2016 (logsumexp form, feature matching on the last hidden layer and on
 the last convolution's map). Consistency part: FixMatch (Sohn et al. 2020) with a mean teacher
 (Tarvainen & Valpola 2017) and distribution alignment to the labelled set's class balance
 (Berthelot et al. 2020).
 """
 
+import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from pipeline.methods import Batch, Latents
+from pipeline.methods import Arrays, Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import generator
 from pipeline.schema import Config
 from pipeline.training import devices, losses
 from pipeline.training.augment import affine
 from pipeline.training.devices import Random
-from pipeline.training.optimizers import adam, descend
+from pipeline.training.graph import most_confident, spread_labels
+from pipeline.training.optimizers import Adam, adam, descend
 
+PROJECTION = 64  # units of the contrastive head, which is dropped after the warm-up
 ALIGNMENT_DECAY = 0.98  # of the running mean of predictions that alignment divides by
 
 
-class SemiSupervisedGAN:
+class SemiSupervisedGAN(Method):
     """Classifier = discriminator, dense generator, averaged teacher (see `Method`)."""
-
-    uses_pool = True
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the networks; `gan_weight: 0` leaves the generator out (the ablation)."""
@@ -35,6 +41,19 @@ class SemiSupervisedGAN:
         self.class_balance = tf.Variable(spec.class_balance, trainable=False)
         self.predicted_balance = tf.Variable(spec.class_balance, trainable=False)
         self.optimizers = {"discriminator": adam(self.network, config.discriminator_beta_1)}
+        self.warm_up_share = self.own["warm_up_share"]
+        # Classes that the graph gives to images, by their position among the training images.
+        self.graph_labels = tf.Variable([-1], shape=[None], trainable=False)
+        if self.warm_up_share:
+            start = keras.initializers.LecunNormal(seed=seed + 2000)
+            self.projection = keras.layers.Dense(PROJECTION, kernel_initializer=start)
+            self.projection(
+                self.network.forward(tf.zeros([1, *spec.image_shape]), False, False).features[0]
+            )
+            self.optimizers["warm_up"] = Adam(
+                [*self.network.body_variables, *self.projection.trainable_variables],
+                config.discriminator_beta_1,
+            )
         self.generator, self.latents = None, None
         if self.own["gan_weight"]:
             self.latents = Latents(self.own["latent_size"], "normal")
@@ -43,9 +62,45 @@ class SemiSupervisedGAN:
             )
             self.optimizers["generator"] = adam(self.generator, config.generator_beta_1)
 
+    def warm_up(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """One contrastive step on two views of every image of the batch."""
+        images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
+        views = affine(tf.concat([images, images], axis=0), self.config, self.random)
+        optimizer = self.optimizers["warm_up"]
+        with tf.GradientTape() as tape:
+            hidden = self.network.forward(views, True, True).features[0]
+            loss = losses.contrastive(self.projection(hidden), self.own["temperature"])
+        variables = [variable.value for variable in optimizer.trained]
+        optimizer.apply(devices.mean(tape.gradient(loss, variables)))
+        return {"contrastive_loss": loss}
+
+    def after_warm_up(self, arrays: Arrays) -> None:
+        """Spread the labels over the graph; keep the surest share of each class."""
+        random = np.random.default_rng(self.config.seed)
+        others = np.setdiff1d(arrays.pool, arrays.labelled)
+        some = random.permutation(others)[: self.own["graph_images"]]
+        chosen = np.concatenate([arrays.labelled, some])
+        labels = np.concatenate([arrays.labels, np.full(len(some), -1)])
+        features = self._features(arrays.images[chosen])
+        probabilities = spread_labels(features, labels, self.class_balance.numpy())
+        kept = np.full(len(arrays.images), -1, np.int32)
+        kept[chosen] = most_confident(probabilities, self.own["graph_confident_share"])
+        kept[arrays.labelled] = arrays.labels
+        self.graph_labels.assign(kept)
+
+    def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The last hidden layer of clean images, float32 [n, d]."""
+        parts = np.array_split(images, -(-len(images) // 1000))
+        return np.concatenate(
+            [
+                self.network.forward(part / np.float32(255), False, False).features[0].numpy()
+                for part in parts
+            ]
+        )
+
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update classifier and generator together; one forward of fakes serves both losses."""
-        pseudo_labels, confident = self._pseudo_labels(batch.unlabelled_images)
+        pseudo_labels, confident = self._pseudo_labels(batch)
         n = batch.labels.shape[0]
         real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
         images = affine(real_images, self.config, self.random)
@@ -74,8 +129,20 @@ class SemiSupervisedGAN:
             reported |= {"unsupervised_loss": real_or_fake, "generator_loss": matching}
         return reported
 
-    def _pseudo_labels(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The teacher's classes of clean images, int64 [n], and where it is sure, float [n]."""
+    def _pseudo_labels(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Classes int32 [n], and where they are sure, float [n]: first the graph's, then ours."""
+        classes, confident = self._teacher(batch.unlabelled_images)
+        if not self.warm_up_share:
+            return classes, confident
+        spread = tf.gather(devices.local(self.graph_labels), batch.positions)
+        early = batch.progress <= self.own["graph_share"]
+        return (
+            tf.where(early, tf.maximum(spread, 0), classes),
+            tf.where(early, tf.cast(spread >= 0, tf.float32), confident),
+        )
+
+    def _teacher(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The averaged network's classes of clean images, int32 [n], and where it is sure."""
         probabilities = tf.nn.softmax(self.average.forward(images, False, False).logits)
         running = devices.local(self.predicted_balance)
         seen = devices.mean(tf.reduce_mean(probabilities, axis=0))
@@ -83,7 +150,7 @@ class SemiSupervisedGAN:
         aligned = probabilities * (self.class_balance / running)
         aligned /= tf.reduce_sum(aligned, axis=1, keepdims=True)
         confident = tf.reduce_max(aligned, axis=1) > self.own["confidence_threshold"]
-        return tf.argmax(aligned, axis=1), tf.cast(confident, tf.float32)
+        return tf.argmax(aligned, axis=1, output_type=tf.int32), tf.cast(confident, tf.float32)
 
     def _consistency_weight(self, progress: tf.Tensor) -> tf.Tensor:
         ramp = max(1e-9, self.own["consistency_ramp"])

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from pipeline.methods import Batch
+from pipeline.methods import Batch, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.schema import Config
 from pipeline.training import losses
@@ -11,12 +11,10 @@ from pipeline.training.devices import Random
 from pipeline.training.optimizers import adam, descend
 
 
-class Supervised:
+class Supervised(Method):
     """Cross-entropy on augmented labelled images (see `pipeline.methods.Method`)."""
 
     uses_pool = False
-    generator = None
-    latents = None
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the classifier and its average."""

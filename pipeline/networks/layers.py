@@ -23,6 +23,13 @@ class Classifier(keras.Model):
     """
 
     image_shape: tuple[int, int, int]  # (h, w, c)
+    output_layer: keras.layers.Layer  # last hidden layer → logits
+
+    @property
+    def body_variables(self) -> list[keras.Variable]:
+        """The trainable variables below the output layer."""
+        head = {id(variable) for variable in self.output_layer.trainable_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in head]
 
     def forward(self, images: tf.Tensor, training: bool, update_statistics: bool) -> Activations:
         """Logits and features.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data import Dataset
-from pipeline.methods import Latents
+from pipeline.methods import Arrays, Latents
 from pipeline.schema import Config
 from pipeline.stages.split import Split
 
@@ -72,7 +72,7 @@ def train(
     )
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
-    arrays = loop.Arrays(dataset.train_images, split.pool, split.labelled, labels)
+    arrays = Arrays(dataset.train_images, split.pool, split.labelled, labels)
     history = loop.train(program, arrays, config, on_report, _validation(dataset, split, classify))
     generate = None if program.generate is None else batched(program.generate)
     return TrainedModel(

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.errors import RunFailure
+from pipeline.methods import Arrays, Method
 from pipeline.schema import Config
 from pipeline.training.program import Program
 
@@ -35,16 +36,6 @@ class Report:
     step: int
     metrics: dict[str, float]  # means over the steps since the last report, named as in MLflow
     samples: NDArray[np.uint8] | None  # of the fixed latent batch, [n, h, w, c]
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """What training may look at: every image of the pool, the labels of the labelled ones."""
-
-    images: NDArray[np.uint8]  # [n, h, w, c], the whole training part
-    pool: NDArray[np.int64]  # indices of the images used without their labels
-    labelled: NDArray[np.int64]  # indices of the labelled images
-    labels: NDArray[np.int64]  # their labels, in the same order
 
 
 @dataclass
@@ -94,28 +85,15 @@ def train(
     Raises:
         RunFailure: a loss is not finite, or the classifier or the generator has collapsed.
     """
-    start, chunk, done = time.perf_counter(), 1, 0
-    program.hold(arrays.images)
+    start = time.perf_counter()
+    program.images.assign(arrays.images)
     inputs, generate = _Inputs(program, arrays, config), _fixed_samples(program)
     history = _history(program, arrays, config)
     with _progress(config) as show:
-        for until in _report_steps(config):
-            begin, from_step = time.perf_counter(), done
-            totals = np.zeros(len(program.keys))
-            while done < until:
-                count, before = min(chunk, until - done), time.perf_counter()
-                totals += program.run(*inputs.steps(done, count)).numpy()
-                done += count
-                now = time.perf_counter()
-                history.trace_seconds = history.trace_seconds or program.trace_seconds + now - start
-                if count == chunk and now - before < CALL_SECONDS / 2:
-                    chunk *= 2
-                show(done, {})
-            means = dict(zip(program.keys, totals / (until - from_step), strict=True))
-            rate = (until - from_step) / (time.perf_counter() - begin)
+        for done, means, rate in _advance(program, inputs, arrays, config, history, show):
             report = Report(
-                step=until,
-                metrics={f"train/{key}": float(value) for key, value in means.items()}
+                step=done,
+                metrics={f"train/{key}": value for key, value in means.items()}
                 | {"train/images_per_second": rate * history.images_per_step}
                 | validate(),
                 samples=generate(),
@@ -123,7 +101,7 @@ def train(
             history.reports.append(report)
             show(done, means, report.metrics["train/images_per_second"])
             going_on = on_report(report)
-            _check(report, arrays, config)
+            _check(report, arrays, config, first_step(program.method, config))
             if not going_on:
                 break
     history.seconds = program.trace_seconds + time.perf_counter() - start
@@ -131,15 +109,50 @@ def train(
     return history
 
 
-def rate_factors(first_step: int, count: int, config: Config) -> NDArray[np.float32]:
-    """Shares of the learning rate at `count` steps from `first_step` (from 0) on: rise, then fall.
+def first_step(method: Method, config: Config) -> int:
+    """The number of warm-up steps, which come before the first of `method.step`."""
+    return min(round(method.warm_up_share * config.steps), config.steps - 1)
 
-    float32 [count], in [0, 1].
+
+def _advance(
+    program: Program,
+    inputs: "_Inputs",
+    arrays: Arrays,
+    config: Config,
+    history: History,
+    show: Callable[..., None],
+) -> Iterator[tuple[int, dict[str, float], float]]:
+    """Run all steps; at each report the steps done, mean losses since the last, steps a second."""
+    first = first_step(program.method, config)
+    for name, begin, end in (("warm_up", 0, first), ("step", first, config.steps)):
+        if begin and name == "step":
+            program.method.after_warm_up(arrays)
+        done, chunk = begin, 1
+        for until in _report_steps(begin, end, config.report_every):
+            phase = program.phases[name]
+            totals, from_step, since = np.zeros(len(phase.keys)), done, time.perf_counter()
+            while done < until:
+                count, before = min(chunk, until - done), time.perf_counter()
+                totals += phase.run(*inputs.steps(done, count, begin, end)).numpy()
+                done += count
+                taken = time.perf_counter() - before
+                history.trace_seconds = history.trace_seconds or program.trace_seconds + taken
+                if count == chunk and taken < CALL_SECONDS / 2:
+                    chunk *= 2
+                show(done, {})
+            steps = until - from_step
+            means = dict(zip(phase.keys, (totals / steps).tolist(), strict=True))
+            yield done, means, steps / (time.perf_counter() - since)
+
+
+def rate_factors(number: NDArray[np.float32], steps: int, config: Config) -> NDArray[np.float32]:
+    """Shares of the learning rate, float32 in [0, 1]: rise, then fall.
+
+    number: float32, steps of the phase taken, the one in question included; the phase has `steps`.
     """
-    number = np.arange(first_step, first_step + count) + 1.0
     rising = np.minimum(1.0, number / max(1, config.warmup_steps))
-    begin = config.decay_from * config.steps
-    fallen = np.clip((number - begin) / max(1.0, config.steps - begin), 0.0, 1.0)
+    begin = config.decay_from * steps
+    fallen = np.clip((number - begin) / max(1.0, steps - begin), 0.0, 1.0)
     left = 0.5 * (1.0 + np.cos(np.pi * fallen)) if config.decay == "cosine" else 1.0 - fallen
     factors = rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
     return np.asarray(factors, np.float32)
@@ -181,18 +194,18 @@ class _Inputs:
             np.float32,
         )
 
-    def steps(self, first_step: int, count: int) -> tuple[NDArray[Any], ...]:
-        """Arguments of `Program.run` for `count` steps from `first_step` (from 0) on."""
-        own = self.own.batches(first_step, count)
-        number = np.arange(first_step, first_step + count, dtype=np.float32) + 1
+    def steps(self, done: int, count: int, begin: int, end: int) -> tuple[NDArray[Any], ...]:
+        """Arguments for the next `count` steps of a phase that has steps `begin` to `end`."""
+        own = self.own.batches(done, count)
+        number = np.arange(done - begin, done - begin + count, dtype=np.float32) + 1
         return (
             self.arrays.labelled[own].astype(np.int32),
             self.arrays.labels[own].astype(np.int32),
-            self.arrays.pool[self.free.batches(first_step, count)].astype(np.int32),
-            rate_factors(first_step, count, self.config),
+            self.arrays.pool[self.free.batches(done, count)].astype(np.int32),
+            rate_factors(number, end - begin, self.config),
             # A young average forgets faster, or it would remember the random start.
             np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
-            number / self.config.steps,
+            number / (end - begin),
             self.rates,
         )
 
@@ -213,12 +226,14 @@ def _fixed_samples(program: Program) -> Callable[[], NDArray[np.uint8] | None]:
     return lambda: np.asarray(generate(batch))
 
 
-def _report_steps(config: Config) -> Iterator[int]:
-    yield from range(config.report_every, config.steps, config.report_every)
-    yield config.steps
+def _report_steps(begin: int, end: int, every: int) -> Iterator[int]:
+    """Multiples of `every` between two steps, and the last one."""
+    yield from range(begin - begin % every + every, end, every)
+    if end > begin:
+        yield end
 
 
-def _check(report: Report, arrays: Arrays, config: Config) -> None:
+def _check(report: Report, arrays: Arrays, config: Config, first: int) -> None:
     """Raise RunFailure if the numbers or the images of a report show that training is lost."""
     for name, value in report.metrics.items():
         if not math.isfinite(value) or (name.endswith("_loss") and abs(value) > DIVERGED):
@@ -227,7 +242,7 @@ def _check(report: Report, arrays: Arrays, config: Config) -> None:
                 f"discriminator_lr ({config.discriminator_lr:g}) and generator_lr "
                 f"({config.generator_lr:g}), or more warmup_steps ({config.warmup_steps})."
             )
-    if report.step < max(GRACE * config.steps, GRACE_STEPS):
+    if report.step - first < max(GRACE * (config.steps - first), GRACE_STEPS):
         return
     n_classes = len(np.unique(arrays.labels))
     loss = report.metrics["train/supervised_loss"]

@@ -80,6 +80,20 @@ def class_feature_matching(
     return tf.reduce_sum(both * distance) / tf.maximum(tf.reduce_sum(both), 1.0)
 
 
+def contrastive(views: tf.Tensor, temperature: float) -> tf.Tensor:
+    """NT-Xent (Chen et al. 2020, SimCLR, section 2.1): each image finds its other view.
+
+    Views [2n, d]: rows i and n + i are two views of one image, all other rows are of others.
+    Mean cross-entropy of the other view among the 2n - 1 other rows, by cosine / temperature.
+    """
+    unit = tf.math.l2_normalize(views, axis=1)
+    n = views.shape[0] // 2
+    similarity = tf.matmul(unit, unit, transpose_b=True) / temperature
+    others = tf.linalg.set_diag(similarity, tf.fill([2 * n], -1e9))
+    partner = tf.concat([tf.range(n, 2 * n), tf.range(n)], axis=0)
+    return classification(others, partner)
+
+
 def consistency(logits: tf.Tensor, pseudo_labels: tf.Tensor, confident: tf.Tensor) -> tf.Tensor:
     """Cross-entropy to pseudo-labels where they are confident (Sohn et al. 2020, FixMatch).
 

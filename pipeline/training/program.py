@@ -4,16 +4,15 @@ Tracing a step takes a second and more. A program that a training has let go of 
 next training of the same networks: its variables are set to those of a freshly built method.
 """
 
+import functools
 import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from pipeline import methods
 from pipeline.errors import UserError
@@ -34,6 +33,16 @@ NOT_TRACED = (
 )
 
 
+Step = Callable[[Batch], dict[str, tf.Tensor]]
+
+
+class Phase(NamedTuple):
+    """One of a method's kinds of step, compiled."""
+
+    run: Callable[..., tf.Tensor]  # many steps in one call; returns the sums of the losses
+    keys: list[str]  # the names of the losses
+
+
 class Program:
     """A method, its compiled steps, and its averaged classifier and generator as functions."""
 
@@ -43,12 +52,14 @@ class Program:
         self.strategy = devices.strategy(config.devices)
         with self.strategy.scope():
             shape = method.network.image_shape
-            self.images = tf.Variable(
+            self.images = tf.Variable(  # that positions count from, uint8 [n, h, w, c]
                 tf.zeros([1, *shape], tf.uint8), shape=[None, *shape], trainable=False
             )
         self.trained = {id(variable) for variable in method.network.trainable_variables}
         start = time.perf_counter()
-        self.run, self.keys = self._compile()
+        self.phases = {"step": self._compile(method.step)}
+        if method.warm_up_share:
+            self.phases["warm_up"] = self._compile(method.warm_up)
         self.trace_seconds = time.perf_counter() - start
         self.classifier = exported_classifier(method.average, shape)
         self.classify = tf.function(self.classifier, reduce_retracing=True)
@@ -57,23 +68,19 @@ class Program:
             self.generator = ExportedGenerator(method.generator, method.latents)
             self.generate = tf.function(self.generator, reduce_retracing=True)
 
-    def hold(self, images: NDArray[np.uint8]) -> None:
-        """Take images [n, h, w, c] as those that positions count from."""
-        self.images.assign(images)
-
     def restart(self, method: Method) -> None:
         """Set every variable to that of a freshly built method of the same kind."""
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
 
-    def _compile(self) -> tuple[Callable[..., tf.Tensor], list[str]]:
-        """The compiled call, and the names of the losses whose sums over the steps it returns.
+    def _compile(self, take: Step) -> Phase:
+        """Compile the call that takes many steps.
 
         Of each step it takes positions of labelled images, int32 [steps, batch], their labels,
-        the same, positions in the pool, int32 [steps, unlabelled batch], and float32 [steps]:
-        share of the learning rates, share of the averages that is renewed, progress; and the
-        learning rates, float32 [optimisers]. It returns float32 [losses].
+        the same, positions of the pool's images, int32 [steps, unlabelled batch], and three times
+        float32 [steps]: share of the learning rates, share of the averages that is renewed,
+        progress; and the learning rates, float32 [optimisers]. It returns float32 [losses].
         """
         config = self.config
         own = tf.TensorSpec([config.batch_size], tf.int32)
@@ -83,7 +90,7 @@ class Program:
 
         @tf.function(autograph=False)
         def step(*batch: tf.Tensor) -> dict[str, tf.Tensor]:
-            losses = self.strategy.run(self._step, args=batch)
+            losses = self.strategy.run(functools.partial(self._step, take), args=batch)
             return {
                 name: self.strategy.experimental_local_results(value)[0]
                 for name, value in losses.items()
@@ -103,10 +110,11 @@ class Program:
                 totals += tf.stack([losses[key] for key in keys])
             return totals
 
-        return run, keys
+        return Phase(run, keys)
 
     def _step(
         self,
+        take: Step,
         own: tf.Tensor,
         labels: tf.Tensor,
         free: tf.Tensor,
@@ -118,7 +126,7 @@ class Program:
         for rate, optimizer in zip(tf.unstack(rates), self.method.optimizers.values(), strict=True):
             local(optimizer.learning_rate).assign(rate * factor)
         own, labels, free = map(devices.part, (own, labels, free))
-        losses = self.method.step(Batch(self._pixels(own), labels, self._pixels(free), progress))
+        losses = take(Batch(self._pixels(own), labels, self._pixels(free), free, progress))
         self._average(pace)
         names = sorted(losses)
         return dict(zip(names, devices.mean([losses[name] for name in names]), strict=True))
@@ -144,7 +152,7 @@ def _variables(values: Sequence[Any]) -> Iterator[tf.Variable]:
     for value in values:
         if isinstance(value, tf.Variable):
             yield value
-        elif isinstance(value, keras.Model):
+        elif isinstance(value, keras.layers.Layer):
             yield from (variable.value for variable in value.variables)
         elif isinstance(value, Adam):
             yield from value.variables

@@ -64,8 +64,13 @@ def next_numbers(method):
     return copy
 
 
+def as_batch(arrays, progress):
+    images, labels, pool = map(tf.constant, arrays)
+    return Batch(images, labels, pool, tf.range(len(pool)), tf.constant(progress))
+
+
 def step(method, batch, progress=0.5):
-    taken = method.step(Batch(*map(tf.constant, batch), tf.constant(progress)))
+    taken = method.step(as_batch(batch, progress))
     return {name: float(value) for name, value in taken.items()}
 
 
@@ -92,7 +97,7 @@ def test_a_step_trains_every_weight_compiled_or_not(name, make_batch):
     before = [values(network) for network in networks]
     average = values(method.average)
     taken = tf.function(method.step, autograph=False) if make_batch is digits else method.step
-    reported = taken(Batch(*map(tf.constant, batch), tf.constant(0.5)))
+    reported = taken(as_batch(batch, 0.5))
     assert "supervised_loss" in reported
     assert all(value.shape == () and np.isfinite(value) for value in reported.values())
     for network, old in zip(networks, before, strict=True):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.methods import Batch
 from pipeline.training import runtime
-from tests.methods.test_contract import digits, make, next_numbers, step, values
+from tests.methods.test_contract import as_batch, digits, make, next_numbers, step, values
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +97,7 @@ def test_both_updates_come_from_the_same_forward_pass():
     for rate in (0.0, 1.0):
         method = make("ssgan")
         method.optimizers["discriminator"].learning_rate.assign(rate)
-        batch = Batch(*map(tf.constant, digits()), tf.constant(1.0))
+        batch = as_batch(digits(), 1.0)
         tf.function(method.step, autograph=False)(batch)
         generators.append(values(method.generator))
     for one, other in zip(*generators, strict=True):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.methods import Batch
 from pipeline.training import runtime
-from tests.methods.test_contract import digits, make, values
+from tests.methods.test_contract import as_batch, digits, make, values
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,7 +22,7 @@ def test_the_arms_of_a_comparison_start_from_the_same_weights():
 
 def test_it_learns_its_labelled_images_by_heart():
     labelled, labels, pool = map(tf.constant, digits(n_labelled=30, n_pool=1))
-    batch = Batch(labelled, labels, pool, tf.constant(1.0))
+    batch = as_batch((labelled, labels, pool), 1.0)
     method = make("supervised")
     step = tf.function(method.step, autograph=False)
     losses = [float(step(batch)["supervised_loss"]) for _ in range(100)]

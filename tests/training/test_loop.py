@@ -15,7 +15,7 @@ from pipeline import data, methods
 from pipeline.data.dataset import build as build_dataset
 from pipeline.errors import RunFailure
 from pipeline.flow import choose_split
-from pipeline.methods import Batch
+from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.build import Spec
 from pipeline.stages.split import split
@@ -40,7 +40,7 @@ def prepare(**flags):
     digits = data.load("digits", None)
     labelled = np.arange(100)
     labels = digits.train_labels.read(labelled, "train")
-    return config, loop.Arrays(digits.train_images, np.arange(1437), labelled, labels)
+    return config, Arrays(digits.train_images, np.arange(1437), labelled, labels)
 
 
 def build(config, arrays):
@@ -122,8 +122,7 @@ def test_the_seed_decides_the_order():
 
 def rate(step, **flags):
     config = configuration.load({k: str(v) for k, v in flags.items()})
-    (factor,) = loop.rate_factors(step - 1, 1, config)
-    return float(factor)
+    return float(loop.rate_factors(np.float32(step), config.steps, config))
 
 
 def test_the_rate_rises_and_falls_as_configured():
@@ -180,11 +179,11 @@ def test_reports_come_when_due_and_the_step_is_traced_once():
 def test_a_call_of_any_length_runs_the_same_trace():
     method, arrays, config = counting(steps=20)
     program = Program(method, config)
-    program.hold(arrays.images)
-    inputs = loop._Inputs(program, arrays, config)
-    totals = [program.run(*inputs.steps(0, n)) for n in (1, 2, 7)]
-    assert program.run.experimental_get_tracing_count() == 1
-    assert program.keys == ["supervised_loss"]
+    program.images.assign(arrays.images)
+    inputs, phase = loop._Inputs(program, arrays, config), program.phases["step"]
+    totals = [phase.run(*inputs.steps(0, n, 0, 20)) for n in (1, 2, 7)]
+    assert phase.run.experimental_get_tracing_count() == 1
+    assert phase.keys == ["supervised_loss"]
     assert np.ravel(totals)[2] > np.ravel(totals)[0]
 
 
@@ -244,7 +243,7 @@ def test_a_checkpoint_holds_everything_a_method_needs_to_go_on(name, tmp_path):
             own, free = np.arange(9) + step, np.arange(20) + 40 * step
             labels = tf.constant(arrays.labels[own], tf.int32)
             images = (tf.constant(pixels[own]), labels, tf.constant(pixels[free]))
-            method.step(Batch(*images, tf.constant(0.5)))
+            method.step(Batch(*images, tf.range(20), tf.constant(0.5)))
         networks = (method.network, method.generator)
         return [v.numpy() for network in networks for v in network.variables]
 
