@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", dest="keys")
     options = parser.parse_args()
     console = Console()
+    console.width = max(console.width, 110)  # the table's, on a narrow terminal too
     if (load := os.getloadavg()[0]) > 0.5:
         console.print(BUSY.format(load), soft_wrap=True)
     torch_python = options.torch_python
@@ -192,7 +193,7 @@ def _show(
             f"{rate:.0f}",
             f"{rate / ceiling:.0%}",
         )
-    console.print(table, width=max(console.width, 110))
+    console.print(table)
     twins = [about[name] for name in about if name != "ours" and "flops" in about[name]]
     says = f"FLOPs a step: {ours['flops'] / 1e9:.3f} billion needed"
     if twins:
