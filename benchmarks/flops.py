@@ -1,0 +1,67 @@
+"""How many floating-point operations a step needs, whatever program runs it.
+
+Counted are the multiply-adds of matrix products and convolutions, two operations each; a
+convolution's at the image's edge count as if the padding were there. Noise, augmentation,
+normalisation, activations, losses, Adam and moving averages count nothing.
+
+A step needs, with r real images (labelled and unlabelled), f generated ones, and the teacher's
+u unlabelled ones (ssgan):
+
+- classifier: forward, r + f images; gradient of its weights, r + f; gradient of its layers'
+  inputs, r + f, but not of the first layer's, which are images;
+- generator: forward, f; gradient of its weights, f; of its layers' inputs but the first's, f;
+- gradient of feature matching down to the generated images, f: all layers but the output's;
+- teacher: forward, u.
+
+One forward pass of the generated images serves both updates. A program that makes it twice does
+more than it needs, and does not get the second one counted.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.schema import Config
+
+
+def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:
+    """Operations that one step of `method`, built from `config` for such images, needs."""
+    classifier = layers(lambda x: method.network.forward(x, False, False).logits, image_shape)
+    generator = layers(lambda z: method.generator(z, training=False), [method.latents.size])
+    unlabelled = config.unlabelled_batch_size
+    generated = config.own.get("generated_batch_size", unlabelled)
+    return operations(
+        classifier,
+        generator,
+        real=config.batch_size + unlabelled,
+        generated=generated,
+        teacher=unlabelled if config.method == "ssgan" else 0,
+    )
+
+
+def operations(
+    classifier: Sequence[int], generator: Sequence[int], *, real: int, generated: int, teacher: int
+) -> int:
+    """Operations of a step, from multiply-adds of each layer for one image and image counts."""
+    both = real + generated
+    multiply_adds = both * (2 * sum(classifier) + sum(classifier[1:]))
+    multiply_adds += generated * (2 * sum(generator) + sum(generator[1:]))
+    multiply_adds += generated * sum(classifier[:-1])
+    multiply_adds += teacher * sum(classifier)
+    return 2 * multiply_adds
+
+
+def layers(network: Callable[[Any], Any], shape: Sequence[int]) -> list[int]:
+    """Multiply-adds of each layer of `network` for one input of `shape`, in order.
+
+    Reads them off the traced graph: every MatMul and Conv2D is a layer.
+    """
+    import tensorflow as tf
+
+    graph = tf.function(network).get_concrete_function(tf.TensorSpec([1, *shape])).graph
+    counts = []
+    for operation in graph.get_operations():
+        if operation.type in ("MatMul", "Conv2D"):
+            weights = operation.inputs[1].shape
+            outputs = operation.outputs[0].shape
+            counts.append(outputs.num_elements() // outputs[-1] * weights.num_elements())
+    return counts

@@ -1,0 +1,110 @@
+"""Our side of the benchmarks: a method's compiled program, and the worker process that runs it.
+
+The only module here that knows how `pipeline.training.loop` is driven.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import turns
+from pipeline import config as configuration
+from pipeline.schema import Config
+
+GEMM_SIDE = 2048  # of the square float32 matrices whose product is the ceiling
+
+
+@dataclass(frozen=True)
+class Program:
+    """A method ready to run, compiled."""
+
+    method: Any  # pipeline.methods.Method
+    run: Callable[[int], float]  # takes so many steps, gives the seconds they took
+
+
+def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> Program:
+    """Build and compile `config.method`.
+
+    Args:
+        config: batch sizes, networks, threads and all else.
+        images: uint8 [n, h, w, c], the pool.
+        labels: int [l], the labels of the first l images.
+    """
+    from pipeline.training import runtime
+
+    runtime.start(config.seed, config.threads, config.deterministic)
+    from pipeline import methods
+    from pipeline.networks.build import Spec
+    from pipeline.training import loop
+
+    some = images[:: max(1, len(images) // 1000)]
+    n_classes = int(labels.max()) + 1
+    spec = Spec(
+        image_shape=images.shape[1:],
+        n_classes=n_classes,
+        class_balance=(np.bincount(labels) / len(labels)).astype(np.float32),
+        pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
+        first_images=some,
+    )
+    method = methods.build(config, spec, config.seed)
+    labelled = np.arange(len(labels))
+    arrays = loop.Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
+    call, _ = loop._compile(method, arrays, config)
+    orders = (
+        loop.Order(len(labels), config.batch_size, (config.seed, 0)),
+        loop.Order(len(images), config.unlabelled_batch_size, (config.seed, 1)),
+    )
+    done = 0
+
+    def run(steps: int) -> float:
+        nonlocal done
+        begin = time.perf_counter()
+        call(*(order.batches(done, steps) for order in orders)).numpy()
+        done += steps
+        return time.perf_counter() - begin
+
+    run(1)
+    return Program(method, run)
+
+
+def gemm() -> Callable[[int], float]:
+    """The ceiling: so many float32 products of `GEMM_SIDE`² matrices in one graph → seconds."""
+    import tensorflow as tf
+
+    start = tf.random.normal([GEMM_SIDE, GEMM_SIDE])
+    factor = tf.random.normal([GEMM_SIDE, GEMM_SIDE], stddev=GEMM_SIDE**-0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
+    def products(count: tf.Tensor) -> tf.Tensor:
+        product = start
+        for _ in tf.range(count):
+            product = tf.matmul(product, factor)  # each needs the one before
+        return product[0, 0]
+
+    def run(count: int) -> float:
+        begin = time.perf_counter()
+        products(tf.constant(count)).numpy()
+        return time.perf_counter() - begin
+
+    run(1)
+    return run
+
+
+def build(order: dict[str, Any]) -> tuple[dict[str, turns.Run], dict[str, Any]]:
+    """What the worker runs; `order` has `config` (flat), `images` and `labels` (.npy files)."""
+    from benchmarks import flops
+
+    config = configuration.load({}, base=order["config"])
+    images = np.load(order["images"])
+    ours = program(config, images, np.load(order["labels"]))
+    needed = flops.step(ours.method, config, images.shape[1:])
+    about = {"flops": needed, "gemm_flops": 2 * GEMM_SIDE**3}
+    return {"steps": ours.run, "gemm": gemm()}, about
+
+
+if __name__ == "__main__":
+    turns.serve(build)

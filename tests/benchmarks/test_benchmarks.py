@@ -1,0 +1,58 @@
+"""What the benchmarks count, and how they ask their workers."""
+
+import sys
+
+import pytest
+
+from benchmarks import flops, profile
+from benchmarks.turns import Worker, WorkerFailure
+
+
+def test_operations_of_a_step_by_hand():
+    # Classifier 5 → 4 → 3, generator 2 → 5, 10 real images, 6 generated, 7 for the teacher.
+    forward_and_weights = 2 * 16 * (20 + 12)
+    inputs = 16 * 12
+    generator = 2 * 6 * 10
+    matching = 6 * 20
+    teacher = 7 * 32
+    total = 2 * (forward_and_weights + inputs + generator + matching + teacher)
+    assert flops.operations([20, 12], [10], real=10, generated=6, teacher=7) == total
+
+
+def test_layers_are_read_off_the_graph():
+    import keras
+
+    network = keras.Sequential(
+        [
+            keras.layers.Conv2D(8, 3, 2, padding="same"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    network.build([None, 6, 6, 2])
+    assert flops.layers(network, [6, 6, 2]) == [9 * (9 * 2 * 8), 9 * 8 * 10]
+
+
+def test_own_times_leave_out_what_is_nested():
+    events = [("outer:A", 0, 10), ("inner:B", 2, 5), ("leaf:C", 3, 1), ("later:A", 10, 4)]
+    found = dict(profile.own_times(events))
+    assert found == {"outer:A": 5, "inner:B": 4, "leaf:C": 1, "later:A": 4}
+    assert [name for name in ("a/b:MatMul", "Process", "x::Run") if profile.is_operation(name)] == [
+        "a/b:MatMul"
+    ]
+
+
+WORKER = """
+from benchmarks import turns
+turns.serve(lambda order: (print("noise") or {"steps": lambda n: n * order["each"]}, "ready"))
+"""
+
+
+def test_a_worker_answers_in_turn_and_says_why_it_ended():
+    worker = Worker([sys.executable, "-c", WORKER], {"each": 2.0})
+    assert worker.about == "ready"
+    assert worker.run("steps", 3).seconds == 6.0
+    assert worker.run("steps", 4).seconds == 8.0
+    with pytest.raises(WorkerFailure, match="KeyError: 'other'"):
+        worker.run("other", 1)
+    worker.close()
