@@ -37,9 +37,10 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     from pipeline.training import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic)
-    from pipeline import methods
+    from pipeline.methods import Arrays
     from pipeline.networks.build import Spec
     from pipeline.training import loop
+    from pipeline.training.program import prepare
 
     some = images[:: max(1, len(images) // 1000)]
     n_classes = int(labels.max()) + 1
@@ -50,25 +51,23 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
         pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
         first_images=some,
     )
-    method = methods.build(config, spec, config.seed)
+    compiled = prepare(config, spec)
+    compiled.images.assign(images)
     labelled = np.arange(len(labels))
-    arrays = loop.Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
-    call, _ = loop._compile(method, arrays, config)
-    orders = (
-        loop.Order(len(labels), config.batch_size, (config.seed, 0)),
-        loop.Order(len(images), config.unlabelled_batch_size, (config.seed, 1)),
-    )
-    done = 0
+    arrays = Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
+    inputs, call = loop.Inputs(compiled, arrays, config), compiled.phases["step"].run
+    begin, end = loop.first_step(compiled.method, config), config.steps
+    done = begin
 
     def run(steps: int) -> float:
         nonlocal done
-        begin = time.perf_counter()
-        call(*(order.batches(done, steps) for order in orders)).numpy()
+        start = time.perf_counter()
+        call(*inputs.steps(done, steps, begin, end)).numpy()
         done += steps
-        return time.perf_counter() - begin
+        return time.perf_counter() - start
 
     run(1)
-    return Program(method, run)
+    return Program(compiled.method, run)
 
 
 def gemm() -> Callable[[int], float]:

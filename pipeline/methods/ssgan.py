@@ -76,6 +76,8 @@ class SemiSupervisedGAN(Method):
 
     def after_warm_up(self, arrays: Arrays) -> None:
         """Spread the labels over the graph; keep the surest share of each class."""
+        if not self.warm_up_share:
+            return
         random = np.random.default_rng(self.config.seed)
         others = np.setdiff1d(arrays.pool, arrays.labelled)
         some = random.permutation(others)[: self.own["graph_images"]]

@@ -36,7 +36,7 @@ class WeightNormalizedDense(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Map [n, d] to [n, units]; the scale is applied after the product, n × units work."""
         direction = self.direction.value
-        scale = self.gain.value * tf.math.rsqrt(tf.reduce_sum(direction**2, axis=0))
+        scale = self.gain.value * tf.math.rsqrt(tf.reduce_sum(tf.square(direction), axis=0))
         return tf.matmul(x, direction) * scale + self.bias.value
 
     def initialise(self, x: tf.Tensor) -> tf.Tensor:
@@ -169,24 +169,50 @@ class ConditionalGenerator(keras.Model):
 
 
 class SeedDiscriminator(keras.Model):
-    """The text's discriminator: pixels → 128 → 128 → 1 logit, ReLU, batch norm between."""
+    """The text's discriminator: pixels → 128 → 128 → 1 logit, ReLU, batch norm between.
 
-    def __init__(self, image_shape: tuple[int, int, int], units: Sequence[int], seed: int) -> None:
+    The class enters by projection: logit = w · h + ⟨V c, h⟩, h the last hidden layer (Miyato &
+    Koyama 2018). Real and generated images alike are normalised by the moving statistics of the
+    real ones, one reference for all as in virtual batch normalisation (Salimans et al. 2016,
+    section 3.4): each normalised by their own batch, the samples of a class become all alike.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        units: Sequence[int],
+        n_classes: int,
+        seed: int,
+    ) -> None:
         """Build for images of `image_shape` (h, w, c) in [0, 1], hidden layers of `units`."""
         super().__init__()
         self.size = prod(image_shape)
-        starts = [keras.initializers.LecunNormal(seed=seed + i) for i in range(len(units) + 1)]
+        starts = [keras.initializers.LecunNormal(seed=seed + i) for i in range(len(units) + 2)]
         self.hidden = [
             keras.layers.Dense(n, use_bias=False, kernel_initializer=start)
-            for n, start in zip(units, starts[:-1], strict=True)
+            for n, start in zip(units, starts[:-2], strict=True)
         ]
         self.norms = [BatchNormalization() for _ in self.hidden]
-        self.output_layer = keras.layers.Dense(1, kernel_initializer=starts[-1])
-        self(tf.zeros([1, *image_shape]))
+        self.output_layer = keras.layers.Dense(1, kernel_initializer=starts[-2])
+        self.projection = keras.layers.Dense(
+            units[-1], use_bias=False, kernel_initializer=starts[-1]
+        )
+        self((tf.zeros([1, *image_shape]), tf.zeros([1, n_classes])))
 
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits of "real", float32 [n, 1]."""
+    def call(self, images_and_classes: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Logits of "real", [n, 1]; takes images [n, h, w, c], class probabilities [n, K]."""
+        images, classes = images_and_classes
+        h = self._hidden(images, False)
+        return self.output_layer(h) + tf.reduce_sum(
+            self.projection(classes) * h, axis=1, keepdims=True
+        )
+
+    def observe(self, images: tf.Tensor) -> None:
+        """Let real images [n, h, w, c] count in the moving statistics."""
+        self._hidden(images, True)
+
+    def _hidden(self, images: tf.Tensor, observe: bool) -> tf.Tensor:
         h = tf.reshape(images, [-1, self.size])
         for layer, norm in zip(self.hidden, self.norms, strict=True):
-            h = tf.nn.relu(norm(layer(h), training=training))
-        return self.output_layer(h)
+            h = tf.nn.relu(norm(layer(h), training=observe))
+        return h

@@ -99,7 +99,7 @@ class BatchNormalization(keras.layers.Layer):
         """By the statistics of the whole batch, which lies on several devices."""
         axes = list(range(len(x.shape) - 1))
         mean = devices.mean(tf.reduce_mean(x, axes))
-        variance = devices.mean(tf.reduce_mean((x - mean) ** 2, axes))
+        variance = devices.mean(tf.reduce_mean(tf.square(x - mean), axes))
         y = tf.nn.batch_normalization(
             x, mean, variance, self.offset.value, self.scale.value, self.epsilon
         )
@@ -114,5 +114,4 @@ def add_noise(x: tf.Tensor, deviation: float, random: devices.Random) -> tf.Tens
     """
     if deviation == 0:
         return x
-    bound = deviation * 3.0**0.5
-    return x + random.uniform(x.shape, -bound, bound)
+    return x + random.noise(x.shape, deviation * (3.0 * 255 / 257) ** 0.5)

@@ -7,6 +7,7 @@ number of devices, up to rounding. On one device every function here gives its a
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,18 @@ class Random:
     def normal(self, shape: Sequence[int]) -> tf.Tensor:
         """Standard normal, float32 of `shape`, whose first number counts images."""
         return self._draw(tf.random.stateless_normal, shape)
+
+    def noise(self, shape: Sequence[int], bound: float) -> tf.Tensor:
+        """Uniform on 256 levels from -bound to bound, float32 of `shape`; [images, …].
+
+        One random byte a number: noise on every activation is a sixth of a step's time otherwise.
+        """
+        size = math.prod(shape) * count()
+        seed = tf.identity(local(self.state).assign_add([0, 1]))
+        words = tf.random.stateless_uniform([-(-size // 8)], seed, None, None, tf.uint64)
+        levels = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
+        numbers = tf.cast(levels, tf.float32) * (2 * bound / 255) - bound
+        return part(tf.reshape(numbers, [shape[0] * count(), *shape[1:]]))
 
     def _draw(self, distribution: Any, shape: Sequence[int], **options: float) -> tf.Tensor:
         seed = local(self.state).assign_add([0, 1])

@@ -87,7 +87,7 @@ def train(
     """
     start = time.perf_counter()
     program.images.assign(arrays.images)
-    inputs, generate = _Inputs(program, arrays, config), _fixed_samples(program)
+    inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history = _history(program, arrays, config)
     with _progress(config) as show:
         for done, means, rate in _advance(program, inputs, arrays, config, history, show):
@@ -116,7 +116,7 @@ def first_step(method: Method, config: Config) -> int:
 
 def _advance(
     program: Program,
-    inputs: "_Inputs",
+    inputs: "Inputs",
     arrays: Arrays,
     config: Config,
     history: History,
@@ -181,10 +181,11 @@ class Order:
         return generator.permutation(self.n).astype(np.int32)
 
 
-class _Inputs:
+class Inputs:
     """What the compiled call takes for some steps: a function of the step's number alone."""
 
     def __init__(self, program: Program, arrays: Arrays, config: Config) -> None:
+        """Draw images of `arrays` in the order of `config.seed`."""
         self.arrays, self.config = arrays, config
         self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
         self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))

@@ -49,7 +49,7 @@ def feature_matching(
 
     def distance(real: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
         target = tf.stop_gradient(devices.mean(tf.reduce_mean(real, axis=0)))
-        return tf.reduce_mean((devices.mean(tf.reduce_mean(generated, axis=0)) - target) ** 2)
+        return tf.reduce_mean(tf.square(devices.mean(tf.reduce_mean(generated, axis=0)) - target))
 
     return tf.add_n(list(map(distance, real_features, generated_features)))
 
@@ -76,7 +76,7 @@ def class_feature_matching(
     true, true_count = class_means(tf.stop_gradient(real_features), real_labels)
     fake, fake_count = class_means(generated_features, generated_labels)
     both = tf.cast((true_count > 0) & (fake_count > 0), tf.float32)
-    distance = tf.reduce_mean((true - fake) ** 2, axis=1)
+    distance = tf.reduce_mean(tf.square(true - fake), axis=1)
     return tf.reduce_sum(both * distance) / tf.maximum(tf.reduce_sum(both), 1.0)
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pipeline import config as configuration
 from pipeline import data, methods
-from pipeline.methods import Batch
+from pipeline.methods import Arrays, Batch
 from pipeline.networks.build import ExportedGenerator, Spec
 from pipeline.training import runtime
 from pipeline.training.devices import Random
@@ -42,7 +42,7 @@ def colours(n_labelled=12, n_pool=20):
 
 def make(name, batch=None, seed=0, balance=None, **flags):
     """The method by its own YAML on data of the batch's shape, its rates at 0.001."""
-    images = (batch or digits())[0]
+    images, labels, pool = batch or digits()
     shape, n_classes = images.shape[1:], 3 if images.shape[3] == 3 else 10
     config = configuration.load(
         {"method": name, "steps": "40"} | {k: str(v) for k, v in flags.items()}
@@ -54,7 +54,12 @@ def make(name, batch=None, seed=0, balance=None, **flags):
         pixel_scale=float(1 / images.std()),
         first_images=np.round(images * 255).astype(np.uint8),
     )
-    return methods.build(config, spec, seed)
+    method = methods.build(config, spec, seed)
+    everything = np.round(np.concatenate([images, pool]) * 255).astype(np.uint8)
+    labelled = np.arange(len(images))
+    places = Arrays(everything, np.arange(len(everything)), labelled, labels.astype(np.int64))
+    method.after_warm_up(places)
+    return method
 
 
 def next_numbers(method):
@@ -66,7 +71,8 @@ def next_numbers(method):
 
 def as_batch(arrays, progress):
     images, labels, pool = map(tf.constant, arrays)
-    return Batch(images, labels, pool, tf.range(len(pool)), tf.constant(progress))
+    positions = tf.range(len(images), len(images) + len(pool))
+    return Batch(images, labels, pool, positions, tf.constant(progress))
 
 
 def step(method, batch, progress=0.5):

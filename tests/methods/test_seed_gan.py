@@ -26,13 +26,37 @@ def test_the_networks_are_the_texts():
     kinds = [type(layer).__name__ for layer in inner.layers]
     assert kinds == [*(2 * ["Dense", "BatchNormalization", "ReLU"]), "Dense", "Reshape"]
     assert inner.layers[-2].activation.__name__ == "sigmoid"
-    assert kernels(method.discriminator) == [(64, 128), (128, 128), (128, 1)]
+    discriminator = kernels(method.discriminator)  # the last is the projection of the class
+    assert discriminator == [(64, 128), (128, 128), (128, 1), (10, 128)]
     assert [type(norm) for norm in method.discriminator.norms] == 2 * [BatchNormalization]
 
 
 def test_the_discriminator_gives_logits_not_probabilities():
-    logits = make("seed_gan").discriminator(20 * digits()[2], training=False).numpy()
+    images = digits()[2]
+    logits = make("seed_gan").discriminator((20 * images, tf.eye(len(images), 10))).numpy()
     assert logits.min() < 0 or logits.max() > 1
+
+
+def test_the_discriminator_sees_the_class_and_normalises_each_image_alone():
+    discriminator = make("seed_gan").discriminator
+    images, classes = digits()[2], np.eye(10, dtype=np.float32)
+    one = discriminator((images, np.tile(classes[3], [20, 1]))).numpy()
+    other = discriminator((images, np.tile(classes[4], [20, 1]))).numpy()
+    assert np.abs(one - other).min() > 1e-4
+    part = discriminator((images[:5], np.tile(classes[3], [5, 1]))).numpy()
+    np.testing.assert_allclose(part, one[:5], rtol=1e-4, atol=1e-5)
+
+
+def test_only_real_images_count_in_the_discriminators_statistics():
+    statistics = []
+    for scale in (1.0, 3.0):
+        method = make("seed_gan", rounds=1)
+        for variable in method.generator.trainable_variables:
+            variable.assign(variable * scale)
+        step(method, digits())
+        statistics.append(values(method.discriminator, trainable=False))
+    assert all(close(*statistics))
+    assert all(np.abs(value).max() > 0 for value in statistics[0])
 
 
 def test_other_labels_give_other_images():
@@ -61,6 +85,16 @@ def test_the_labelled_images_reach_the_generator_and_the_pool_the_discriminator(
     assert all(close(discriminator, trained["other images"][0]))
     assert not all(close(generator, trained["other images"][1]))
     assert not all(close(discriminator, trained["other pool"][0]))
+
+
+def test_the_classifier_guides_the_generator_that_takes_its_turns():
+    def generator(**flags):
+        method = make("seed_gan", rounds=2, **flags)
+        step(method, digits())
+        assert method.optimizers["generator"].iterations.numpy() == 2
+        return values(method.generator)
+
+    assert not all(close(generator(), generator(class_weight=0.0, matching_weight=0.0)))
 
 
 def test_samples_count_from_their_share_of_the_steps_on():

@@ -19,7 +19,7 @@ def softmax(logits):
 
 
 def test_without_gan_weight_there_is_no_generator():
-    method = make("ssgan", gan_weight=0)
+    method = make("ssgan", gan_weight=0, warm_up_share=0)
     assert method.generator is None
     assert method.latents is None
     assert set(method.optimizers) == {"discriminator"}
@@ -53,12 +53,12 @@ def test_the_teacher_sees_clean_images_and_is_aligned_to_the_class_balance():
     aligned /= aligned.sum(axis=1, keepdims=True)
     threshold = float(np.median(aligned.max(axis=1)))
     method.own = {**method.own, "confidence_threshold": threshold}
-    labels, confident = method._pseudo_labels(tf.constant(pool))
+    labels, confident = method._teacher(tf.constant(pool))
     np.testing.assert_array_equal(labels, aligned.argmax(axis=1))
     np.testing.assert_array_equal(confident, aligned.max(axis=1) > threshold)
     np.testing.assert_allclose(method.predicted_balance, running, rtol=1e-5)
     for _ in range(200):
-        labels, _ = method._pseudo_labels(tf.constant(pool))
+        labels, _ = method._teacher(tf.constant(pool))
     assert np.mean(np.equal(labels, 0)) < 0.5 * np.mean(predicted.argmax(axis=1) == 0)
 
 
@@ -81,6 +81,35 @@ def test_the_gan_losses_by_hand():
     reported = step(method, (labelled, labels, pool))
     assert reported["unsupervised_loss"] == pytest.approx(real_or_fake, rel=1e-3)
     assert reported["generator_loss"] == pytest.approx(matching, rel=1e-3)
+
+
+def test_the_graphs_labels_come_first_and_only_those_it_is_sure_of():
+    labelled, labels, pool = digits(n_labelled=40, n_pool=60)
+    batch = as_batch((labelled, labels, pool), 0.0)
+    method = make("ssgan", (labelled, labels, pool), graph_share=0.5, graph_confident_share=0.6)
+    classes, sure = (tensor.numpy() for tensor in method._pseudo_labels(batch))
+    spread = method.graph_labels.numpy()
+    np.testing.assert_array_equal(spread[:40], labels)
+    np.testing.assert_array_equal(sure, spread[40:] >= 0)
+    np.testing.assert_array_equal(classes[sure > 0], spread[40:][sure > 0])
+    assert 0.3 < sure.mean() < 0.8
+    late = batch._replace(progress=tf.constant(0.6))
+    np.testing.assert_array_equal(method._pseudo_labels(late)[0], method._teacher(pool)[0])
+
+
+def test_the_warm_up_sees_no_label_and_trains_all_but_the_output_layer():
+    labelled, labels, pool = digits()
+    trained = []
+    for given in (labels, labels[::-1].copy()):
+        method = make("ssgan")
+        before = values(method.network)
+        losses = method.warm_up(as_batch((labelled, given, pool), 1.0))
+        assert set(losses) == {"contrastive_loss"}
+        trained.append(values(method.network))
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, other)
+    still = [np.array_equal(old, new) for old, new in zip(before, trained[0], strict=True)]
+    assert sum(still) == 2  # kernel and bias of the output layer
 
 
 def test_consistency_weighs_in_over_the_ramp():
