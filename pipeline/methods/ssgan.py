@@ -86,8 +86,7 @@ class SemiSupervisedGAN:
         )
         aligned = probabilities * (self.class_balance / running)
         aligned /= tf.reduce_sum(aligned, axis=1, keepdims=True)
-        confident = tf.reduce_max(aligned, axis=1) > self.own["confidence_threshold"]
-        return tf.argmax(aligned, axis=1), tf.cast(confident, tf.float32)
+        return losses.pseudo_labels(aligned, self.own["confidence_threshold"])
 
     def _consistency_weight(self) -> tf.Tensor:
         ramp = max(1.0, self.own["consistency_ramp"] * self.config.steps)
