@@ -227,7 +227,7 @@ def test_bad_line_of_a_file(text, starts, says, file):
         ("dataset", "digit", "did you mean digits?"),
         ("gan_weight", "a lot", "number"),
         ("label-frac", "0.2", "did you mean label_frac?"),
-        ("unsupervised_weight", "2", "a key of method feature_matching, not of ssgan"),
+        ("unsupervised_weight", "2", "a key of method bad_gan, feature_matching, sgan, not of"),
     ],
 )
 def test_bad_flag(key, value, says):

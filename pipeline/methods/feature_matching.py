@@ -10,6 +10,7 @@ import tensorflow as tf
 from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import salimans_generator
+from pipeline.networks.layers import Activations
 from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
@@ -43,25 +44,29 @@ class FeatureMatching(Method):
         z = self.random.uniform([m, self.own["latent_size"]])
         with tf.GradientTape(persistent=True) as tape:
             true = self.network.forward(images, True, True)
-            generated = self.generator(z, training=True)
-            fake = self.network.forward(generated, True, False)
+            fake = self.network.forward(self.generator(z, training=True), True, False)
+            unlabelled = Activations(true.logits[n:], tuple(part[n:] for part in true.features))
             supervised = losses.classification(true.logits[:n], batch.labels)
-            unsupervised = 0.5 * (losses.real(true.logits[n:]) + losses.generated(fake.logits))
-            loss = supervised + self.own["unsupervised_weight"] * unsupervised
-            matching = losses.feature_matching(
-                [features[n:] for features in true.features], fake.features
-            )
-        for name, network, target in (
-            ("discriminator", self.network, loss),
-            ("generator", self.generator, matching),
-        ):
-            descend(self.optimizers[name], tape, target, network)
-        return {
-            "supervised_loss": supervised,
-            "unsupervised_loss": unsupervised,
-            "discriminator_loss": loss,
-            "generator_loss": matching,
-        }
+            reported = {
+                "supervised_loss": supervised,
+                **self._discriminator_losses(supervised, unlabelled, fake),
+                **self._generator_losses(unlabelled, fake),
+            }
+        for name, network in (("discriminator", self.network), ("generator", self.generator)):
+            descend(self.optimizers[name], tape, reported[f"{name}_loss"], network)
+        return reported
+
+    def _discriminator_losses(
+        self, supervised: tf.Tensor, real: Activations, fake: Activations
+    ) -> dict[str, tf.Tensor]:
+        """`discriminator_loss`, which is minimised, and its parts besides `supervised`."""
+        unsupervised = 0.5 * (losses.real(real.logits) + losses.generated(fake.logits))
+        loss = supervised + self.own["unsupervised_weight"] * unsupervised
+        return {"unsupervised_loss": unsupervised, "discriminator_loss": loss}
+
+    def _generator_losses(self, real: Activations, fake: Activations) -> dict[str, tf.Tensor]:
+        """`generator_loss`, which is minimised, and its parts if there are several."""
+        return {"generator_loss": losses.feature_matching(real.features, fake.features)}
 
 
 build = FeatureMatching

@@ -151,8 +151,7 @@ class SemiSupervisedGAN(Method):
         running.assign(ALIGNMENT_DECAY * running + (1 - ALIGNMENT_DECAY) * seen)
         aligned = probabilities * (self.class_balance / running)
         aligned /= tf.reduce_sum(aligned, axis=1, keepdims=True)
-        confident = tf.reduce_max(aligned, axis=1) > self.own["confidence_threshold"]
-        return tf.argmax(aligned, axis=1, output_type=tf.int32), tf.cast(confident, tf.float32)
+        return losses.pseudo_labels(aligned, self.own["confidence_threshold"])
 
     def _consistency_weight(self, progress: tf.Tensor) -> tf.Tensor:
         ramp = max(1e-9, self.own["consistency_ramp"])

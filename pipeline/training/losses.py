@@ -1,4 +1,4 @@
-"""Losses: logits and features in, scalars out.
+"""Losses: logits and features in, scalars out; and the pseudo-labels that one of them takes.
 
 K+1 classes by logsumexp (Salimans et al. 2016, section 5): the generated class has the fixed
 logit 0, so with Z(x) = Σₖ exp lₖ(x) the discriminator is D(x) = Z / (Z + 1).
@@ -92,6 +92,45 @@ def contrastive(views: tf.Tensor, temperature: float) -> tf.Tensor:
     others = tf.linalg.set_diag(similarity, tf.fill([2 * n], -1e9))
     partner = tf.concat([tf.range(n, 2 * n), tf.range(n)], axis=0)
     return classification(others, partner)
+
+
+def pull_away(features: tf.Tensor) -> tf.Tensor:
+    """Pull-away term of Zhao et al. 2017 (EBGAN, section 2.4), for generated images' diversity.
+
+    Mean over the pairs i ≠ j of the squared cosine between features i and j; features [n, …],
+    in [0, 1]: 0 if all are orthogonal, 1 if all are parallel.
+    """
+    n = features.shape[0]
+    directions = tf.math.l2_normalize(tf.reshape(features, [n, -1]), axis=1)
+    cosines = tf.matmul(directions, directions, transpose_b=True)
+    others = tf.linalg.set_diag(cosines, tf.zeros([n]))
+    return tf.reduce_sum(tf.square(others)) / (n * max(1, n - 1))
+
+
+def conditional_entropy(logits: tf.Tensor) -> tf.Tensor:
+    """Mean entropy of p(y | x) in nats (Grandvalet & Bengio 2004); logits [n, K], in [0, log K]."""
+    return tf.reduce_mean(
+        tf.nn.softmax_cross_entropy_with_logits(labels=tf.nn.softmax(logits), logits=logits)
+    )
+
+
+def kl_divergence(target_logits: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Mean KL(p ‖ q) of p = softmax(target_logits) and q = softmax(logits), both [n, K].
+
+    No gradient reaches the target.
+    """
+    log_p = tf.nn.log_softmax(tf.stop_gradient(target_logits))
+    log_q = tf.nn.log_softmax(logits)
+    return tf.reduce_mean(tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1))
+
+
+def pseudo_labels(probabilities: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """The likeliest classes, int32 [n], and whether they pass `threshold`, float [n] of 0 and 1.
+
+    Probabilities float32 [n, K] in [0, 1].
+    """
+    confident = tf.reduce_max(probabilities, axis=1) > threshold
+    return tf.argmax(probabilities, axis=1, output_type=tf.int32), tf.cast(confident, tf.float32)
 
 
 def consistency(logits: tf.Tensor, pseudo_labels: tf.Tensor, confident: tf.Tensor) -> tf.Tensor:

@@ -67,6 +67,8 @@ def test_binary_losses_are_cross_entropies(values):
         losses.binary_generated,
         lambda logits: losses.classification(logits, tf.constant([2, 0])),
         lambda logits: losses.consistency(logits, tf.constant([2, 0]), tf.ones([2])),
+        losses.conditional_entropy,
+        lambda logits: losses.kl_divergence(-logits, logits),
     ],
 )
 def test_extreme_logits_stay_finite(loss, scale):
@@ -113,6 +115,7 @@ def test_no_gradient_reaches_the_real_side(values):
     for loss in (
         lambda: losses.feature_matching([real], [generated]),
         lambda: losses.class_feature_matching(real, labels, generated, labels, 3),
+        lambda: losses.kl_divergence(real, generated),
     ):
         with tf.GradientTape() as tape:
             tape.watch([real, generated])
@@ -120,6 +123,50 @@ def test_no_gradient_reaches_the_real_side(values):
         real_gradient, gradient = tape.gradient(value, [real, generated])
         assert real_gradient is None
         assert np.abs(gradient).min() > 0
+
+
+# ---------------------------------------------------------------- pull-away term
+
+
+def test_the_pull_away_term_is_the_papers(values):
+    features = values.normal(size=(5, 2, 3))
+    total = 0.0
+    for i in range(5):
+        for j in range(5):
+            one, other = features[i].ravel(), features[j].ravel()
+            if i != j:
+                total += (one @ other / np.linalg.norm(one) / np.linalg.norm(other)) ** 2
+    assert float(losses.pull_away(tensor(features))) == pytest.approx(total / (5 * 4), rel=1e-5)
+
+
+def test_the_pull_away_term_survives_dead_features_and_a_lone_image():
+    for features in (tf.zeros([3, 4]), tf.ones([1, 4])):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            value = losses.pull_away(features)
+        assert float(value) == 0
+        assert np.isfinite(tape.gradient(value, features)).all()
+
+
+# ---------------------------------------------------------------- entropy and divergence
+
+
+def test_entropy_and_divergence_by_hand(values):
+    logits, target = values.normal(0, 2, (6, 4)), values.normal(0, 2, (6, 4))
+    q, p = (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (logits, target))
+    entropy = losses.conditional_entropy(tensor(logits))
+    assert float(entropy) == pytest.approx(-(q * np.log(q)).sum(axis=1).mean(), rel=1e-5)
+    divergence = losses.kl_divergence(tensor(target), tensor(logits))
+    assert float(divergence) == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-5)
+
+
+def test_minimising_the_entropy_makes_predictions_surer(values):
+    logits = tensor(values.normal(size=(1, 4)))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        entropy = losses.conditional_entropy(logits)
+    moved = logits - 0.1 * tape.gradient(entropy, logits)
+    assert np.max(tf.nn.softmax(moved)) > np.max(tf.nn.softmax(logits))
 
 
 # ---------------------------------------------------------------- consistency
@@ -131,3 +178,10 @@ def test_only_confident_pseudo_labels_count_and_the_mean_is_over_all(values):
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     loss = losses.consistency(tensor(logits), tf.constant(labels), tensor(confident))
     assert float(loss) == pytest.approx(-(log_p[0, 0] + log_p[2, 2]) / 4, rel=1e-5)
+
+
+def test_pseudo_labels_are_the_likeliest_classes_and_must_pass_the_threshold():
+    probabilities = tensor([[0.1, 0.9], [0.6, 0.4], [0.96, 0.04]])
+    labels, confident = losses.pseudo_labels(probabilities, 0.8)
+    assert labels.numpy().tolist() == [1, 0, 0]
+    assert confident.numpy().tolist() == [1, 0, 1]

@@ -1,0 +1,54 @@
+"""FixMatch, Sohn et al. 2020 (arXiv 2001.07685): the control without a GAN and without a teacher.
+
+The current network labels weakly augmented images; where it is sure, the strongly augmented view
+must get the same class. Network and augmentation are the baseline's, and as in the paper the
+moving average of the weights is evaluated, but takes no part in training.
+"""
+
+import tensorflow as tf
+
+from pipeline.methods import Batch
+from pipeline.methods.supervised import Supervised
+from pipeline.networks.build import Spec
+from pipeline.schema import Config
+from pipeline.training import losses
+from pipeline.training.augment import affine
+from pipeline.training.optimizers import descend
+
+
+class FixMatch(Supervised):
+    """The baseline's classifier with pseudo-labels of its own (see `Method`)."""
+
+    uses_pool = True
+
+    def __init__(self, config: Config, spec: Spec, seed: int) -> None:
+        """Build the classifier and its average."""
+        super().__init__(config, spec, seed)
+        still = dict.fromkeys(("augment_rotation", "augment_scale", "augment_shear"), 0.0)
+        self.weak = config.model_copy(
+            update={**still, "augment_shift": config.own["weak_shift_share"]}
+        )
+
+    def step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Label the weak views of the unlabelled images, then update on all strong views."""
+        n, own = batch.labels.shape[0], self.config.own
+        weak = affine(batch.unlabelled_images, self.weak, self.random)
+        predicted = tf.nn.softmax(self.network.forward(weak, False, False).logits)
+        pseudo_labels, confident = losses.pseudo_labels(predicted, own["confidence_threshold"])
+        real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
+        images = affine(real_images, self.config, self.random)
+        with tf.GradientTape() as tape:
+            logits = self.network.forward(images, True, True).logits
+            supervised = losses.classification(logits[:n], batch.labels)
+            consistency = losses.consistency(logits[n:], pseudo_labels, confident)
+            loss = supervised + own["consistency_weight"] * consistency
+        descend(self.optimizers["discriminator"], tape, loss, self.network)
+        return {
+            "supervised_loss": supervised,
+            "consistency_loss": consistency,
+            "discriminator_loss": loss,
+            "confident_share": tf.reduce_mean(confident),
+        }
+
+
+build = FixMatch
