@@ -112,6 +112,10 @@ class Config(BaseModel):
     )
     deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
     threads: Annotated[Count | None, Optional] = Field(description="CPU threads; null = all cores")
+    precision: Literal["float32", "bfloat16"] = Field(
+        description="of the products in the networks; weights and sums stay float32"
+    )
+    jit_compile: bool = Field(description="compile the step with XLA: true or false")
     devices: Annotated[Count | None, Optional] = Field(
         description="devices that share each batch; null = every GPU, or the CPU as one"
     )

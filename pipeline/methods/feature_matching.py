@@ -8,7 +8,7 @@ images, where the paper's code makes two.
 import tensorflow as tf
 
 from pipeline.methods import Batch, Latents, Method
-from pipeline.networks.build import Spec, averaged_copy, classifier
+from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
 from pipeline.networks.dense import salimans_generator
 from pipeline.networks.layers import Activations
 from pipeline.schema import Config
@@ -29,7 +29,11 @@ class FeatureMatching(Method):
         self.average = averaged_copy(self.network, config, spec)
         self.latents = Latents(self.own["latent_size"], "uniform")
         self.generator = salimans_generator(
-            self.latents.size, self.own["generator_units"], spec.image_shape, seed + 1000
+            self.latents.size,
+            self.own["generator_units"],
+            spec.image_shape,
+            seed + 1000,
+            dtype_policy(config),
         )
         self.optimizers = {
             "discriminator": adam(self.network, config.discriminator_beta_1),

@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.methods import Arrays, Batch, Latents, Method
-from pipeline.networks.build import Spec, averaged_copy, classifier
+from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
 from pipeline.networks.dense import generator
 from pipeline.schema import Config
 from pipeline.training import devices, losses
@@ -58,7 +58,11 @@ class SemiSupervisedGAN(Method):
         if self.own["gan_weight"]:
             self.latents = Latents(self.own["latent_size"], "normal")
             self.generator = generator(
-                self.latents.size, self.own["generator_units"], spec.image_shape, seed + 1000
+                self.latents.size,
+                self.own["generator_units"],
+                spec.image_shape,
+                seed + 1000,
+                dtype_policy(config),
             )
             self.optimizers["generator"] = adam(self.generator, config.generator_beta_1)
 

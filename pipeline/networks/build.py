@@ -27,9 +27,15 @@ class Spec:
     first_images: NDArray[np.uint8]  # some training images, for data-dependent initialisation
 
 
+def dtype_policy(config: Config) -> str:
+    """Keras's dtype policy that `precision` names: weights and sums stay float32."""
+    return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[config.precision]
+
+
 def classifier(config: Config, spec: Spec, random: Random, seed: int) -> Classifier:
     """The classifier that `network` names: the same for every method and for the baseline."""
     shared: dict[str, Any] = {"random": random, "seed": seed}
+    shared |= {"policy": dtype_policy(config)}
     shared |= {"input_noise": config.input_noise, "layer_noise": config.layer_noise}
     if config.network == "conv":
         return ConvClassifier(

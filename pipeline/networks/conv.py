@@ -27,8 +27,12 @@ class ConvClassifier(Classifier):
         layer_noise: float,
         random: Random,
         seed: int,
+        policy: str = "float32",
     ) -> None:
-        """Build for images of `image_shape` (h, w, c); `pixel_scale` brings them to unit spread."""
+        """Build for images of `image_shape` (h, w, c); `pixel_scale` brings them to unit spread.
+
+        `policy` is Keras's dtype policy of the products; all else is float32.
+        """
         super().__init__()
         self.image_shape = image_shape
         self.random, self.input_noise, self.layer_noise = random, input_noise, layer_noise
@@ -47,6 +51,7 @@ class ConvClassifier(Classifier):
                 padding="same",
                 use_bias=False,
                 kernel_initializer=start,
+                dtype=policy,
             )
 
         side, filters, self.convolutions = min(image_shape[:2]), 32, [convolution(5, 32, 2)]
@@ -57,7 +62,10 @@ class ConvClassifier(Classifier):
             self.convolutions.append(convolution(3, filters, 2))
         self.convolutions.append(convolution(3, max(filters, 64), 1))
         self.hidden = keras.layers.Dense(
-            128, use_bias=False, kernel_initializer=keras.initializers.HeNormal(seed=next(seeds))
+            128,
+            use_bias=False,
+            kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)),
+            dtype=policy,
         )
         self.norms = [BatchNormalization() for _ in range(len(self.convolutions) + 1)]
         self.output_layer = keras.layers.Dense(

@@ -19,10 +19,11 @@ class WeightNormalizedDense(keras.layers.Layer):
     (as in the code of Salimans et al. 2016: hidden gains fixed, the output's trained).
     """
 
-    def __init__(self, units: int, train_gain: bool, seed: int) -> None:
-        """A layer of `units` outputs."""
+    def __init__(self, units: int, train_gain: bool, seed: int, policy: str = "float32") -> None:
+        """A layer of `units` outputs; `policy` is Keras's dtype policy of the product alone."""
         super().__init__()
         self.units, self.train_gain, self.seed = units, train_gain, seed
+        self.product_dtype = keras.DTypePolicy(policy).compute_dtype
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create direction v, gain g and bias b."""
@@ -37,7 +38,8 @@ class WeightNormalizedDense(keras.layers.Layer):
         """Map [n, d] to [n, units]; the scale is applied after the product, n × units work."""
         direction = self.direction.value
         scale = self.gain.value * tf.math.rsqrt(tf.reduce_sum(tf.square(direction), axis=0))
-        return tf.matmul(x, direction) * scale + self.bias.value
+        product = tf.matmul(tf.cast(x, self.product_dtype), tf.cast(direction, self.product_dtype))
+        return tf.cast(product, tf.float32) * scale + self.bias.value
 
     def initialise(self, x: tf.Tensor) -> tf.Tensor:
         """Set g and b so that the outputs for x, [n, d], have mean 0 and variance 1."""
@@ -66,13 +68,19 @@ class DenseClassifier(Classifier):
         layer_noise: float,
         random: Random,
         seed: int,
+        policy: str = "float32",
     ) -> None:
-        """Build for images of `image_shape` (h, w, c) with hidden layers of `units`."""
+        """Build for images of `image_shape` (h, w, c) with hidden layers of `units`.
+
+        `policy` is Keras's dtype policy of the products; all else is float32.
+        """
         super().__init__()
         self.image_shape = image_shape
         self.random, self.size = random, prod(image_shape)
         self.input_noise, self.layer_noise = input_noise, layer_noise
-        self.hidden = [WeightNormalizedDense(n, False, seed + i) for i, n in enumerate(units)]
+        self.hidden = [
+            WeightNormalizedDense(n, False, seed + i, policy) for i, n in enumerate(units)
+        ]
         self.output_layer = WeightNormalizedDense(n_classes, True, seed + len(units))
         self(tf.zeros([1, *image_shape]))
 
@@ -94,7 +102,11 @@ class DenseClassifier(Classifier):
 
 
 def generator(
-    latent_size: int, units: Sequence[int], image_shape: tuple[int, int, int], seed: int
+    latent_size: int,
+    units: Sequence[int],
+    image_shape: tuple[int, int, int],
+    seed: int,
+    policy: str = "float32",
 ) -> keras.Model:
     """Latents [n, latent_size] → ReLU layers with batch normalisation → images in [0, 1].
 
@@ -105,7 +117,7 @@ def generator(
     for i, n in enumerate(units):
         start = keras.initializers.LecunNormal(seed=seed + i)
         layers += [
-            keras.layers.Dense(n, use_bias=False, kernel_initializer=start),
+            keras.layers.Dense(n, use_bias=False, kernel_initializer=start, dtype=policy),
             BatchNormalization(momentum=0.95),
             keras.layers.ReLU(),
         ]
@@ -124,7 +136,11 @@ def generator(
 
 
 def salimans_generator(
-    latent_size: int, units: Sequence[int], image_shape: tuple[int, int, int], seed: int
+    latent_size: int,
+    units: Sequence[int],
+    image_shape: tuple[int, int, int],
+    seed: int,
+    policy: str = "float32",
 ) -> keras.Model:
     """Salimans et al. 2016, MNIST: uniform latents, 500-500 softplus with batch norm, sigmoid.
 
@@ -134,12 +150,12 @@ def salimans_generator(
     for i, n in enumerate(units):
         start = keras.initializers.RandomNormal(stddev=0.05, seed=seed + i)
         layers += [
-            keras.layers.Dense(n, use_bias=False, kernel_initializer=start),
+            keras.layers.Dense(n, use_bias=False, kernel_initializer=start, dtype=policy),
             BatchNormalization(momentum=0.9),
             keras.layers.Activation("softplus"),
         ]
     layers += [
-        WeightNormalizedDense(prod(image_shape), True, seed + len(units)),
+        WeightNormalizedDense(prod(image_shape), True, seed + len(units), policy),
         keras.layers.Activation("sigmoid"),
         keras.layers.Reshape(image_shape),
     ]

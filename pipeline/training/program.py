@@ -88,7 +88,7 @@ class Program:
         scalar = tf.TensorSpec([], tf.float32)
         rates = tf.TensorSpec([len(self.method.optimizers)], tf.float32)
 
-        @tf.function(autograph=False)
+        @tf.function(autograph=False, jit_compile=self.config.jit_compile)
         def step(*batch: tf.Tensor) -> dict[str, tf.Tensor]:
             losses = self.strategy.run(functools.partial(self._step, take), args=batch)
             return {
@@ -169,8 +169,15 @@ def prepare(config: Config, spec: Spec) -> Program:
     """A program for `config.method`, its weights drawn from `config.seed`: idle, or compiled anew.
 
     Raises:
-        UserError: a batch does not divide among the devices.
+        UserError: a batch does not divide among the devices, or XLA shall compile augmentation.
     """
+    if config.jit_compile and any(
+        value for key, value in config.flat().items() if key.startswith("augment_")
+    ):
+        raise UserError(
+            "jit_compile = true, but XLA has no kernel for the augmentation: set every augment_* "
+            "to 0, or leave jit_compile false"
+        )
     strategy = devices.strategy(config.devices)
     for key in ("batch_size", "unlabelled_batch_size", "generated_batch_size"):
         size = config.flat().get(key, 0)

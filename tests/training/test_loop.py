@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline import config as configuration
 from pipeline import data, methods
 from pipeline.data.dataset import build as build_dataset
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UserError
 from pipeline.flow import choose_split
 from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
@@ -410,3 +410,27 @@ def shared_out(devices):
             float(tf.reduce_sum(abs(v))) for v in program.method.average.trainable_variables
         ]
     return numbers
+
+
+# ---------------------------------------------------------------- precision, XLA, devices
+
+
+@pytest.mark.parametrize("flags", [{"precision": "bfloat16"}, {"jit_compile": "true"}])
+def test_faster_arithmetic_trains_the_same_but_for_rounding(flags):
+    errors = []
+    for chosen in ({}, flags):
+        still = {"method": "feature_matching", "steps": "60", "report_every": "60"}
+        config, arrays = prepare(**SMALL, **still, **chosen)
+        spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, arrays.images[:200])
+        program = prepare_program(config, spec)
+        (report,) = loop.train(program, arrays, config, lambda report: True).reports
+        errors.append(report.metrics["train/discriminator_loss"])
+        assert {v.dtype for v in program.method.network.trainable_variables} == {"float32"}
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+
+
+def test_what_cannot_be_compiled_or_shared_out_is_told_before_training():
+    spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, np.zeros([9, 8, 8, 1], np.uint8))
+    config, _ = prepare(method="supervised", jit_compile="true")
+    with pytest.raises(UserError, match="set every augment_"):
+        prepare_program(config, spec)
