@@ -3,7 +3,7 @@
 Of its K+1 classes, the generated one has the fixed logit 0 and K logits are learned, which is a
 softmax over K+1 free logits without its redundant one (Salimans et al. 2016, section 5). Real
 images are those of the pool, the labelled ones among them. The generator's loss is adversarial,
-the non-saturating one of Goodfellow et al. 2014; feature matching came later.
+the non-saturating one of Goodfellow et al. 2014, where `feature_matching` matches features.
 """
 
 import tensorflow as tf
