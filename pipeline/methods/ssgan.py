@@ -83,14 +83,16 @@ class SemiSupervisedGAN(Method):
         if not self.warm_up_share:
             return
         random = np.random.default_rng(self.config.seed)
-        others = np.setdiff1d(arrays.pool, arrays.labelled)
-        some = random.permutation(others)[: self.own["graph_images"]]
-        chosen = np.concatenate([arrays.labelled, some])
-        labels = np.concatenate([arrays.labels, np.full(len(some), -1)])
-        features = self._features(arrays.images[chosen])
-        probabilities = spread_labels(features, labels, self.class_balance.numpy())
+        others = random.permutation(np.setdiff1d(arrays.pool, arrays.labelled))
+        places = np.concatenate([arrays.labelled, others])
+        probabilities = spread_labels(
+            self._features(arrays.images[places]),
+            np.concatenate([arrays.labels, np.full(len(others), -1)]),
+            self.class_balance.numpy(),
+            largest=max(self.own["graph_images"], len(arrays.labelled)),
+        )
         kept = np.full(len(arrays.images), -1, np.int32)
-        kept[chosen] = most_confident(probabilities, self.own["graph_confident_share"])
+        kept[places] = most_confident(probabilities, self.own["graph_confident_share"])
         kept[arrays.labelled] = arrays.labels
         self.graph_labels.assign(kept)
 
@@ -136,15 +138,23 @@ class SemiSupervisedGAN(Method):
         return reported
 
     def _pseudo_labels(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Classes int32 [n], and where they are sure, float [n]: first the graph's, then ours."""
+        """Classes int32 [n], and where they are sure, float [n].
+
+        First the graph's; then the teacher's, where the graph does not hold another class for
+        sure. Two views that fail in different ways keep a whole kind of image, a 7 with a bar,
+        from being learned as another class for good.
+        """
         classes, confident = self._teacher(batch.unlabelled_images)
         if not self.warm_up_share:
             return classes, confident
         spread = tf.gather(devices.local(self.graph_labels), batch.positions)
+        known = tf.cast(spread >= 0, tf.float32)
         early = batch.progress <= self.own["graph_share"]
+        disputed = tf.cast(batch.progress <= self.own["veto_share"], tf.float32) * known
+        disputed *= tf.cast(spread != classes, tf.float32)
         return (
             tf.where(early, tf.maximum(spread, 0), classes),
-            tf.where(early, tf.cast(spread >= 0, tf.float32), confident),
+            tf.where(early, known, confident * (1.0 - disputed)),
         )
 
     def _teacher(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
