@@ -43,8 +43,9 @@ ui: $(READY)  ## MLflow's UI on this folder's runs
 	@echo "Open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000)
 
-bench: $(READY)  ## digits at 10 % labels, 5 splits, against scikit-learn's methods
+bench: $(READY)  ## error on digits beside scikit-learn's methods, and where a step's time goes
 	python -m benchmarks.digits
+	python -m benchmarks.profile --method ssgan --markdown docs/profile.md
 
 lock: $(READY)  ## compile requirements.lock anew from requirements*.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.txt requirements-dev.txt -o requirements.lock

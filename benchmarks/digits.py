@@ -48,7 +48,10 @@ def rbf_svm(dataset: Dataset, split: Split, config: Config) -> np.ndarray:
 
 def ours(dataset: Dataset, split: Split, config: Config) -> np.ndarray:
     """Predicted classes of the test images, from `config.method`."""
-    return train(dataset, split, config).model.classify(dataset.test_images).argmax(axis=1)
+    trained = train(dataset, split, config)
+    predicted = trained.model.classify(dataset.test_images).argmax(axis=1)
+    trained.release()
+    return predicted
 
 
 def main() -> None:
