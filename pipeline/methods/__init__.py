@@ -85,6 +85,7 @@ class Method:
     `Batch.progress` begin anew with each phase.
     """
 
+    config: Config  # of the run; may change from run to run where no compiled step looks
     network: Classifier  # the classifier that is trained
     average: Classifier  # its moving average, which is evaluated; kept by the loop
     generator: Any = None  # Keras model, or None for a method without one

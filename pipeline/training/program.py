@@ -7,7 +7,6 @@ next training of the same networks: its variables are set to those of a freshly 
 import functools
 import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from pipeline.training import devices
 from pipeline.training.devices import Random, local
 from pipeline.training.optimizers import Adam
 
+IDLE = 4  # programs kept for the next training, the last ones; each holds networks and images
 # What a compiled step does not depend on: it comes in as data, or stays outside.
 NOT_TRACED = (
     {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
@@ -48,7 +48,8 @@ class Program:
 
     def __init__(self, method: Method, config: Config) -> None:
         """Compile the steps of `method`, which was built under the strategy of `devices`."""
-        self.method, self.config, self.kind = method, config, ""
+        self.method, self.config = method, config
+        self.kind = ""  # what two programs must share to stand in for each other
         self.strategy = devices.strategy(config.devices)
         with self.strategy.scope():
             shape = method.network.image_shape
@@ -69,7 +70,8 @@ class Program:
             self.generate = tf.function(self.generator, reduce_retracing=True)
 
     def restart(self, method: Method) -> None:
-        """Set every variable to that of a freshly built method of the same kind."""
+        """Become like a freshly built method of the same kind: its configuration, its variables."""
+        self.method.config = method.config
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
@@ -162,7 +164,7 @@ def _variables(values: Sequence[Any]) -> Iterator[tf.Variable]:
             yield from _variables(list(value.values()))
 
 
-_idle: dict[str, list[Program]] = defaultdict(list)
+_idle: list[Program] = []
 
 
 def prepare(config: Config, spec: Spec) -> Program:
@@ -189,18 +191,20 @@ def prepare(config: Config, spec: Spec) -> Program:
     with strategy.scope():
         method = methods.build(config, spec, config.seed)
     kind = _kind(config, spec)
-    if _idle[kind]:
-        program = _idle[kind].pop()
-        program.restart(method)
-    else:
-        program = Program(method, config)
-        program.kind = kind
+    for program in _idle:
+        if program.kind == kind:
+            _idle.remove(program)
+            program.restart(method)
+            return program
+    program = Program(method, config)
+    program.kind = kind
     return program
 
 
 def release(program: Program) -> None:
     """Let the next training of its kind take a program over; its models are then no more valid."""
-    _idle[program.kind].append(program)
+    _idle.append(program)
+    del _idle[:-IDLE]
 
 
 def _kind(config: Config, spec: Spec) -> str:
