@@ -138,23 +138,15 @@ class SemiSupervisedGAN(Method):
         return reported
 
     def _pseudo_labels(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Classes int32 [n], and where they are sure, float [n].
-
-        First the graph's; then the teacher's, where the graph does not hold another class for
-        sure. Two views that fail in different ways keep a whole kind of image, a 7 with a bar,
-        from being learned as another class for good.
-        """
+        """Classes int32 [n], and where they are sure, float [n]: first the graph's, then ours."""
         classes, confident = self._teacher(batch.unlabelled_images)
         if not self.warm_up_share:
             return classes, confident
         spread = tf.gather(devices.local(self.graph_labels), batch.positions)
-        known = tf.cast(spread >= 0, tf.float32)
         early = batch.progress <= self.own["graph_share"]
-        disputed = tf.cast(batch.progress <= self.own["veto_share"], tf.float32) * known
-        disputed *= tf.cast(spread != classes, tf.float32)
         return (
             tf.where(early, tf.maximum(spread, 0), classes),
-            tf.where(early, known, confident * (1.0 - disputed)),
+            tf.where(early, tf.cast(spread >= 0, tf.float32), confident),
         )
 
     def _teacher(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
