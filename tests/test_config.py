@@ -48,8 +48,9 @@ def test_later_layers_win(file):
     # Each layer gives a key another value than the one before it; else nothing is shown here.
     assert default["steps"] != dataset["steps"] != method["steps"] != block["steps"]
 
-    assert config.load({"dataset": "mnist"}).steps == default["steps"]
-    assert config.load({"dataset": "digits"}).steps == dataset["steps"]
+    plain = {"method": "supervised"}
+    assert config.load(plain | {"dataset": "mnist"}).steps == default["steps"]
+    assert config.load(plain | {"dataset": "digits"}).steps == dataset["steps"]
     assert config.load({"dataset": "fashion_mnist", "method": FM}).steps == method["steps"]
     flags = {"dataset": "digits", "method": FM}
     assert config.load(flags).steps == block["steps"]

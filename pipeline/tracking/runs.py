@@ -61,7 +61,8 @@ class Run:
         """Log parameters, leaving out those that `mlflow run` has logged as typed."""
         there = self.client.get_run(self.id).data.params
         missing = [Param(key, str(value)) for key, value in values.items() if key not in there]
-        self.client.log_batch(self.id, params=missing)
+        with _undisturbed():
+            self.client.log_batch(self.id, params=missing)
 
     @reachable()
     def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str = "") -> None:
@@ -71,12 +72,15 @@ class Run:
             Metric(key, float(value), now, step, model_id=model_id or None)
             for key, value in values.items()
         ]
-        self.client.log_batch(self.id, metrics=batch)
+        with _undisturbed():  # Ctrl-C inside a transaction would leave SQLite locked
+            self.client.log_batch(self.id, metrics=batch)
 
     @reachable()
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in values.items()])
+        with _undisturbed():
+            tags = [RunTag(key, value) for key, value in values.items()]
+            self.client.log_batch(self.id, tags=tags)
 
     @reachable()
     def image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
