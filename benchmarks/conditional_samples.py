@@ -18,8 +18,8 @@ import numpy as np
 
 from pipeline import config as configuration
 from pipeline import data, figures
+from pipeline.arm import SCORERS, choose_split
 from pipeline.data import Dataset
-from pipeline.flow import SCORERS, choose_split
 from pipeline.measure import samples
 from pipeline.schema import Config
 from pipeline.stages.train import Model, train

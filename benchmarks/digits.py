@@ -22,8 +22,8 @@ from sklearn.svm import SVC
 
 from pipeline import config as configuration
 from pipeline import data
+from pipeline.arm import choose_split
 from pipeline.data import Dataset
-from pipeline.flow import choose_split
 from pipeline.schema import Config
 from pipeline.stages.split import Split
 from pipeline.stages.train import train

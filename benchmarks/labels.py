@@ -29,9 +29,9 @@ from rich.table import Table
 
 from pipeline import config as configuration
 from pipeline import data
+from pipeline.arm import choose_split
 from pipeline.data import Dataset
 from pipeline.data.dataset import build
-from pipeline.flow import choose_split
 from pipeline.schema import Config
 from pipeline.stages.train import train
 

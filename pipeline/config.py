@@ -100,7 +100,8 @@ def to_yaml(config: Config) -> str:
     """The resolved values as text that `config=<file>` reads back to the same `Config`."""
     dropped = set(BOOKKEEPING)
     if config.labels_per_class or config.split_file:
-        dropped |= {"label_frac", "valid_frac"} if config.split_file else {"label_frac"}
+        dropped |= {"label_frac"}
+        dropped |= {"valid_frac", "valid_labels"} if config.split_file else set()
     kept = {key: value for key, value in config.flat().items() if key not in dropped}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
@@ -171,11 +172,12 @@ def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
                 f"{' and '.join(named)} (from {sources}): each says which labels are read; give "
                 "one of them."
             )
-        if named == ["split_file"] and layer.get("valid_frac", Sourced(0, "")).value:
-            raise UserError(
-                f"valid_frac (from {layer['valid_frac'].source}): the manifest of split_file says "
-                "which labels validate; leave valid_frac out."
-            )
+        for key in ("valid_frac", "valid_labels"):
+            if named == ["split_file"] and layer.get(key, Sourced(0, "")).value not in (0, None):
+                raise UserError(
+                    f"{key} (from {layer[key].source}): the manifest of split_file says "
+                    f"which labels validate; leave {key} out."
+                )
         if named:
             return {key: default[key] for key in RIVALS if key not in named}
     return {}

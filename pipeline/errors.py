@@ -1,4 +1,4 @@
-"""The two ways a run ends early, each told in one line on stderr and by the exit code."""
+"""The ways a run ends early, each told in one line on stderr and by the exit code."""
 
 
 class UserError(Exception):
@@ -8,3 +8,15 @@ class UserError(Exception):
 
 class RunFailure(Exception):
     """A run that cannot go on (exit code 1): what happened and what to try."""
+
+
+class Diverged(RunFailure):
+    """A loss is not finite, or beyond all measure."""
+
+
+class Collapsed(RunFailure):
+    """The classifier guesses, or the generator's images are all alike."""
+
+
+class Stopped(Exception):
+    """A run that was ended on purpose before its last step; its MLflow run is KILLED."""

@@ -73,6 +73,10 @@ class Config(BaseModel):
     valid_frac: Annotated[float, Number] = Field(
         ge=0, lt=1, description="share of the labels kept for validation, in [0, 1)"
     )
+    valid_labels: Annotated[Count | None, Optional] = Field(
+        description="validation labels beside the others, the same ones for every label_frac; "
+        "instead of valid_frac"
+    )
     split_seed: Seed = Field(description="draws the labels, a whole number ≥ 0")
     split_file: Place = Field(
         description="a manifest.parquet of an earlier run, used instead of drawing labels"
@@ -142,7 +146,7 @@ FREE_KEYS = BOOKKEEPING | {"data_dir", "threads", "baseline"}
 # What the split stage has decided; a later stage cannot change it.
 SPLIT_KEYS = frozenset(
     {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
-    | {"split_seed", "split_file"}
+    | {"valid_labels", "split_seed", "split_file"}
 )
 
 # What arms that are compared on one split share.

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "stages": "config schema errors data figures measure contract networks training runtime",
     "tracking": "config schema errors contract",
     "resume": "config schema errors data stages tracking",
-    "flow": "clock config schema data figures provenance resume summary stages tracking runtime",
+    "arm": "clock config schema data figures provenance resume stages tracking",
+    "flow": "arm clock config schema data resume summary stages tracking runtime",
     "__main__": "config schema errors summary tracking flow",
 }
 ROOMS = {

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config, data, flow
+from pipeline import arm, config, data, flow
 from pipeline.errors import RunFailure, UserError
 from pipeline.summary import Result
 
@@ -99,7 +99,7 @@ def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_pa
     assert again == config.load(SHORT)
     refed = config.load({"split_file": str(fetched("split/manifest.parquet"))})
     dataset = data.load("digits", None)
-    first, second = (flow.choose_split(c, dataset) for c in (config.load(SHORT), refed))
+    first, second = (arm.choose_split(c, dataset) for c in (config.load(SHORT), refed))
     np.testing.assert_array_equal(first.labelled, second.labelled)
 
 

@@ -1,7 +1,7 @@
 """Images and labels of one data set, checked once: what stands here may be relied on."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class LabelDoor:
         """Distinct indices, int64 and sorted, whose labels reader has read so far."""
         return np.flatnonzero(self._read.get(reader, [])).astype(np.int64)
 
+    def unread(self) -> "LabelDoor":
+        """The same labels behind a new door."""
+        return LabelDoor(self._labels, self.n_classes)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -54,6 +58,12 @@ class Dataset:
     test_images: NDArray[np.uint8]
     test_labels: LabelDoor
     digest: str
+
+    def unread(self) -> "Dataset":
+        """The same data with label doors that nobody has gone through."""
+        return replace(
+            self, train_labels=self.train_labels.unread(), test_labels=self.test_labels.unread()
+        )
 
 
 def build(

@@ -48,12 +48,15 @@ def split(
     labels_per_class: int | None,
     valid_frac: float,
     split_seed: int,
+    valid_labels: int | None = None,
 ) -> Split:
     """Choose the labelled and validation images of the training part.
 
     labels: int64 [n], -1 = unknown, each class 0..K-1 with a known label. label_frac in (0, 1] of
     the n images get a label, or labels_per_class of every class if given; valid_frac in [0, 1) of
-    the labels go to validation. Raises UserError if a value is not allowed or cannot be met.
+    the labels go to validation; or valid_labels images besides get a label for validation, the same
+    ones whatever label_frac is, so that errors compare. Raises UserError if a value is not allowed
+    or cannot be met.
     """
     _check(label_frac, labels_per_class, valid_frac, split_seed)
     order, rank = _order(labels, split_seed)
@@ -73,6 +76,9 @@ def split(
         raise UserError(
             _too_few_for_validation(valid_frac, int(chosen.sum()), is_valid, len(labels))
         )
+    if valid_labels is not None:
+        is_valid = _last(valid_labels, chosen, valid_frac)
+        chosen = chosen | is_valid
     labelled, valid = order[chosen & ~is_valid], order[chosen & is_valid]
     return Split(
         labelled=np.sort(labelled),
@@ -80,6 +86,25 @@ def split(
         valid=np.sort(valid),
         test=np.arange(n_test),
     )
+
+
+def _last(valid_labels: int, chosen: NDArray[np.bool_], valid_frac: float) -> NDArray[np.bool_]:
+    """Mark the last valid_labels of the labelling order; chosen, bool [n], is needed for training.
+
+    The tail of the order is stratified as its head is, and a growing head leaves it as it is.
+    """
+    if valid_frac:
+        raise UserError(
+            f"valid_labels={valid_labels} and valid_frac={valid_frac}: each says which labels "
+            "validate; give one of them"
+        )
+    free = len(chosen) - int(chosen.sum())
+    if valid_labels > free:
+        raise UserError(
+            f"valid_labels={valid_labels}: {int(chosen.sum())} of {len(chosen)} known labels are "
+            f"for training, which leaves {free}; use a smaller valid_labels or label_frac"
+        )
+    return np.arange(len(chosen)) >= len(chosen) - valid_labels
 
 
 def _order(labels: Indices, split_seed: int) -> tuple[Indices, Indices]:

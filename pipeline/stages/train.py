@@ -73,7 +73,12 @@ def train(
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
     arrays = Arrays(dataset.train_images, split.pool, split.labelled, labels)
-    history = loop.train(program, arrays, config, on_report, _validation(dataset, split, classify))
+    try:
+        validate = _validation(dataset, split, classify)
+        history = loop.train(program, arrays, config, on_report, validate)
+    except BaseException:
+        programs.release(program)  # its compiled step is as good as new
+        raise
     generate = None if program.generate is None else batched(program.generate)
     return TrainedModel(
         program.classifier,

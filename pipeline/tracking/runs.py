@@ -24,7 +24,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from pipeline.errors import RunFailure, UserError
+from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.methods import Latents
 from pipeline.tracking.models import log_model
 from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
@@ -290,10 +290,11 @@ def _undisturbed() -> Iterator[None]:
 @_undisturbed()
 def _end(run: Run, error: BaseException | None) -> None:
     """Set the final status; Ctrl-C meanwhile cannot leave the run open."""
-    killed = isinstance(error, KeyboardInterrupt | SystemExit)
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    killed = interrupted or isinstance(error, Stopped)
     try:
         if error is not None:
-            reason = "interrupted" if killed else str(error) or type(error).__name__
+            reason = "interrupted" if interrupted else str(error) or type(error).__name__
             run.tags({REASON: reason[:REASON_LENGTH]})
         status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
         run.client.set_terminated(run.id, status)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.errors import RunFailure
+from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
 from pipeline.schema import Config
 from pipeline.training.program import Program
@@ -83,7 +83,8 @@ def train(
         validate: measures on validation images at every report, named as in MLflow.
 
     Raises:
-        RunFailure: a loss is not finite, or the classifier or the generator has collapsed.
+        Diverged: a loss is not finite.
+        Collapsed: the classifier or the generator has collapsed.
     """
     start = time.perf_counter()
     program.images.assign(arrays.images)
@@ -235,10 +236,10 @@ def _report_steps(begin: int, end: int, every: int) -> Iterator[int]:
 
 
 def _check(report: Report, arrays: Arrays, config: Config, first: int) -> None:
-    """Raise RunFailure if the numbers or the images of a report show that training is lost."""
+    """Raise Diverged or Collapsed if a report's numbers or images show that training is lost."""
     for name, value in report.metrics.items():
         if not math.isfinite(value) or (name.endswith("_loss") and abs(value) > DIVERGED):
-            raise RunFailure(
+            raise Diverged(
                 f"training diverged: {name} is {value} at step {report.step}. Try lower "
                 f"discriminator_lr ({config.discriminator_lr:g}) and generator_lr "
                 f"({config.generator_lr:g}), or more warmup_steps ({config.warmup_steps})."
@@ -248,7 +249,7 @@ def _check(report: Report, arrays: Arrays, config: Config, first: int) -> None:
     n_classes = len(np.unique(arrays.labels))
     loss = report.metrics["train/supervised_loss"]
     if loss >= math.log(n_classes):
-        raise RunFailure(
+        raise Collapsed(
             f"the classifier collapsed: after {report.step} of {config.steps} steps its loss on "
             f"its own labelled images, {loss:.3g}, is no better than guessing among {n_classes} "
             f"classes ({math.log(n_classes):.3g}). Try a lower discriminator_lr "
@@ -258,7 +259,7 @@ def _check(report: Report, arrays: Arrays, config: Config, first: int) -> None:
         return
     spread = _spread(report.samples) / max(_spread(arrays.images[_some(arrays.pool)]), 1e-6)
     if spread < COLLAPSED_SPREAD:
-        raise RunFailure(
+        raise Collapsed(
             f"the generator collapsed: after {report.step} of {config.steps} steps its images "
             f"differ by {spread:.1%} of what real images do. Try a lower generator_lr "
             f"({config.generator_lr:g}), another seed, or see the samples in the run."

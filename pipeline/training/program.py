@@ -25,7 +25,7 @@ from pipeline.training.optimizers import Adam
 IDLE = 4  # programs kept for the next training, the last ones; each holds networks and images
 # What a compiled step does not depend on: it comes in as data, or stays outside.
 NOT_TRACED = (
-    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
+    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac", "valid_labels"}
     | {"split_seed", "split_file", "seed", "steps", "report_every", "generator_lr"}
     | {"discriminator_lr", "warmup_steps", "decay", "decay_from", "final_lr_fraction"}
     | {"ema_decay", "baseline", "baseline_passes", "deterministic", "threads"}

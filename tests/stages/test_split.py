@@ -60,6 +60,16 @@ def test_every_class_has_its_share(n):
     assert np.abs(counts - n * np.array(SIZES) / N).max() <= K / 2
 
 
+def test_valid_labels_are_the_same_for_every_label_count():
+    results = [run(label_frac=n / N, valid_labels=30) for n in (20, 60, 100)]
+    for result, n in zip(results, (20, 60, 100), strict=True):
+        assert np.array_equal(result.valid, results[0].valid)
+        assert (len(result.labelled), result.n_labels) == (n, n + 30)
+        assert not np.isin(result.valid, result.pool).any()
+    counts = np.bincount(LABELS[results[0].valid], minlength=LABELS.max() + 1) / 30
+    assert np.abs(counts - np.bincount(LABELS[LABELS >= 0]) / (LABELS >= 0).sum()).max() < 0.1
+
+
 @pytest.mark.parametrize("valid_frac", [0.0, 0.2, 0.5, 0.9])
 def test_smaller_sets_lie_inside_larger_ones(valid_frac):
     results = [run(label_frac=n / N, valid_frac=valid_frac) for n in range(40, N + 1, 23)]
@@ -120,6 +130,8 @@ def test_unknown_labels_stay_unlabelled():
         ({"valid_frac": 1.0}, "valid_frac=1.0 is not allowed"),
         ({"valid_frac": float("nan")}, "valid_frac=nan is not allowed"),
         ({"valid_frac": 0.001}, "nor would all labels"),
+        ({"valid_frac": 0.2, "valid_labels": 9}, "give one of them"),
+        ({"label_frac": 0.5, "valid_labels": N}, "for training, which leaves"),
         ({"split_seed": -1}, "split_seed=-1 is not allowed"),
     ],
 )

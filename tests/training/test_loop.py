@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from pipeline import config as configuration
 from pipeline import data, methods
+from pipeline.arm import choose_split
 from pipeline.data.dataset import build as build_dataset
 from pipeline.errors import RunFailure, UserError
-from pipeline.flow import choose_split
 from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.build import Spec
