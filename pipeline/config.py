@@ -55,9 +55,14 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
         UserError: unknown key or name, wrong type, value out of range, unreadable file.
     """
     given = {key: Sourced(value, f"--{key}") for key, value in flags.items() if key != "config"}
-    file = _read_yaml(Path(os.path.expanduser(flags["config"]))) if flags.get("config") else {}  # noqa: PTH111
+    file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
+    return resolve(file, given, base)
+
+
+def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) -> Config:
+    """What `load` does, with the values of the file and of the command line already read."""
     earlier = {key: Sourced(value, "the source run") for key, value in (base or {}).items()}
-    default = _read_yaml(CONFIGS / "default.yaml")
+    default = read_yaml(CONFIGS / "default.yaml")
     chosen = {**default, **earlier, **file, **given}
     dataset = _named_layer("dataset", chosen["dataset"])
     method = _method_layer(str(chosen["method"].value), chosen["method"], chosen["dataset"])
@@ -88,7 +93,7 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
 
 def defaults() -> dict[str, Value]:
     """The shared values of `configs/default.yaml`."""
-    return {key: sourced.value for key, sourced in _read_yaml(CONFIGS / "default.yaml").items()}
+    return {key: sourced.value for key, sourced in read_yaml(CONFIGS / "default.yaml").items()}
 
 
 def meanings() -> dict[str, str]:
@@ -116,9 +121,9 @@ def _named_layer(kind: str, name: Sourced) -> Layer:
     if name.value not in known:
         raise UserError(
             f"{kind} = {name.value!r} (from {name.source}): no such {kind}"
-            f"{_suggestion(str(name.value), known)}; known: {', '.join(known)}."
+            f"{suggestion(str(name.value), known)}; known: {', '.join(known)}."
         )
-    return _read_yaml(CONFIGS / kind / f"{name.value}.yaml")
+    return read_yaml(CONFIGS / kind / f"{name.value}.yaml")
 
 
 def _method_layer(name: str, sourced: Sourced, dataset: Sourced | None) -> Layer:
@@ -130,8 +135,17 @@ def _method_layer(name: str, sourced: Sourced, dataset: Sourced | None) -> Layer
     return {**layer, **{key: Sourced(value, here) for key, value in block.items()}}
 
 
-def _read_yaml(path: Path) -> Layer:
-    """A flat YAML mapping, each value with its file and line."""
+def expanded(path: str) -> Path:
+    """A path that may begin with ~."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - expanduser of pathlib raises
+
+
+def read_yaml(path: Path) -> Layer:
+    """A flat YAML mapping, each value with its file and line.
+
+    Raises:
+        UserError: the file cannot be read, is not valid YAML or no mapping, or has a key twice.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, yaml.SafeLoader)
@@ -183,7 +197,8 @@ def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
     return {}
 
 
-def _suggestion(word: str, known: list[str]) -> str:
+def suggestion(word: str, known: list[str]) -> str:
+    """The nearest known word as ", did you mean …?", or nothing."""
     near = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {near[0]}?" if near else ""
 
@@ -194,14 +209,14 @@ def _reject_unknown(merged: Layer, own: set[str]) -> None:
         if key not in known:
             raise UserError(
                 f"unknown key {key} = {sourced.value!r} (from {sourced.source})"
-                f"{_owners(key, merged) or _suggestion(key, known) or WHERE_KEYS_ARE}"
+                f"{_owners(key, merged) or suggestion(key, known) or WHERE_KEYS_ARE}"
             )
 
 
 def _owners(key: str, merged: Layer) -> str:
     """Say which other methods know the key."""
     files = {name: CONFIGS / "method" / f"{name}.yaml" for name in names("method")}
-    owners = [name for name, file in files.items() if key in _read_yaml(file).keys() - {"datasets"}]
+    owners = [name for name, file in files.items() if key in read_yaml(file).keys() - {"datasets"}]
     if not owners:
         return ""
     return f": a key of method {', '.join(owners)}, not of {merged['method'].value}; leave it out."

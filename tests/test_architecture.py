@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "tracking": "config schema errors contract",
     "resume": "config schema errors data stages tracking",
     "arm": "clock config schema data figures provenance resume stages tracking",
+    "command_line": "config errors tracking",
     "flow": "arm clock config schema data resume summary stages tracking runtime",
-    "__main__": "config schema errors summary tracking flow",
+    "__main__": "command_line config errors summary flow",
 }
 ROOMS = {
     "pipeline.methods": "contract",
@@ -41,7 +42,7 @@ ROOMS = {
 }
 USE_TENSORFLOW = ("devices", "networks", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}
-ONLY_IMPORTER |= {"argparse": "pipeline.__main__"}
+ONLY_IMPORTER |= {"argparse": "pipeline.command_line"}
 
 
 def module_name(path):
