@@ -67,7 +67,7 @@ def train(flags: Mapping[str, str]) -> Result:
 def evaluate(flags: Mapping[str, str]) -> Result:
     """The stage evaluate alone, on the models of the run that `run_id` names."""
     clock = Clock()
-    config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline"))
+    config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline", "trial"))
     labels_read = resume.labels_read(source)
     dataset, split = resume.dataset_and_manifest(config, source)
     from pipeline.training import runtime

@@ -8,20 +8,27 @@ from pipeline.tracking.earlier import child_of, fetch, last_metrics, source_kind
 from pipeline.tracking.models import LoadedModel, load_model
 from pipeline.tracking.runs import Run, end_attached_run, open_run
 from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
+from pipeline.tracking.studies import STUDY, describe_attached, end, evaluation_of, kill, study_run
 
 __all__ = [
     "KIND",
     "NOTE",
     "REASON",
     "SOURCE",
+    "STUDY",
     "LoadedModel",
     "Run",
     "child_of",
+    "describe_attached",
+    "end",
     "end_attached_run",
+    "evaluation_of",
     "fetch",
+    "kill",
     "last_metrics",
     "load_model",
     "open_run",
     "source_kind",
+    "study_run",
     "tag",
 ]

@@ -61,7 +61,7 @@ class Run:
         """Log parameters, leaving out those that `mlflow run` has logged as typed."""
         there = self.client.get_run(self.id).data.params
         missing = [Param(key, str(value)) for key, value in values.items() if key not in there]
-        with _undisturbed():
+        with undisturbed():
             self.client.log_batch(self.id, params=missing)
 
     @reachable()
@@ -72,13 +72,13 @@ class Run:
             Metric(key, float(value), now, step, model_id=model_id or None)
             for key, value in values.items()
         ]
-        with _undisturbed():  # Ctrl-C inside a transaction would leave SQLite locked
+        with undisturbed():  # Ctrl-C inside a transaction would leave SQLite locked
             self.client.log_batch(self.id, metrics=batch)
 
     @reachable()
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        with _undisturbed():
+        with undisturbed():
             tags = [RunTag(key, value) for key, value in values.items()]
             self.client.log_batch(self.id, tags=tags)
 
@@ -106,7 +106,8 @@ class Run:
                 frame.to_parquet(file, index=False)
             else:
                 frame.to_csv(file, index=False)
-            self.client.log_artifact(self.id, str(file), str(Path(path).parent))
+            inside = Path(path).parent
+            self.client.log_artifact(self.id, str(file), str(inside) if inside.name else None)
 
     @reachable()
     def dataset(self, name: str, digest: str, images: NDArray[np.uint8]) -> None:
@@ -178,7 +179,7 @@ def open_run(
     """
     run = None
     try:
-        with _undisturbed():
+        with undisturbed():
             run = _create(experiment, name, keep_name, parent)
         run.tags({KIND: kind, **(tags or {})})
         yield run
@@ -244,12 +245,17 @@ def _create(experiment: str, name: str, keep_name: bool, parent: Run | None) -> 
             return Run(run_id, info.experiment_id, client)
         tags = {"mlflow.parentRunId": parent.id} if parent else {}
         tags |= mlflow.tracking.context.registry.resolve_tags()
-        experiment_id = parent.experiment_id if parent else _experiment(client, experiment)
-        created = client.create_run(experiment_id, run_name=name, tags=tags)
-        return Run(created.info.run_id, experiment_id, client, parent)
+        place = parent.experiment_id if parent else experiment_id(client, experiment)
+        created = client.create_run(place, run_name=name, tags=tags)
+        return Run(created.info.run_id, place, client, parent)
 
 
-def _experiment(client: mlflow.MlflowClient, name: str) -> str:
+def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
+    """The id of an experiment, made if it is not there.
+
+    Raises:
+        UserError: the experiment was deleted.
+    """
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
@@ -266,7 +272,7 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let a signal wait until the block is done, so that no run is left open half-way."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -287,7 +293,7 @@ def _undisturbed() -> Iterator[None]:
             handler(number, frame)
 
 
-@_undisturbed()
+@undisturbed()
 def _end(run: Run, error: BaseException | None) -> None:
     """Set the final status; Ctrl-C meanwhile cannot leave the run open."""
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)

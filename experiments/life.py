@@ -1,0 +1,89 @@
+"""Signs of life: who works on a trial, and whether that process is still there.
+
+Optuna's heartbeat exists for SQL databases alone; this works on every storage, because a sign is
+a small record that its owner renews and that others read.
+"""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+BEATS = 4  # in the time of a lease
+
+
+def host() -> str:
+    """This machine's name, told apart from another of the same name."""
+    return f"{socket.gethostname()}-{uuid.getnode():x}"
+
+
+def sign(beat: int = 0) -> dict[str, Any]:
+    """This process's sign of life; `beat` must change from sign to sign."""
+    return {"host": host(), "pid": os.getpid(), "started": _started(os.getpid()), "beat": beat}
+
+
+@contextmanager
+def renewed(give: Callable[[dict[str, Any]], None], lease: float) -> Iterator[None]:
+    """Give a sign every quarter of a lease, in a thread, while the block runs.
+
+    A storage that does not answer is tried again at the next beat; the work goes on.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        number = 0
+        while not done.wait(lease / BEATS):
+            number += 1
+            try:
+                give(sign(number))
+            except Exception:
+                continue
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class Watch:
+    """Remembers when a sign last changed, by our own clock: the clocks of machines differ."""
+
+    def __init__(self, lease: float) -> None:
+        """Give up after `lease` seconds without a change."""
+        self.lease = lease
+        self._seen: dict[object, tuple[object, float]] = {}
+
+    def gone(self, key: object, sign: Mapping[str, Any] | None) -> bool:
+        """Whether the process that gives this sign under `key` is certainly or presumably dead."""
+        if sign and sign["host"] == host() and _started(sign["pid"]) != sign["started"]:
+            return True
+        now = time.monotonic()
+        beat = sign["beat"] if sign else None
+        before, since = self._seen.get(key, (object(), now))
+        if beat != before:
+            self._seen[key] = (beat, now)
+            return False
+        return now - since > self.lease
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine started, "" if there is none: numbers are used again."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return "running"  # no /proc on this system
+    return "" if fields[0] == "Z" else fields[19]

@@ -1,0 +1,274 @@
+"""What a finished study says: the front or the best of each budget, tested once, kept for use."""
+
+import json
+import multiprocessing
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments import trial as trials
+from experiments.plan import Cell, folder
+from experiments.search import figures
+from experiments.search.study import Study, best
+from pipeline import tracking
+from pipeline.errors import RunFailure
+from pipeline.schema import Value
+from pipeline.tracking import Run
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial that the study recommends."""
+
+    cell: str
+    number: int
+    method: str
+    n_labels: int  # validation labels among them
+    cost: float  # n_labels times the price of one
+    errors: tuple[float, ...]  # on the validation images, by the seeds that count, in [0, 1]
+    values: Mapping[str, Value]  # what was searched
+    run_id: str  # whose model is tested: the first of the seeds that count
+    on_front: bool  # no other point has both fewer labels and a lower error
+    test: Mapping[str, float] | None = None  # of the run's model
+    file: str = ""  # its configuration, for `mlflow run . -P config=<file>`
+
+    @property
+    def error(self) -> float:
+        """Mean validation error."""
+        return float(np.mean(self.errors))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A study's result."""
+
+    study: str
+    mode: str
+    counts: Mapping[str, int]  # trials by state
+    points: Sequence[Point]
+    n_valid: int
+    folder: Path
+    address: str
+
+
+def give(study: Study, run: Run, threads: int | None) -> Answer:
+    """Test what the study recommends, once each, and log tables, figures and files on `run`."""
+    points = recommended(study)
+    there = folder(study.plan.study)
+    there.mkdir(parents=True, exist_ok=True)
+    untested = [point.run_id for point in points if tracking.evaluation_of(point.run_id) is None]
+    if untested:
+        _test(untested, study.plan.experiment, threads)
+    points = [
+        replace(p, test=tracking.evaluation_of(p.run_id), file=_keep(p, there)) for p in points
+    ]
+    everything = pooled_frame(study)
+    everything.to_parquet(there / "trials.parquet", index=False)
+    run.table(everything, "trials.parquet")
+    run.table(front_frame(points), "front.csv")
+    for point in points:
+        run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
+    figures.draw(study, run, there)
+    config = study.plan.config({key: held.ends[0] for key, held in study.plan.space.items()})
+    counts = {state.name: 0 for state in TrialState}
+    for trial in study.all_trials():
+        counts[trial.state.name] += 1
+    answer = Answer(
+        study.plan.study,
+        study.plan.settings.mode,
+        {name: count for name, count in counts.items() if count},
+        points,
+        config.valid_labels or 0,
+        there,
+        run.address,
+    )
+    _log(answer, study, run)
+    return answer
+
+
+def recommended(study: Study) -> list[Point]:
+    """Mode pareto: the front. Mode budget: each cell's best by its fresh seeds."""
+    if study.plan.settings.mode == "pareto":
+        cell = study.cells[0]
+        front = study.optuna(cell).best_trials if _complete(study.trials(cell)) else []
+        points = [_point(study, cell, trial) for trial in front]
+    else:
+        points = [
+            _point(study, top, winners[0])
+            for top in study.tops
+            if (winners := best(study.trials(top)))
+        ]
+    points.sort(key=lambda point: (point.cost, point.error))
+    return [replace(p, on_front=not any(_beats(o, p) for o in points)) for p in points]
+
+
+def best_so_far(study: Study) -> str:
+    """A few words for the progress bar."""
+    complete = [t for cell in study.cells for t in _complete(study.trials(cell))]
+    if not complete:
+        return ""
+    lowest = min(complete, key=lambda trial: trial.values[0])
+    return f"lowest {lowest.values[0]:.2%} at {lowest.user_attrs['n_labels']} labels"
+
+
+def pooled_frame(study: Study) -> pd.DataFrame:
+    """All trials, lost ones too, as rows: state, values, what was searched, seconds, runs."""
+    rows = []
+    for cell in [*study.cells, *study.tops]:
+        for trial in study.optuna(cell).get_trials(deepcopy=False):
+            kept = {k: v for k, v in trial.user_attrs.items() if k not in ("alive", "replaced")}
+            kept |= {k: json.dumps(v) for k, v in kept.items() if isinstance(v, list)}
+            values = trial.values or [None]
+            row = {"cell": cell.name, "number": trial.number, "state": trial.state.name}
+            row |= {"validation_error": values[0], **dict(cell.given), **trial.params, **kept}
+            row |= {"started": trial.datetime_start, "ended": trial.datetime_complete}
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    mixed = [c for c in frame.columns if frame[c].dtype == object]
+    return frame.astype(
+        {column: "string" for column in mixed if column not in ("started", "ended")}
+    )
+
+
+def front_frame(points: Sequence[Point]) -> pd.DataFrame:
+    """The recommended trials as rows."""
+    return pd.DataFrame(
+        [
+            {
+                "labels": p.n_labels,
+                "label_cost": p.cost,
+                "method": p.method,
+                "validation_error": p.error,
+                "seeds": len(p.errors),
+                **{
+                    f"test_{k}": (p.test or {}).get(f"test/{k}")
+                    for k in ("error", "error_low", "error_high")
+                },
+                "on_front": p.on_front,
+                **p.values,
+                "trial": p.number,
+                "run_id": p.run_id,
+            }
+            for p in points
+        ]
+    )
+
+
+def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
+    values = {key: trial.params[key] for key in study.plan.space if key in trial.params}
+    held = {**cell.given, **values}
+    return Point(
+        cell=cell.name,
+        number=trial.number,
+        method=str(held.get("method") or _method(study)),
+        n_labels=trial.user_attrs["n_labels"],
+        cost=trial.user_attrs["label_cost"],
+        errors=tuple(trial.user_attrs["errors"]),
+        values=held,
+        run_id=trial.user_attrs["run_ids"][0],
+        on_front=True,
+    )
+
+
+def _method(study: Study) -> str:
+    space = study.plan.space
+    return study.plan.config({key: held.ends[0] for key, held in space.items()}).method
+
+
+def _beats(one: Point, other: Point) -> bool:
+    no_worse = one.cost <= other.cost and one.error <= other.error
+    return no_worse and (one.cost < other.cost or one.error < other.error)
+
+
+def _complete(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in found if trial.state == TrialState.COMPLETE]
+
+
+def _keep(point: Point, there: Path) -> str:
+    """Save the configuration of a point's run; returns the file."""
+    name = f"best-{point.n_labels}-labels-{point.method}.yaml"
+    file = tracking.fetch(point.run_id, "config.yaml", there)
+    return str(file.replace(there / name))
+
+
+def _test(run_ids: Sequence[str], experiment: str, threads: int | None) -> None:
+    """Evaluate runs in a process of their own: this one never loads TensorFlow."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_evaluate, args=(list(run_ids), experiment, threads))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RunFailure("the winners could not be evaluated; the same command tries again.")
+
+
+def _evaluate(run_ids: list[str], experiment: str, threads: int | None) -> None:
+    from pipeline import flow
+
+    trials.detach()
+    for run_id in run_ids:
+        flags: dict[str, Any] = {"run_id": run_id, "experiment": experiment}
+        flow.evaluate(flags | ({"threads": str(threads)} if threads else {}))
+
+
+def _log(answer: Answer, study: Study, run: Run) -> None:
+    done = _complete(study.all_trials())
+    if done:
+        overhead = [trial.user_attrs["overhead_s"] for trial in done]
+        run.metrics(
+            {
+                "study/trials": len(study.all_trials()),
+                "study/complete": len(done),
+                "study/lowest_valid_error": min(trial.values[0] for trial in done),
+                "time/overhead_per_trial_s": float(np.median(overhead)),
+            }
+        )
+    values = {k: v for k, v in study.plan.settings.model_dump().items() if k != "storage"}
+    space = {f"space/{k}": json.dumps(h.model_dump()) for k, h in study.plan.space.items()}
+    run.params({**values, **space})
+    rows = [f"| {' | '.join(row)} |" for row in table(answer)]
+    head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    run.tags({tracking.NOTE: "\n".join([headline(answer), "", *head, *rows])})
+
+
+COLUMNS = ("labels", "method", "validation error", "test error", "95 % interval", "searched")
+
+
+def headline(answer: Answer) -> str:
+    """One sentence on what the table shows."""
+    counts = ", ".join(f"{count} {name.lower()}" for name, count in answer.counts.items())
+    what = "the Pareto front" if answer.mode == "pareto" else "the best of each label count"
+    return f"Study {answer.study} ({counts} trials): {what}, chosen on validation labels alone"
+
+
+def table(answer: Answer) -> list[tuple[str, ...]]:
+    """The recommended trials as text, by `COLUMNS`."""
+    rows: list[tuple[str, ...]] = []
+    for p in answer.points:
+        test = p.test or {}
+        searched = ", ".join(
+            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}"
+            for k, v in p.values.items()
+            if k not in ("method", "labels_per_class")
+        )
+        rows.append(
+            (
+                f"{p.n_labels:,}{'' if p.on_front else ' (beaten)'}",
+                p.method,
+                f"{p.error:.2%}",
+                f"{test['test/error']:.2%}" if test else "–",
+                f"{test['test/error_low']:.2%} – {test['test/error_high']:.2%}" if test else "–",
+                searched,
+            )
+        )
+    return rows
+
+
+def next_command(answer: Answer) -> str:
+    """The command that repeats the last recommended trial."""
+    return f"python -m pipeline run --config {shlex.quote(answer.points[-1].file)}"

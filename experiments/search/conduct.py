@@ -1,0 +1,196 @@
+"""A whole search: make or join the study, keep workers at work, look after lost trials, answer.
+
+Of all commands that have joined a study one leads at a time: it makes missing trials, gives lost
+ones up and writes the answer. When it dies, another takes over.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from experiments import life, workers
+from experiments.plan import Cell, Plan
+from experiments.search import answer
+from experiments.search.storage import location, open_storage, without_password
+from experiments.search.study import Study
+from experiments.search.work import Job, patiently, work
+from pipeline import data, tracking
+from pipeline.errors import RunFailure, Stopped
+from pipeline.tracking import Run
+
+PAUSE = 0.5  # seconds between two looks at the study
+SETTLE = 1.0  # seconds for two who want to lead to see each other
+
+
+def search(plan: Plan) -> answer.Answer:
+    """Run the study to its end, alone or beside others, and return its answer.
+
+    Raises:
+        UserError: store, storage or data cannot be used, or another study has this name.
+        RunFailure: too many trials in a row failed, or no worker comes up.
+    """
+    first = plan.config({key: held.ends[0] for key, held in plan.space.items()})
+    digest = data.load(first.dataset, first.data_dir).digest
+    place = location(plan.settings.storage)
+    storage = open_storage(place)
+    # Made by this process before any worker starts: several that make it at once break it.
+    run = tracking.study_run(plan.experiment, plan.study)
+    with _closed(run, plan):
+        study = Study.open(plan, storage, digest)
+        told = study.notes()
+        study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
+        study.note(resumed=datetime.now().isoformat())
+        _greet(plan, study, place, run)
+        job = Job(plan, place, digest, _threads(plan, first.threads))
+        pool = _pool(plan, functools.partial(work, job))
+        try:
+            _conduct(study, pool)
+        finally:
+            pool.stop()
+        tracking.describe_attached("search", f"Study **{plan.study}**: {run.address}")
+        return answer.give(study, run, job.threads)
+
+
+def _conduct(study: Study, pool: workers.Pool) -> None:
+    """Look at the study twice a second until every trial has ended."""
+    leader, watch = _Leader(study), life.Watch(study.plan.settings.lease)
+    with _progress(study) as show:
+        while True:
+            if patiently(leader.leads):
+                patiently(lambda: _look_after(study, watch))
+            trials = patiently(study.all_trials)
+            show(trials)
+            waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+            if why := patiently(study.notes).get("stopped"):
+                raise RunFailure(str(why))
+            target = patiently(study.target)
+            if len(trials) >= target and all(trial.state.is_finished() for trial in trials):
+                return
+            pool.tend(waiting)
+            time.sleep(PAUSE)
+
+
+def _look_after(study: Study, watch: life.Watch) -> None:
+    """What the leader does: missing trials, lost trials, too many failures."""
+    study.fill()
+    for cell, trial in study.running():
+        if watch.gone(trial._trial_id, trial.user_attrs.get("alive")):
+            _lost(study, cell, trial)
+    reasons = study.failures_in_a_row()
+    if len(reasons) >= study.plan.settings.max_failures:
+        study.note(
+            stopped=f"study {study.plan.study}: {len(reasons)} trials in a row failed, the last "
+            f"with: {reasons[0]}. Mend it; the same command then goes on."
+        )
+
+
+def _lost(study: Study, cell: Cell, trial: FrozenTrial) -> None:
+    reason = "the worker was lost (killed, out of memory, or its machine went away)"
+    if study.give_up(cell, trial._trial_id, reason, blame=True):
+        for run_id in trial.user_attrs.get("run_ids", [])[-1:]:
+            tracking.kill(run_id, reason)
+
+
+class _Leader:
+    """Whether this process leads, renewed by asking."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.beat = study, 0
+        self.watch = life.Watch(study.plan.settings.lease)
+        self.renewed = 0.0
+
+    def leads(self) -> bool:
+        now = time.monotonic()
+        theirs = self.study.notes().get("leader")
+        ours = theirs is not None and _same(theirs, life.sign())
+        if ours:
+            if now - self.renewed > self.study.plan.settings.lease / life.BEATS:
+                self._sign(now)
+            return True
+        if theirs is None or self.watch.gone("leader", theirs):
+            self._sign(now)
+            time.sleep(SETTLE)
+            return _same(self.study.notes()["leader"], life.sign())
+        return False
+
+    def _sign(self, now: float) -> None:
+        self.beat, self.renewed = self.beat + 1, now
+        self.study.note(leader=life.sign(self.beat))
+
+
+def _same(one: dict[str, object], other: dict[str, object]) -> bool:
+    return all(one[key] == other[key] for key in ("host", "pid", "started"))
+
+
+def _pool(plan: Plan, job: workers.Work) -> workers.Pool:
+    settings = plan.settings
+    if settings.workers == "ray":
+        return workers.Ray(job, settings.cpus_per_trial, settings.gpus_per_trial)
+    return workers.Local(job, settings.workers)
+
+
+def _threads(plan: Plan, asked: int | None) -> int:
+    """Threads of a trial: the cores shared out among the workers."""
+    settings = plan.settings
+    if asked is not None:
+        return asked
+    if settings.workers == "ray":
+        return settings.cpus_per_trial
+    return max(1, len(os.sched_getaffinity(0)) // settings.workers)
+
+
+@contextmanager
+def _closed(run: Run, plan: Plan) -> Iterator[None]:
+    """End the summary run as the block ends."""
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
+        reason = "interrupted; the same command goes on" if interrupted else str(error)
+        tracking.end(run, "KILLED" if interrupted else "FAILED", reason)
+        raise
+    tracking.end(run, "FINISHED")
+
+
+def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:
+    trials = study.all_trials()
+    ended = sum(trial.state.is_finished() for trial in trials)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(
+        f"study {plan.study} in {without_password(place)}"
+        + (f": goes on after {ended} trials" if trials else "")
+        + f"\nMLflow experiment {plan.experiment}: {run.address}"
+    )
+
+
+@contextmanager
+def _progress(study: Study):  # type: ignore[no-untyped-def]
+    """A progress bar over the trials on a terminal's stderr, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[best]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(study.plan.study, total=None, best="")
+
+        def show(trials: list[FrozenTrial]) -> None:
+            progress.update(
+                task,
+                total=study.target(),
+                completed=sum(trial.state.is_finished() for trial in trials),
+                best=answer.best_so_far(study),
+            )
+
+        yield show

@@ -1,0 +1,86 @@
+"""A study's pictures, Optuna's own: the front as HTML (hover text) and PNG, the rest as PNG."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.search.study import Study
+from pipeline.tracking import Run
+
+NAMES = ("validation error (share)", "label cost")
+LEAST = 2  # complete trials that importances need
+
+
+def draw(study: Study, run: Run, there: Path) -> None:
+    """Log the figures on the summary run, and keep the front's HTML in `there`."""
+    pool = pooled(study)
+    complete = pool.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < LEAST:
+        return
+    page = there / "front.html"
+    figure = optuna.visualization.plot_pareto_front(pool, target_names=list(NAMES))
+    figure.write_html(page, include_plotlyjs=True)
+    run.text(page.read_text(encoding="utf-8"), "figures/front.html")
+    for name, picture in _pictures(pool).items():
+        run.figure(picture, f"figures/{name}.png")
+
+
+def pooled(study: Study) -> optuna.Study:
+    """All searched trials as one study of two objectives, in memory."""
+    pool = optuna.create_study(directions=["minimize", "minimize"])
+    for cell in study.cells:
+        for trial in study.trials(cell):
+            if trial.state == TrialState.COMPLETE:
+                given: dict[str, Any] = dict(cell.given)
+                distributions: dict[str, Any] = {
+                    **trial.distributions,
+                    **{key: CategoricalDistribution([given[key]]) for key in given},
+                }
+                pool.add_trial(_pooled(trial, distributions, {**trial.params, **given}))
+    return pool
+
+
+def _pooled(trial: FrozenTrial, distributions: Any, params: Any) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        params=params,
+        distributions=distributions,
+        values=[trial.values[0], trial.user_attrs["label_cost"]],
+        user_attrs={key: trial.user_attrs[key] for key in ("n_labels", "errors", "run_ids")},
+    )
+
+
+def _pictures(pool: optuna.Study) -> dict[str, Any]:
+    """The matplotlib figures by name."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+    from optuna.visualization import matplotlib as plots
+
+    def error(trial: FrozenTrial) -> float:
+        return float(trial.values[0])
+
+    aimed: dict[str, Any] = {"target": error, "target_name": NAMES[0]}
+    wanted: dict[str, Callable[[], Any]] = {
+        "front": lambda: plots.plot_pareto_front(pool, target_names=list(NAMES)),
+        "history": lambda: plots.plot_optimization_history(pool, **aimed),
+        "importances": lambda: plots.plot_param_importances(pool, **aimed),
+        "slices": lambda: plots.plot_slice(pool, **aimed),
+        "parallel_coordinates": lambda: plots.plot_parallel_coordinate(pool, **aimed),
+    }
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, plot in wanted.items():
+            axes = plot()
+            axes = axes.ravel()[0] if hasattr(axes, "ravel") else axes
+            figure = axes.figure
+            figure.set_size_inches(max(8.0, figure.get_size_inches()[0]), 5.0)
+            found[name] = figure
+            plt.close(figure)
+    return found

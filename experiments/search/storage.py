@@ -1,0 +1,91 @@
+"""Where studies are kept: a journal file, any database Optuna knows, or a gRPC proxy of one."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from pipeline.errors import UserError
+
+JOURNAL = Path("studies") / "journal.log"
+GRPC = "grpc://"
+GRPC_SECONDS = 10  # for the proxy to answer
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def location(storage: str | None) -> str:
+    """The storage that a setting means, absolute, so that every process means the same."""
+    if storage and "://" in storage:
+        return storage
+    return str((Path(storage) if storage else JOURNAL).expanduser().resolve())
+
+
+def open_storage(place: str) -> BaseStorage:
+    """Open the storage that `location` names.
+
+    Raises:
+        UserError: it cannot be reached or written, or its driver is not installed.
+    """
+    with told(place):
+        if place.startswith(GRPC):
+            return _proxy(place)
+        if "://" in place:
+            # A connection that died meanwhile is replaced, so that a restarted database is enough.
+            return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(place))
+
+
+def serve(place: str, host: str, port: int) -> None:
+    """Serve a database to workers over gRPC until interrupted: one connection, not hundreds."""
+    with told(place):
+        optuna.storages.run_grpc_proxy_server(open_storage(place), host=host, port=port)
+
+
+@contextmanager
+def told(place: str) -> Iterator[None]:
+    """Tell a storage that cannot be used in one line."""
+    try:
+        yield
+    except (
+        SQLAlchemyError,
+        OSError,
+        ImportError,
+        ValueError,
+        optuna.exceptions.StorageInternalError,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        hint = "is the database running, and may this user write to it?"
+        if isinstance(error, ImportError | NoSuchModuleError | ArgumentError):
+            hint = "PostgreSQL needs postgresql+psycopg://… and pip install 'psycopg[binary]'."
+        raise UserError(
+            f"storage = {without_password(place)}: cannot be used ({reason}); {hint}"
+        ) from None
+
+
+def without_password(place: str) -> str:
+    """A storage's address that may be shown and logged."""
+    scheme, separator, rest = place.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}:…@{host}" if separator and at else place
+
+
+def _proxy(place: str) -> BaseStorage:
+    import grpc
+
+    host, _, port = place.removeprefix(GRPC).partition(":")
+    try:
+        storage = optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        storage.wait_server_ready(timeout=GRPC_SECONDS)
+    except (grpc.RpcError, grpc.FutureTimeoutError):
+        raise OSError(f"no answer within {GRPC_SECONDS} s") from None
+    return storage

@@ -1,0 +1,376 @@
+"""A study in a storage: a fixed number of trials that workers claim, finish or lose.
+
+The trials are made before the first worker starts, as waiting ones: their numbers decide their
+seeds and how many there are, whoever runs them and in whatever order.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments import life
+from experiments.plan import Cell, Choices, Plan, Range
+from pipeline.errors import UserError
+from pipeline.schema import Config, Value
+
+TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
+OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
+STARTUP = 10  # trials before the sampler models anything, at most
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this process works on."""
+
+    study: "Study"
+    cell: Cell
+    trial: optuna.Trial
+    seed_number: int  # the trial's number, or that of the lost one it repeats
+    values: Mapping[str, Value]  # what it searches or repeats
+
+    @property
+    def id(self) -> int:
+        """The storage's number of it."""
+        return self.trial._trial_id
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each of its trainings: of study, arm and number, of no worker."""
+        arm = self.cell.name.removeprefix(self.study.plan.study)
+        count = self.study.plan.settings.seeds_per_trial
+        return [derived(self.study.seed, arm, self.seed_number, i) for i in range(count)]
+
+    def note(self, **attributes: object) -> None:
+        """Keep something with the trial."""
+        for key, value in attributes.items():
+            self.study.storage.set_trial_user_attr(self.trial._trial_id, key, value)
+
+    def config(self, i: int, threads: int | None) -> Config:
+        """The configuration of its training number i, in the study's MLflow experiment."""
+        plan, values = self.study.plan, dict(self.values)
+        steps = self.study.notes().get("steps", {})
+        method = str(plan.config(values).method)
+        if method in steps:
+            values["steps"] = steps[method]
+        held = {"seed": self.seeds[i], "threads": threads, "experiment": plan.experiment}
+        return plan.config({**values, **held})
+
+    def falls_behind(self, step: int, error: float) -> str:
+        """Mode budget: report a validation error; why the trial should end, or ""."""
+        if self.study.plan.settings.mode == "pareto" or self.cell in self.study.tops:
+            return ""
+        self.trial.report(error, step)
+        return f"pruned at {step}: behind the other trials" if self.trial.should_prune() else ""
+
+    def is_ours(self) -> bool:
+        """False once another process has given the trial up."""
+        return self.study.storage.get_trial(self.trial._trial_id).state == TrialState.RUNNING
+
+    def finish(
+        self, state: TrialState, values: Sequence[float] | None, **attributes: object
+    ) -> bool:
+        """End the trial; False if it had been given up meanwhile."""
+        try:
+            self.note(**attributes)
+            return self.study.storage.set_trial_state_values(self.trial._trial_id, state, values)
+        except UpdateFinishedTrialError:
+            return False
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan's studies in Optuna: one of its name, which holds what is said of the whole, and the
+    cells (in mode pareto they are the same)."""
+
+    plan: Plan
+    storage: BaseStorage
+    seed: int
+    cells: Sequence[Cell]
+
+    @classmethod
+    def open(cls, plan: Plan, storage: BaseStorage, digest: str) -> "Study":
+        """Make the study or join it.
+
+        Raises:
+            UserError: a study of this name searches something else, or on other data.
+        """
+        seed = plan.config({key: held.ends[0] for key, held in plan.space.items()}).seed
+        study = cls(plan, storage, seed, plan.cells())
+        ours = plan.fingerprint(digest, seed)
+        created = _create(storage, plan.study, len(OBJECTIVES[plan.settings.mode]))
+        if created:
+            study.note(fingerprint=ours, trials=plan.settings.trials)
+            optuna.load_study(study_name=plan.study, storage=storage).set_metric_names(
+                list(OBJECTIVES[plan.settings.mode])
+            )
+        elif (theirs := study.notes().get("fingerprint")) != ours:
+            raise UserError(
+                f"study = {plan.study!r}: a study of this name exists and differs: "
+                f"{_difference(theirs or {}, ours)}; choose another name (--study), or take the "
+                "change back."
+            )
+        for cell in [*study.cells, *study.tops]:
+            _create(storage, cell.name, len(OBJECTIVES[plan.settings.mode]))
+        return study
+
+    @property
+    def tops(self) -> list[Cell]:
+        """Mode budget: for every cell one that trains its best again on fresh seeds."""
+        if self.plan.settings.mode == "pareto":
+            return []
+        return [Cell(f"{cell.name}/{TOP}", cell.given) for cell in self.cells]
+
+    # --- what is said of the whole study
+
+    def notes(self) -> dict[str, Any]:
+        """What `note` has kept."""
+        return self.storage.get_study_user_attrs(self._id(self.plan.study))
+
+    def note(self, **attributes: object) -> None:
+        """Keep something with the study."""
+        for key, value in attributes.items():
+            self.storage.set_study_user_attr(self._id(self.plan.study), key, value)
+
+    def optuna(self, cell: Cell) -> optuna.Study:
+        """A cell's study as Optuna knows it, for its figures and tables."""
+        return optuna.load_study(study_name=cell.name, storage=self.storage)
+
+    def trials(self, cell: Cell) -> list[FrozenTrial]:
+        """A cell's trials, the lost ones that were repeated left out."""
+        found = self.storage.get_all_trials(self._id(cell.name), deepcopy=False)
+        return [trial for trial in found if not trial.user_attrs.get("replaced")]
+
+    def all_trials(self) -> list[FrozenTrial]:
+        """The trials of all cells, the best's repetitions among them."""
+        return [trial for cell in [*self.cells, *self.tops] for trial in self.trials(cell)]
+
+    # --- the trials there are
+
+    def fill(self) -> None:
+        """Make the trials that are missing; only one process at a time may call this."""
+        target = self.notes()["trials"]
+        for cell in self.cells:
+            everything = self.storage.get_all_trials(self._id(cell.name), deepcopy=False)
+            repeated = {trial.user_attrs.get("replaces") for trial in everything}
+            for trial in everything:
+                if trial.user_attrs.get("replaced") and trial.number not in repeated:
+                    self._repeat(cell, trial)
+            counted = len(self.trials(cell))
+            first = self._first_values(cell, target)
+            for number in range(counted, target):
+                given = first[number] if number < len(first) else {}
+                self.optuna(cell).enqueue_trial(given)
+        searched = [trial for cell in self.cells for trial in self.trials(cell)]
+        if all(trial.state.is_finished() for trial in searched):
+            self._fill_top()
+
+    def target(self) -> int:
+        """How many trials the study has when it is complete."""
+        wanted = int(self.notes()["trials"]) * len(self.cells)
+        return wanted + sum(len(self.trials(top)) for top in self.tops)
+
+    def _fill_top(self) -> None:
+        """Mode budget, when all is searched: let the best of each cell be trained again."""
+        for cell, top in zip(self.cells, self.tops, strict=bool(self.tops)):
+            if not self.trials(top):
+                for trial in best(self.trials(cell))[: self.plan.settings.top]:
+                    self.optuna(top).enqueue_trial(trial.params)
+
+    def _first_values(self, cell: Cell, target: int) -> list[dict[str, Value]]:
+        """Mode pareto: label counts from the cheap end, each with default rates and drawn ones."""
+        labels = self.plan.space.get(self.plan.label_key)
+        if self.plan.settings.mode != "pareto" or not isinstance(labels, Range):
+            return []
+        startup = max(2, min(STARTUP, target // 3))
+        rungs = -(-startup // 2)
+        shares = [(2 * i + 1) / (2 * rungs) for i in range(rungs)]
+        defaults = self.plan.config({self.plan.label_key: labels.ends[0]}).flat()
+        known = {
+            key: defaults[key] for key, held in self.plan.space.items() if _has(held, defaults[key])
+        }
+        ladder = [{self.plan.label_key: _between(labels, share)} for share in shares]
+        return [first for rung in ladder for first in ({**known, **rung}, rung)][:startup]
+
+    # --- claiming, losing
+
+    def claim(self) -> Claim | None:
+        """The next trial, now ours, or None if none waits or the study was stopped."""
+        if self.notes().get("stopped"):
+            return None
+        for cell, trial in self._waiting():
+            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                self.storage.set_trial_user_attr(trial._trial_id, "alive", life.sign())
+                return self._claimed(cell, trial)
+        return None
+
+    def waiting(self) -> int:
+        """How many trials nobody works on yet."""
+        return len(self._waiting())
+
+    def _waiting(self) -> list[tuple[Cell, FrozenTrial]]:
+        """Trials to claim: of the cheapest label count first, the methods in turn."""
+        found = []
+        for position, cell in enumerate([*self.cells, *self.tops]):
+            rank = str(cell.given.get(self.plan.label_key))
+            order = next(
+                i for i, c in enumerate(self.cells) if str(c.given.get(self.plan.label_key)) == rank
+            )
+            for trial in self.storage.get_all_trials(
+                self._id(cell.name), deepcopy=False, states=(TrialState.WAITING,)
+            ):
+                found.append(((order, trial.number, position), cell, trial))
+        return [(cell, trial) for _, cell, trial in sorted(found, key=lambda item: item[0])]
+
+    def _claimed(self, cell: Cell, trial: FrozenTrial) -> Claim:
+        number = trial.user_attrs.get("seed_number", trial.number)
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=min(STARTUP, max(2, self.notes()["trials"] // 3)),
+            multivariate=True,
+            constant_liar=True,
+            seed=derived(self.seed, cell.name, number, "sampler"),
+        )
+        study = optuna.load_study(
+            study_name=cell.name, storage=self.storage, sampler=sampler, pruner=self._pruner()
+        )
+        running = optuna.Trial(study, trial._trial_id)
+        values = {
+            key: _suggest(running, key, held)
+            for key, held in self.plan.space.items()
+            if key not in cell.given
+        }
+        return Claim(self, cell, running, number, {**values, **cell.given})
+
+    def _pruner(self) -> BasePruner:
+        """What ends a trial of mode budget early; several objectives cannot be pruned."""
+        settings = self.plan.settings
+        if settings.seeds_per_trial > 1:
+            return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
+        if settings.pruner == "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+        if settings.pruner == "hyperband":
+            return optuna.pruners.HyperbandPruner(reduction_factor=3)
+        return optuna.pruners.NopPruner()
+
+    def running(self) -> Iterator[tuple[Cell, FrozenTrial]]:
+        """Trials that somebody works on, or did."""
+        for cell in [*self.cells, *self.tops]:
+            for trial in self.trials(cell):
+                if trial.state == TrialState.RUNNING:
+                    yield cell, trial
+
+    def give_up(self, cell: Cell, trial_id: int, reason: str, *, blame: bool) -> bool:
+        """End a trial whose worker is gone and let it run again, once if the trial is to blame.
+
+        Returns False if the trial had ended by itself.
+        """
+        trial = self.storage.get_trial(trial_id)
+        losses = trial.user_attrs.get("losses", 0) + blame
+        again = losses <= 1
+        try:
+            self.storage.set_trial_user_attr(trial_id, "losses", losses)
+            self.storage.set_trial_user_attr(
+                trial_id, "reason", reason if again else f"{reason}, twice"
+            )
+            self.storage.set_trial_user_attr(trial_id, "failed", not again)
+            self.storage.set_trial_user_attr(trial_id, "replaced", again)
+            if not self.storage.set_trial_state_values(trial_id, TrialState.FAIL):
+                return False
+        except UpdateFinishedTrialError:
+            return False
+        if again:
+            self._repeat(cell, self.storage.get_trial(trial_id))
+        return True
+
+    def _repeat(self, cell: Cell, lost: FrozenTrial) -> None:
+        fixed = {**lost.system_attrs.get("fixed_params", {}), **lost.params}
+        kept = {
+            "replaces": lost.number,
+            "seed_number": lost.user_attrs.get("seed_number", lost.number),
+            "losses": lost.user_attrs.get("losses", 0),
+        }
+        self.optuna(cell).enqueue_trial(fixed, user_attrs=kept)
+
+    def failures_in_a_row(self) -> list[str]:
+        """Reasons of the last trials to end, as far back as all of them failed."""
+        since = datetime.fromisoformat(self.notes().get("resumed", "1970-01-01"))
+        ended = [
+            t for t in self.all_trials() if t.datetime_complete and t.datetime_complete > since
+        ]
+        ended.sort(key=lambda trial: trial.datetime_complete or since, reverse=True)
+        reasons = []
+        for trial in ended:
+            if not trial.user_attrs.get("failed"):
+                break
+            reasons.append(str(trial.user_attrs.get("reason")))
+        return reasons
+
+    def _id(self, name: str) -> int:
+        return self.storage.get_study_id_from_name(name)
+
+
+def best(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Complete trials with one objective, the lowest error first, the older of equals."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: (trial.values[0], trial.number))
+
+
+def derived(*parts: object) -> int:
+    """A seed below 2³¹ that depends on all parts and on nothing else."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _create(storage: BaseStorage, name: str, objectives: int) -> bool:
+    try:
+        storage.create_new_study([StudyDirection.MINIMIZE] * objectives, name)
+    except DuplicatedStudyError:
+        return False
+    return True
+
+
+def _suggest(trial: optuna.Trial, key: str, held: Range | Choices) -> Value:
+    if isinstance(held, Choices):
+        texts = [json.dumps(choice) for choice in held.choices]  # a choice may be a list
+        return held.choices[texts.index(trial.suggest_categorical(key, texts))]  # type: ignore[no-any-return]
+    if held.whole:
+        step = int(held.step or 1)
+        return trial.suggest_int(key, int(held.low), int(held.high), step=step, log=held.log)
+    return trial.suggest_float(key, held.low, held.high, step=held.step, log=held.log)
+
+
+def _has(held: Range | Choices, value: Value) -> bool:
+    """Whether a range contains a value; choices are left to the sampler."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(held, Range) and number and held.low <= value <= held.high  # type: ignore[operator]
+
+
+def _between(held: Range, share: float) -> Value:
+    low, high = held.low, held.high
+    value = low * (high / low) ** share if held.log else low + share * (high - low)
+    return round(value) if held.whole else float(f"{value:.3g}")
+
+
+def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """What changed, as "generator_lr: {…} → {…}"."""
+    changes = []
+    for part in ("data", "seed"):
+        if theirs.get(part) != ours[part]:
+            changes.append(f"{part}: {theirs.get(part)} → {ours[part]}")
+    for part in ("space", "settings", "fixed"):
+        before, now = theirs.get(part, {}), ours[part]
+        changes += [
+            f"{key}: {before.get(key, 'not there')} → {now.get(key, 'not there')}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+    return "; ".join(changes)

@@ -1,0 +1,152 @@
+"""What a worker does: claim a trial, train it, tell the study; again, until none waits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+import numpy as np
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from experiments import life
+from experiments import trial as trials
+from experiments.plan import Plan
+from experiments.search.storage import open_storage
+from experiments.search.study import Claim, Study
+from experiments.trial import Outcome
+from pipeline.errors import Collapsed, Diverged, Stopped
+from pipeline.tracking import STUDY
+
+PATIENCE = 600  # seconds a finished trial waits for a database that is away
+# What a database or a proxy that is away raises.
+AWAY = (SQLAlchemyError, StorageInternalError, OSError, grpc.RpcError)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker is told, ready to be sent to another process or machine."""
+
+    plan: Plan
+    place: str  # the storage, as `storage.location` gives it
+    digest: str  # of the data
+    threads: int | None  # of each training
+
+
+def work(job: Job) -> int:
+    """Run trials until none waits or the process is to be renewed; returns how many.
+
+    Raises:
+        UserError: the storage cannot be used, or holds another study of this name.
+    """
+    trials.detach()
+    study = Study.open(job.plan, open_storage(job.place), job.digest)
+    for done in range(job.plan.settings.trials_per_process):
+        begin = time.perf_counter()
+        claim = patiently(study.claim)
+        if claim is None:
+            return done
+        perform(claim, job.threads, begin)
+    return job.plan.settings.trials_per_process
+
+
+def perform(claim: Claim, threads: int | None, begin: float) -> None:
+    """Run a claimed trial to its end, whatever that is, and tell the study.
+
+    A failure belongs to the trial: it is told with its reason and the study goes on. An
+    interruption gives the trial back, so that it runs again.
+    """
+    with life.renewed(lambda sign: claim.note(alive=sign), claim.study.plan.settings.lease):
+        try:
+            outcomes = _trainings(claim, threads)
+        except Stopped as stop:
+            _tell(claim, TrialState.PRUNED, str(stop), failed=False)
+        except (Collapsed, Diverged) as error:
+            # The sampler learns from a pruned trial to stay away, from a failed one nothing.
+            hopeless = claim.study.plan.settings.mode == "pareto" or isinstance(error, Collapsed)
+            _tell(claim, TrialState.PRUNED if hopeless else TrialState.FAIL, str(error))
+        except (KeyboardInterrupt, SystemExit):
+            claim.study.give_up(claim.cell, claim.id, "interrupted", blame=False)
+            raise
+        except Exception as error:
+            _tell(claim, TrialState.FAIL, f"{type(error).__name__}: {error}")
+        else:
+            _complete(claim, outcomes, begin)
+
+
+def _trainings(claim: Claim, threads: int | None) -> list[Outcome]:
+    """One training for each of the trial's seeds."""
+    outcomes: list[Outcome] = []
+    ask = _Ask(claim, by_curve=len(claim.seeds) == 1)
+    for i in range(len(claim.seeds)):
+        tags = {
+            STUDY: claim.study.plan.study,
+            "ssgan.trial": str(claim.trial.number),
+            "ssgan.cell": claim.cell.name,
+        }
+        outcome = trials.train(
+            claim.config(i, threads),
+            claim.trial.number,
+            tags,
+            lambda run_id: claim.note(run_ids=[*(o.run_id for o in outcomes), run_id]),
+            ask,
+        )
+        outcomes.append(outcome)
+        if i + 1 < len(claim.seeds) and (why := claim.falls_behind(i, outcome.error)):
+            raise Stopped(why)
+    return outcomes
+
+
+class _Ask:
+    """At a report: is the trial still ours, is it worth going on?"""
+
+    def __init__(self, claim: Claim, *, by_curve: bool) -> None:
+        self.claim, self.by_curve = claim, by_curve
+        self.every = claim.study.plan.settings.lease / life.BEATS
+        self.asked = time.monotonic()
+
+    def __call__(self, step: int, error: float) -> str:
+        if time.monotonic() - self.asked > self.every:
+            self.asked = time.monotonic()
+            if not patiently(self.claim.is_ours):
+                return "given up: no sign of life had come from this worker"
+        return patiently(lambda: self.claim.falls_behind(step, error)) if self.by_curve else ""
+
+
+def _complete(claim: Claim, outcomes: list[Outcome], begin: float) -> None:
+    error = float(np.mean([outcome.error for outcome in outcomes]))
+    cost = outcomes[0].n_labels * claim.study.plan.settings.label_cost
+    training = sum(outcome.training_s for outcome in outcomes)
+    values = [error, cost] if claim.study.plan.settings.mode == "pareto" else [error]
+    patiently(
+        lambda: claim.finish(
+            TrialState.COMPLETE,
+            values,
+            n_labels=outcomes[0].n_labels,
+            label_cost=cost,
+            errors=[outcome.error for outcome in outcomes],
+            training_s=round(training, 3),
+            overhead_s=round(time.perf_counter() - begin - training, 3),
+        )
+    )
+
+
+def _tell(claim: Claim, state: TrialState, reason: str, *, failed: bool = True) -> None:
+    reason = " ".join(reason.split())[:1000]
+    patiently(lambda: claim.finish(state, None, reason=reason, failed=failed))
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Ask the storage, again and again while its database is away, up to `PATIENCE` seconds."""
+    end, pause = time.monotonic() + PATIENCE, 0.5
+    while True:
+        try:
+            return ask()
+        except AWAY:
+            if time.monotonic() + pause > end:
+                raise
+            time.sleep(pause)
+            pause = min(2 * pause, 10.0)

@@ -1,0 +1,98 @@
+"""One trial: its trainings, each an MLflow run, and what the study is told of them. No optuna."""
+
+import functools
+import gc
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import arm, data
+from pipeline.clock import Clock
+from pipeline.data import Dataset
+from pipeline.errors import Stopped
+from pipeline.schema import Config
+
+if TYPE_CHECKING:
+    from pipeline.training.loop import Report
+
+KIND = "trial"
+ERROR = "valid/error"
+Goes = Callable[[int, float], str]  # step and validation error → why to stop, or ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training of a trial gave."""
+
+    error: float  # on the validation images, of the last averaged weights, in [0, 1]
+    n_labels: int  # that it cost, validation labels among them
+    run_id: str
+    training_s: float  # seconds of training and validation
+    total_s: float  # seconds of all
+
+
+def train(
+    config: Config,
+    number: int,
+    tags: Mapping[str, str],
+    began: Callable[[str], None],
+    goes_on: Goes,
+) -> Outcome:
+    """Train one configuration in a run of its own in the experiment `config.experiment`.
+
+    Args:
+        config: of the training; has validation labels.
+        number: the trial's number, for the run's name.
+        tags: what ties the run to its study.
+        began: is told the run's id before anything is trained.
+        goes_on: is asked at every report.
+
+    Raises:
+        Stopped: `goes_on` gave a reason; the run is KILLED with it.
+        RunFailure, UserError: training was lost, or the data or the store are bad; FAILED.
+    """
+    begin, clock, why = time.perf_counter(), Clock(), ""
+    dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
+    split = arm.choose_split(config, dataset)
+
+    def ask(report: "Report") -> bool:
+        nonlocal why
+        why = goes_on(report.step, report.metrics[ERROR])
+        return not why
+
+    named = config.model_copy(
+        update={"run_name": f"{number}: {config.method}, {split.n_labels} labels"}
+    )
+    with arm.opened(KIND, named, dataset, split, more_tags=tags) as run:
+        began(run.id)
+        trained = arm.fit(run, config, dataset, split, clock, ask)
+        if why:
+            trained.release()
+            raise Stopped(why)
+        arm.keep_models(run, dataset, trained)
+        error = trained.history.reports[-1].metrics[ERROR]
+        seconds = clock.metrics()
+        run.metrics(seconds)
+        trained.release()
+    gc.collect()  # a finished training's graphs form cycles
+    return Outcome(
+        error=error,
+        n_labels=split.n_labels,
+        run_id=run.id,
+        training_s=trained.history.seconds - seconds.get("time/report_s", 0.0),
+        total_s=time.perf_counter() - begin,
+    )
+
+
+def detach() -> None:
+    """Forget the run that `mlflow run` has made: a worker's runs are its own."""
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        os.environ.pop(name, None)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(name: str, data_dir: str) -> Dataset:
+    return data.load(name, Path(data_dir) if data_dir else None)

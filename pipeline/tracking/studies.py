@@ -1,0 +1,63 @@
+"""Runs of a study: the summary that is opened again, the trials that others have left open."""
+
+import mlflow
+from mlflow.entities import RunTag
+
+from pipeline.tracking.runs import Run, attached_run, experiment_id, undisturbed
+from pipeline.tracking.store import KIND, REASON, REASON_LENGTH, SOURCE, connect, reachable
+
+STUDY = "ssgan.study"
+
+
+@reachable()
+def study_run(experiment: str, study: str) -> Run:
+    """The one summary run of a study, made or opened again; makes the store and the experiment.
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    client = connect()
+    there = experiment_id(client, experiment)
+    query = f"tags.`{KIND}` = 'study' and tags.`{STUDY}` = '{study}'"
+    found = client.search_runs([there], query, max_results=1)
+    if found:
+        run_id = found[0].info.run_id
+        client.update_run(run_id, status="RUNNING")
+        return Run(run_id, there, client)
+    tags = {KIND: "study", STUDY: study, **mlflow.tracking.context.registry.resolve_tags()}
+    created = client.create_run(there, run_name=f"study {study}", tags=tags)
+    return Run(created.info.run_id, there, client)
+
+
+def end(run: Run, status: str, reason: str = "") -> None:
+    """End a run that was opened by `study_run`."""
+    with reachable(), undisturbed():
+        run.client.set_tag(run.id, REASON, reason[:REASON_LENGTH])
+        run.client.set_terminated(run.id, status)
+
+
+def kill(run_id: str, reason: str) -> None:
+    """Close a run that its process has left open."""
+    with reachable():
+        client = mlflow.MlflowClient()
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_tag(run_id, REASON, reason[:REASON_LENGTH])
+            client.set_terminated(run_id, "KILLED")
+
+
+@reachable()
+def describe_attached(kind: str, note: str) -> None:
+    """Say on the run that `mlflow run` has made what came of it."""
+    if run_id := attached_run():
+        tags = [RunTag(KIND, kind), RunTag("mlflow.note.content", note)]
+        mlflow.MlflowClient().log_batch(run_id, tags=tags)
+
+
+@reachable()
+def evaluation_of(run_id: str) -> dict[str, float] | None:
+    """Metrics of the finished evaluation of a run's models, or None."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    query = f"tags.`{SOURCE}` = '{run_id}' and tags.`{KIND}` = 'evaluate'"
+    found = client.search_runs([experiment], f"{query} and attributes.status = 'FINISHED'")
+    return dict(found[0].data.metrics) if found else None
