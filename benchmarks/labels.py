@@ -27,6 +27,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from experiments import pace
 from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
@@ -35,7 +36,6 @@ from pipeline.data.dataset import build
 from pipeline.schema import Config
 from pipeline.stages.train import train
 
-CALIBRATION = 40  # steps an arm is timed for
 HELD_OUT_SEED = 1234
 
 
@@ -100,17 +100,9 @@ def measure(cell: Cell) -> dict[str, object]:
 
 def seconds_a_step(cell: Cell) -> float:
     """CPU seconds of one step of an arm, without tracing."""
-    times: list[float] = []
-    short = {"steps": 3 * CALIBRATION, "report_every": CALIBRATION}
-    config = cell.config.model_copy(update=short)
+    config = cell.config
     dataset = load(config, cell.held_out)
-    train(
-        dataset,
-        choose_split(config, dataset),
-        config,
-        lambda report: bool(times.append(time.process_time()) or True),
-    ).release()
-    return float(min(np.diff(times)) / CALIBRATION)
+    return pace.seconds_a_step(dataset, choose_split(config, dataset), config, time.process_time)
 
 
 def main() -> None:

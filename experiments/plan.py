@@ -146,11 +146,15 @@ class Plan:
         """The study's own MLflow experiment."""
         return f"ssgan/{self.study}"
 
+    def methods(self) -> list[str]:
+        """The methods that are compared, if `method` is searched."""
+        return [str(name) for name in self.space["method"].ends] if "method" in self.space else []
+
     def cells(self) -> list[Cell]:
         """What Optuna searches: one cell, or in mode budget one a method and label count."""
         if self.settings.mode == "pareto":
             return [Cell(self.study, {})]
-        methods = self.space["method"].ends if "method" in self.space else [None]
+        methods: list[str | None] = [*self.methods()] or [None]
         return [
             Cell(
                 "/".join(

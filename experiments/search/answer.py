@@ -232,11 +232,14 @@ def _log(answer: Answer, study: Study, run: Run) -> None:
     space = {f"space/{k}": json.dumps(h.model_dump()) for k, h in study.plan.space.items()}
     run.params({**values, **space})
     rows = [f"| {' | '.join(row)} |" for row in table(answer)]
-    head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    shown = columns(answer)
+    head = [f"| {' | '.join(shown)} |", "|" + "---|" * len(shown)]
     run.tags({tracking.NOTE: "\n".join([headline(answer), "", *head, *rows])})
 
 
-COLUMNS = ("labels", "method", "validation error", "test error", "95 % interval", "searched")
+def columns(answer: Answer) -> list[str]:
+    """What `table` shows."""
+    return ["labels", "method", "validation", "test error", "95 % interval", *_searched(answer)]
 
 
 def headline(answer: Answer) -> str:
@@ -246,27 +249,24 @@ def headline(answer: Answer) -> str:
     return f"Study {answer.study} ({counts} trials): {what}, chosen on validation labels alone"
 
 
-def table(answer: Answer) -> list[tuple[str, ...]]:
-    """The recommended trials as text, by `COLUMNS`."""
-    rows: list[tuple[str, ...]] = []
+def table(answer: Answer) -> list[list[str]]:
+    """The recommended trials as text, by `columns`."""
+    rows = []
     for p in answer.points:
         test = p.test or {}
-        searched = ", ".join(
-            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}"
-            for k, v in p.values.items()
-            if k not in ("method", "labels_per_class")
-        )
-        rows.append(
-            (
-                f"{p.n_labels:,}{'' if p.on_front else ' (beaten)'}",
-                p.method,
-                f"{p.error:.2%}",
-                f"{test['test/error']:.2%}" if test else "–",
-                f"{test['test/error_low']:.2%} – {test['test/error_high']:.2%}" if test else "–",
-                searched,
-            )
-        )
+        interval = [test.get(f"test/error_{end}", np.nan) for end in ("low", "high")]
+        row = [f"{p.n_labels:,}{'' if p.on_front else ' (beaten)'}", p.method, f"{p.error:.2%}"]
+        row += [f"{test.get('test/error', np.nan):.2%}", f"{interval[0]:.2%} – {interval[1]:.2%}"]
+        rows.append([*row, *(_short(p.values.get(key)) for key in _searched(answer))])
     return rows
+
+
+def _searched(answer: Answer) -> list[str]:
+    return [key for key in (answer.points[0].values if answer.points else ()) if key != "method"]
+
+
+def _short(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def next_command(answer: Answer) -> str:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments import life, workers
+from experiments import life, pace, workers
 from experiments.plan import Cell, Plan
 from experiments.search import answer
 from experiments.search.storage import location, open_storage, without_password
@@ -51,19 +51,20 @@ def search(plan: Plan) -> answer.Answer:
         job = Job(plan, place, digest, _threads(plan, first.threads))
         pool = _pool(plan, functools.partial(work, job))
         try:
-            _conduct(study, pool)
+            _conduct(study, pool, job.threads)
         finally:
             pool.stop()
         tracking.describe_attached("search", f"Study **{plan.study}**: {run.address}")
         return answer.give(study, run, job.threads)
 
 
-def _conduct(study: Study, pool: workers.Pool) -> None:
+def _conduct(study: Study, pool: workers.Pool, threads: int | None) -> None:
     """Look at the study twice a second until every trial has ended."""
     leader, watch = _Leader(study), life.Watch(study.plan.settings.lease)
     with _progress(study) as show:
         while True:
             if patiently(leader.leads):
+                _even_out(study, threads)
                 patiently(lambda: _look_after(study, watch))
             trials = patiently(study.all_trials)
             show(trials)
@@ -75,6 +76,20 @@ def _conduct(study: Study, pool: workers.Pool) -> None:
                 return
             pool.tend(waiting)
             time.sleep(PAUSE)
+
+
+def _even_out(study: Study, threads: int | None) -> None:
+    """Mode budget: settle, once, how many steps give every method the time of the first."""
+    plan = study.plan
+    methods = plan.methods()
+    if plan.settings.mode == "pareto" or not plan.settings.equal_time or len(methods) < 2:
+        return
+    if "steps" in patiently(study.notes):
+        return
+    firsts = {key: held.ends[0] for key, held in plan.space.items()}
+    configs = {m: plan.config({**firsts, "method": m, "threads": threads}) for m in methods}
+    steps = pace.equal_steps(configs)
+    patiently(lambda: study.note(steps=steps))
 
 
 def _look_after(study: Study, watch: life.Watch) -> None:

@@ -1,0 +1,54 @@
+"""How long a step of a method takes, so that methods can be given equal time."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+
+from pipeline import arm, data
+from pipeline.data import Dataset
+from pipeline.schema import Config
+from pipeline.stages.split import Split
+
+STEPS = 40  # that are timed
+
+
+def equal_steps(configs: Mapping[str, Config]) -> dict[str, int]:
+    """Steps of each method that take as long as those of the first, measured one after another.
+
+    Args:
+        configs: a configuration for each method, its `steps` and `threads` among them.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        taken = {name: process.submit(_measure, c).result() for name, c in configs.items()}
+    first = next(iter(configs))
+    budget = configs[first].steps * taken[first]
+    return {name: max(1, round(budget / seconds)) for name, seconds in taken.items()}
+
+
+def seconds_a_step(
+    dataset: Dataset,
+    split: Split,
+    config: Config,
+    now: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Seconds of one step, tracing left out; `now` says whose seconds (wall or CPU)."""
+    from pipeline.stages.train import train
+
+    times: list[float] = []
+    short = config.model_copy(update={"steps": 3 * STEPS, "report_every": STEPS})
+
+    def note_the_time(report: object) -> bool:
+        times.append(now())
+        return True
+
+    train(dataset, split, short, note_the_time).release()
+    return float(min(np.diff(times)) / STEPS)
+
+
+def _measure(config: Config) -> float:
+    dataset = data.load(config.dataset, config.data_dir)
+    return seconds_a_step(dataset, arm.choose_split(config, dataset), config)
