@@ -271,4 +271,5 @@ def _short(value: Value) -> str:
 
 def next_command(answer: Answer) -> str:
     """The command that repeats the last recommended trial."""
-    return f"python -m pipeline run --config {shlex.quote(answer.points[-1].file)}"
+    *_, last = (point for point in answer.points if point.on_front)
+    return f"python -m pipeline run --config {shlex.quote(last.file)}"

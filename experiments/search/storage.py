@@ -40,7 +40,8 @@ def open_storage(place: str) -> BaseStorage:
             return _proxy(place)
         if "://" in place:
             # A connection that died meanwhile is replaced, so that a restarted database is enough.
-            return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+            database = RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+            return optuna.storages.get_storage(database)  # with the cache that Study would add
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(place))
 

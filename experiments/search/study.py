@@ -240,7 +240,7 @@ class Study:
             seed=derived(self.seed, cell.name, number, "sampler"),
         )
         study = optuna.load_study(
-            study_name=cell.name, storage=self.storage, sampler=sampler, pruner=self._pruner()
+            study_name=cell.name, storage=self.storage, sampler=sampler, pruner=self._pruner(cell)
         )
         running = optuna.Trial(study, trial._trial_id)
         values = {
@@ -250,16 +250,20 @@ class Study:
         }
         return Claim(self, cell, running, number, {**values, **cell.given})
 
-    def _pruner(self) -> BasePruner:
+    def _pruner(self, cell: Cell) -> BasePruner:
         """What ends a trial of mode budget early; several objectives cannot be pruned."""
         settings = self.plan.settings
+        if settings.mode == "pareto" or settings.pruner == "none":
+            return optuna.pruners.NopPruner()
         if settings.seeds_per_trial > 1:
             return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
-        if settings.pruner == "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+        firsts = {key: held.ends[0] for key, held in self.plan.space.items()}
+        config = self.plan.config({**firsts, **cell.given})
+        steps = self.notes().get("steps", {}).get(config.method, config.steps)
         if settings.pruner == "hyperband":
-            return optuna.pruners.HyperbandPruner(reduction_factor=3)
-        return optuna.pruners.NopPruner()
+            return optuna.pruners.HyperbandPruner(config.report_every, steps, reduction_factor=3)
+        # Early in the schedule the errors say little about the end.
+        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=steps // 3)
 
     def running(self) -> Iterator[tuple[Cell, FrozenTrial]]:
         """Trials that somebody works on, or did."""

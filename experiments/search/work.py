@@ -80,19 +80,19 @@ def perform(claim: Claim, threads: int | None, begin: float) -> None:
 def _trainings(claim: Claim, threads: int | None) -> list[Outcome]:
     """One training for each of the trial's seeds."""
     outcomes: list[Outcome] = []
-    ask = _Ask(claim, by_curve=len(claim.seeds) == 1)
     for i in range(len(claim.seeds)):
+        config = claim.config(i, threads)
         tags = {
             STUDY: claim.study.plan.study,
             "ssgan.trial": str(claim.trial.number),
             "ssgan.cell": claim.cell.name,
         }
         outcome = trials.train(
-            claim.config(i, threads),
+            config,
             claim.trial.number,
             tags,
             lambda run_id: claim.note(run_ids=[*(o.run_id for o in outcomes), run_id]),
-            ask,
+            _Ask(claim, config.steps if len(claim.seeds) == 1 else 0),
         )
         outcomes.append(outcome)
         if i + 1 < len(claim.seeds) and (why := claim.falls_behind(i, outcome.error)):
@@ -103,8 +103,8 @@ def _trainings(claim: Claim, threads: int | None) -> list[Outcome]:
 class _Ask:
     """At a report: is the trial still ours, is it worth going on?"""
 
-    def __init__(self, claim: Claim, *, by_curve: bool) -> None:
-        self.claim, self.by_curve = claim, by_curve
+    def __init__(self, claim: Claim, prune_before: int) -> None:
+        self.claim, self.prune_before = claim, prune_before
         self.every = claim.study.plan.settings.lease / life.BEATS
         self.asked = time.monotonic()
 
@@ -113,7 +113,9 @@ class _Ask:
             self.asked = time.monotonic()
             if not patiently(self.claim.is_ours):
                 return "given up: no sign of life had come from this worker"
-        return patiently(lambda: self.claim.falls_behind(step, error)) if self.by_curve else ""
+        if step >= self.prune_before:
+            return ""
+        return patiently(lambda: self.claim.falls_behind(step, error))
 
 
 def _complete(claim: Claim, outcomes: list[Outcome], begin: float) -> None:

@@ -1,0 +1,108 @@
+"""A search space is read and checked before anything is trained."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments import plan
+from experiments.plan import Choices, Range
+from pipeline.errors import UserError
+
+SPACE = """\
+mode: pareto
+valid_labels: 50
+label_frac: {low: 0.02, high: 0.2, log: true}
+discriminator_lr: {low: 1.0e-3, high: 1.0e-2}
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_gives_settings_values_and_distributions(tmp_path):
+    text = SPACE + "steps: {low: 100, high: 300, step: 100}\nnetwork: {choices: [conv, dense]}\n"
+    found = plan.read({"search": written(tmp_path, text), "trials": "7", "seed": "4"})
+    assert (found.study, found.settings.trials, found.label_key) == ("digits-mine", 7, "label_frac")
+    assert found.space["label_frac"] == Range(low=0.02, high=0.2, log=True)
+    assert found.space["steps"].ends == [100, 300]
+    assert found.space["network"] == Choices(choices=["conv", "dense"])
+    config = found.config({"label_frac": 0.1, "steps": 200})
+    assert (config.label_frac, config.steps, config.valid_labels, config.seed) == (0.1, 200, 50, 4)
+    assert config.baseline is False
+
+
+def test_a_flag_holds_what_the_file_searches(tmp_path):
+    found = plan.read({"search": written(tmp_path, SPACE), "discriminator_lr": "0.005"})
+    assert set(found.space) == {"label_frac"}
+    assert found.config({"label_frac": 0.1}).discriminator_lr == 0.005
+
+
+@pytest.mark.parametrize("name", plan.names())
+def test_the_searches_that_come_with_it_are_sound(name):
+    found = plan.read({"search": name})
+    assert found.settings.mode in ("pareto", "budget")
+    assert {"discriminator_lr", "generator_lr"} <= set(found.space)
+    assert found.label_key in found.space
+
+
+def test_budget_compares_every_method_at_every_label_count():
+    cells = plan.read({"mode": "budget", "study": "s"}).cells()
+    assert [cell.name for cell in cells][:3] == [
+        "s/ssgan/label_frac=0.02",
+        "s/supervised/label_frac=0.02",
+        "s/ssgan/label_frac=0.05",
+    ]
+    assert cells[0].given == {"label_frac": 0.02, "method": "ssgan"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("foo: 3\n", ["unknown key foo", "line 5"]),
+        ("steps: {low: 300, high: 100}\n", ["steps", "line 5", "must lie below"]),
+        ("steps: {low: 0, high: 100}\n", ["steps = 0", "line 5"]),
+        ("generator_lr: {low: 0, high: 1, log: true}\n", ["line 5", "generator_lr = 0"]),
+        ("input_noise: {low: 0, high: 1, log: true}\n", ["line 5", "log needs low above 0"]),
+        ("generator_lr: {lo: 0.1, high: 1}\n", ["line 5", "low"]),
+        ("generator_lr: {low: a, high: 1}\n", ["line 5", "generator_lr = 'a'"]),
+        ("method: {choices: [ssgan, nope]}\n", ["'nope'", "line 5", "no such method"]),
+        ("method: {choices: []}\n", ["line 5", "choices"]),
+        ("trials: 0\n", ["trials = 0", "line 5"]),
+        ("run_id: abc\n", ["run_id", "line 5", "leave it out"]),
+        ("labels_per_class: {low: 2, high: 9}\n", ["label_frac"]),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path, text, said):
+    with pytest.raises(UserError) as caught:
+        plan.read({"search": written(tmp_path, SPACE + text)})
+    message = str(caught.value)
+    assert all(part in message for part in said), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"search": "nowhere"}, "known: budget"),
+        ({"workers": "many"}, "workers = 'many' (from --workers)"),
+        ({"label_frac": "0.1"}, "searches neither label_frac nor labels_per_class"),
+        ({"valid_labels": "none"}, "no validation labels to select by"),
+        ({"mode": "budget", "search": "pareto"}, "give {choices"),
+    ],
+)
+def test_a_search_that_cannot_answer_is_refused(flags, said):
+    with pytest.raises(UserError, match=r"^[^\n]*$") as caught:
+        plan.read(flags)
+    assert said in str(caught.value)
+
+
+def test_the_fingerprint_sees_the_space_but_not_how_it_is_run(tmp_path):
+    path = written(tmp_path, SPACE)
+    first = plan.read({"search": path}).fingerprint("data", 0)
+    same = plan.read({"search": path, "trials": "9", "workers": "2"}).fingerprint("data", 0)
+    other = plan.read({"search": path, "steps": "9"}).fingerprint("data", 0)
+    assert first == same
+    assert first != other

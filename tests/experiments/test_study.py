@@ -1,0 +1,169 @@
+"""Trials are handed out once, in a fixed number, with seeds that no worker decides."""
+
+import subprocess
+import sys
+
+import pytest
+from optuna.trial import TrialState
+
+from experiments import life, plan
+from experiments.search import Study, open_storage
+from experiments.search.storage import location
+from pipeline.errors import UserError
+
+
+@pytest.fixture(params=["journal.log", "sqlite"])
+def place(request, tmp_path):
+    return f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(tmp_path / "j.log")
+
+
+def opened(place, digest="data", **flags):
+    found = plan.read({"study": "s", "trials": "6", **flags})
+    study = Study.open(found, open_storage(place), digest)
+    study.note(trials=found.settings.trials)
+    return study
+
+
+def finished(claim, error=0.1, labels=120):
+    return claim.finish(TrialState.COMPLETE, [error, labels], n_labels=labels, errors=[error])
+
+
+def test_every_trial_is_claimed_once_and_there_are_no_more(place):
+    first, second = opened(place), opened(place)
+    first.fill()
+    first.fill()
+    claims = [claim for _ in range(4) for study in (first, second) if (claim := study.claim())]
+    assert sorted(claim.trial.number for claim in claims) == list(range(6))
+    assert len({claim.seeds[0] for claim in claims}) == 6
+    assert all(finished(claim) for claim in claims)
+    assert second.claim() is None
+    first.note(trials=8)
+    first.fill()
+    assert len(first.all_trials()) == 8
+
+
+def test_the_same_study_again_gives_the_same_trials(tmp_path):
+    def run(name):
+        study = opened(str(tmp_path / name))
+        study.fill()
+        found = []
+        for number in range(6):
+            claim = study.claim()
+            found.append((dict(claim.values), claim.seeds))
+            finished(claim, error=0.3 / (number + 1), labels=100 + number)
+        return found
+
+    assert run("one.log") == run("two.log")
+
+
+def test_cheap_fractions_run_first_with_default_rates_among_them(tmp_path):
+    study = opened(str(tmp_path / "j.log"), trials="30")
+    study.fill()
+    claims = [study.claim() for _ in range(10)]
+    fractions = [claim.values["label_frac"] for claim in claims]
+    assert fractions == sorted(fractions)
+    assert claims[0].values["discriminator_lr"] == 0.002
+    assert claims[1].values["discriminator_lr"] != 0.002
+
+
+def test_a_lost_trial_runs_again_once_with_its_values_and_seed(place):
+    study = opened(place)
+    study.fill()
+    lost = study.claim()
+    assert study.give_up(lost.cell, lost.id, "killed", blame=True)
+    assert not study.give_up(lost.cell, lost.id, "killed", blame=True)
+    assert not lost.is_ours()
+    assert not finished(lost)
+    claims = []
+    while claim := study.claim():
+        claims.append(claim)
+    again = claims[-1]
+    assert (dict(again.values), again.seeds) == (dict(lost.values), lost.seeds)
+    assert study.give_up(again.cell, again.id, "killed", blame=True)
+    assert study.claim() is None
+    for claim in claims[:-1]:
+        finished(claim)
+    states = [trial.state for trial in study.all_trials()]
+    assert (len(states), states.count(TrialState.COMPLETE)) == (6, 5)
+    assert study.all_trials()[-1].user_attrs["reason"] == "killed, twice"
+
+
+def test_an_interruption_is_not_held_against_a_trial(tmp_path):
+    study = opened(str(tmp_path / "j.log"), trials="1")
+    study.fill()
+    for _ in range(4):
+        claim = study.claim()
+        assert study.give_up(claim.cell, claim.id, "interrupted", blame=False)
+    assert study.claim() is not None
+    assert len(study.all_trials()) == 1
+
+
+def test_a_death_between_giving_up_and_repeating_is_mended(tmp_path, monkeypatch):
+    study = opened(str(tmp_path / "j.log"))
+    study.fill()
+    claim = study.claim()
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_repeat", lambda *_: None)
+        study.give_up(claim.cell, claim.id, "killed", blame=True)
+    assert len(study.all_trials()) == 5
+    study.fill()
+    assert len(study.all_trials()) == 6
+    assert study.all_trials()[-1].user_attrs["replaces"] == claim.trial.number
+
+
+def test_another_space_or_other_data_under_the_name_is_refused_with_the_difference(place):
+    opened(place)
+    with pytest.raises(UserError, match=r"steps: not there → 7; choose another name"):
+        opened(place, steps="7")
+    with pytest.raises(UserError, match="data: data → others"):
+        opened(place, digest="others")
+
+
+def test_failures_in_a_row_are_counted_from_the_last(tmp_path):
+    study = opened(str(tmp_path / "j.log"))
+    study.fill()
+    finished(study.claim())
+    for number in range(3):
+        study.claim().finish(TrialState.FAIL, None, reason=f"bad {number}", failed=True)
+    assert study.failures_in_a_row() == ["bad 2", "bad 1", "bad 0"]
+    finished(study.claim())
+    assert study.failures_in_a_row() == []
+
+
+def test_the_best_of_a_budget_are_trained_again(tmp_path):
+    study = opened(str(tmp_path / "j.log"), mode="budget", trials="4", top="2")
+    study.fill()
+    for number in range(24):
+        claim = study.claim()
+        claim.finish(TrialState.COMPLETE, [0.5 - number / 100], n_labels=100, errors=[0.1])
+    assert study.claim() is None
+    study.fill()
+    again = [study.claim() for _ in range(12)]
+    assert study.claim() is None
+    assert all(claim.cell.name.endswith("/top") for claim in again)
+    seeds = {claim.seeds[0] for claim in again}
+    assert len(seeds) == 12
+    assert study.target() == 36
+
+
+def test_a_storage_that_cannot_be_used_is_told(tmp_path):
+    for storage in ("nosuch://x", f"sqlite:///{tmp_path}/none/s.db", "/proc/none/journal.log"):
+        with pytest.raises(UserError, match=r"^storage = [^\n]*$"):
+            open_storage(location(storage))
+
+
+def test_signs_of_life(monkeypatch):
+    watch = life.Watch(lease=5.0)
+    ours = life.sign()
+    assert not watch.gone("us", ours)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert watch.gone("dead", {**ours, "pid": ended.pid})
+    elsewhere = {**ours, "host": "another", "pid": ended.pid}
+    assert not watch.gone("far", elsewhere)
+    clock = life.time.monotonic()
+    monkeypatch.setattr(life.time, "monotonic", lambda: clock + 4)
+    assert not watch.gone("far", elsewhere)
+    monkeypatch.setattr(life.time, "monotonic", lambda: clock + 8)
+    assert watch.gone("far", elsewhere)
+    assert not watch.gone("far", {**elsewhere, "beat": 1})
