@@ -34,6 +34,16 @@ MAY_IMPORT = {
     "command_line": "config errors tracking",
     "flow": "arm clock config schema data resume summary stages tracking runtime",
     "__main__": "command_line config errors summary flow",
+    "experiments.plan": "config errors schema",
+    "experiments.life": "",
+    "experiments.trial": "arm clock data errors schema",
+    "experiments.pace": "arm data schema stages",
+    "experiments.workers": "command_line errors",
+    "experiments.search": "config data errors flow schema tracking experiments.plan "
+    "experiments.life experiments.trial experiments.pace experiments.workers",
+    "experiments.report": "experiments.search",
+    "experiments.__main__": "command_line config errors experiments.plan experiments.search "
+    "experiments.report",
 }
 ROOMS = {
     "pipeline.methods": "contract",
@@ -42,18 +52,22 @@ ROOMS = {
 }
 USE_TENSORFLOW = ("devices", "networks", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}
-ONLY_IMPORTER |= {"argparse": "pipeline.command_line"}
+ONLY_IMPORTER |= {"argparse": "pipeline.command_line", "optuna": "experiments.search"}
+ONLY_IMPORTER |= {"ray": "experiments.workers"}
 
 
 def module_name(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-FILES = {module_name(path): path for path in sorted(ROOT.glob("pipeline/**/*.py"))}
+PRODUCT = [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("experiments/**/*.py")]
+FILES = {module_name(path): path for path in sorted(PRODUCT)}
 
 
 def room(module):
-    return ROOMS.get(module) or [*module.split("."), "package"][1]
+    folder, name, *_ = [*module.split("."), "package"]
+    inside = name if folder == "pipeline" or name == "package" else f"{folder}.{name}"
+    return ROOMS.get(module) or inside
 
 
 def imports(module, *, when_loaded=False):
@@ -97,8 +111,8 @@ def test_imports_run_down_only(module):
     assert room(module) in MAY_IMPORT, "give the new room its place in MAY_IMPORT"
     allowed = {room(module), *MAY_IMPORT[room(module)].split()}
     # The package itself may be named to reach a module: `from pipeline import data`.
-    assert {room(name) for name in ours - {"pipeline"}} <= allowed
-    assert all(name.startswith("pipeline") for name in ours)
+    assert {room(name) for name in ours - {"pipeline", "experiments"}} <= allowed
+    assert all(name.startswith(("pipeline", "experiments")) for name in ours)
 
 
 @pytest.mark.parametrize(("library", "importer"), ONLY_IMPORTER.items())
@@ -120,12 +134,12 @@ def test_the_way_to_a_split_loads_no_tensorflow():
     free = [
         module
         for module in FILES
-        if room(module) not in USE_TENSORFLOW and module != "pipeline.__main__"
+        if room(module) not in USE_TENSORFLOW and not module.endswith("__main__")
     ]
     script = (
         "import importlib, sys\n"
-        "import pipeline.__main__\n"
-        "assert not {'numpy', 'mlflow'} & set(sys.modules), 'the command line is slow to start'\n"
+        "import pipeline.__main__, experiments.__main__\n"
+        "assert not {'numpy', 'mlflow', 'optuna'} & set(sys.modules), 'the command line is slow to start'\n"
         f"for name in {free!r}: importlib.import_module(name)\n"
         "assert 'mlflow' in sys.modules and 'pipeline.flow' in sys.modules\n"
         "print(*sorted({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))\n"

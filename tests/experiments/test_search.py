@@ -1,0 +1,197 @@
+"""A real search by the real command line: two workers, one of them killed in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import optuna
+import pandas as pd
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ["--steps", "60", "--report_every", "20", "--valid_labels", "60", "--lease", "8"]
+TRIALS = 5
+
+
+def command(*words, study="s"):
+    full = [sys.executable, "-m", "experiments", "search", "--study", study, *SHORT, *words]
+    return subprocess.Popen(
+        full,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def trials(study="s"):
+    try:
+        storage = JournalStorage(JournalFileBackend("studies/journal.log"))
+        return optuna.load_study(study_name=study, storage=storage).get_trials()
+    except (KeyError, FileNotFoundError):
+        return []
+
+
+def runs(study="s", **tags):
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(f"ssgan/{study}")
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    return [r for r in found if all(r.data.tags.get(f"ssgan.{k}") == v for k, v in tags.items())]
+
+
+def eventually(found, seconds=120):
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return value
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        there = tmp_path_factory.mktemp("search")
+        patch.chdir(there)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{there}/mlflow.db")
+        yield there
+
+
+@pytest.fixture(scope="module")
+def searched(folder):
+    """The command's output, and the number of the trial whose worker was killed."""
+    process = command("--trials", str(TRIALS), "--workers", "2")
+    try:
+
+        def busy():
+            running = [t for t in trials() if t.state == TrialState.RUNNING]
+            return next((t for t in running if t.user_attrs.get("run_ids")), None)
+
+        victim = eventually(busy)
+        os.kill(victim.user_attrs["alive"]["pid"], signal.SIGKILL)
+        out, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    return out, err, victim.number
+
+
+def test_a_killed_worker_costs_no_trial(searched):
+    lost = trials()[searched[2]]
+    assert lost.state == TrialState.FAIL
+    assert "the worker was lost" in lost.user_attrs["reason"]
+    (again,) = [t for t in trials() if t.user_attrs.get("replaces") == lost.number]
+    assert again.state == TrialState.COMPLETE
+    assert lost.params.items() <= again.params.items()
+    assert [t.state for t in trials()].count(TrialState.COMPLETE) == TRIALS
+    run = mlflow.MlflowClient().get_run(lost.user_attrs["run_ids"][0])
+    assert run.info.status == "KILLED"
+    assert "the worker was lost" in run.data.tags["ssgan.reason"]
+    assert not [r for r in runs() if r.info.status == "RUNNING"]
+
+
+def test_each_trial_is_a_flat_run_with_curves_model_and_samples(searched):
+    found = [r for r in runs(kind="trial") if r.info.status == "FINISHED"]
+    assert len(found) == TRIALS
+    client = mlflow.MlflowClient()
+    for run in found:
+        assert "mlflow.parentRunId" not in run.data.tags
+        assert run.data.tags["ssgan.study"] == "s"
+        assert {"label_frac", "discriminator_lr", "generator_lr", "n_labels"} <= set(
+            run.data.params
+        )
+        points = client.get_metric_history(run.info.run_id, "valid/error")
+        assert [point.step for point in points] == [12, 20, 40, 60]
+        assert "test/error" not in run.data.metrics
+        assert any(
+            "samples" in item.path for item in client.list_artifacts(run.info.run_id, "images")
+        )
+        assert run.data.metrics["labels_read"] == int(run.data.params["n_labels"])
+    experiment = found[0].info.experiment_id
+    models = client.search_logged_models([experiment])
+    assert {model.name for model in models} == {"classifier", "generator"}
+    assert len(models) >= 2 * TRIALS
+
+
+def test_the_answer_is_the_front_tested_once(searched, folder):
+    (summary,) = runs(kind="study")
+    assert summary.info.status == "FINISHED"
+    client = mlflow.MlflowClient()
+    paths = {item.path for item in client.list_artifacts(summary.info.run_id, "figures")}
+    names = ("front", "history", "importances", "slices", "parallel_coordinates")
+    assert paths == {"figures/front.html", *(f"figures/{name}.png" for name in names)}
+    frame = pd.read_parquet("studies/s/trials.parquet")
+    assert len(frame) == TRIALS + 1
+    path = mlflow.artifacts.download_artifacts(
+        run_id=summary.info.run_id, artifact_path="front.csv", dst_path=str(folder)
+    )
+    front = pd.read_csv(path).sort_values("labels")
+    assert front["validation_error"].is_monotonic_decreasing
+    evaluated = runs(kind="evaluate")
+    assert {r.data.tags["ssgan.source"] for r in evaluated} == set(front["run_id"])
+    assert len(evaluated) == len(front)
+    for row in front.itertuples():
+        assert f"{row.test_error:.2%}" in searched[0]
+
+
+def test_the_best_configuration_reproduces_to_the_digit(searched, folder):
+    best = min(Path("studies/s").glob("best-*.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "run", "--config", str(best)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("ssgan").experiment_id
+    (again,) = client.search_runs([experiment])
+    labels = again.data.params["n_labels"]
+    (tested,) = [r for r in runs(kind="evaluate") if r.data.params["n_labels"] == labels]
+    assert again.data.metrics["test/error"] == tested.data.metrics["test/error"]
+    assert again.data.metrics["test/nll"] == pytest.approx(
+        tested.data.metrics["test/nll"], rel=1e-4
+    )
+
+
+def test_the_same_command_goes_on_and_a_changed_one_is_refused(searched):
+    changed = command("--trials", str(TRIALS), "--seed", "1")
+    again = command("--trials", str(TRIALS))
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert f"goes on after {TRIALS} trials" in err
+    assert len(trials()) == TRIALS + 1
+    assert len(runs(kind="study")) == 1
+    said = changed.communicate(timeout=60)[1].splitlines()
+    assert changed.returncode == 2
+    assert "seed: 0 → 1" in said[-1]
+    front = {r.data.tags["ssgan.source"] for r in runs(kind="evaluate")}
+    assert len(runs(kind="evaluate")) == len(front)
+
+
+def test_five_failures_in_a_row_end_the_study_with_their_reason(folder):
+    process = command("--trials", "9", "--discriminator_lr", "1e38", study="bad")
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 1
+    line = err.strip().splitlines()[-1]
+    assert "5 trials in a row failed" in line
+    assert "training diverged" in line
+    failed = [t for t in trials("bad") if t.user_attrs.get("failed")]
+    assert 5 <= len(failed) < 9
+    assert all("training diverged" in t.user_attrs["reason"] for t in failed)
+    there = {r.info.run_id: r for r in runs("bad", kind="trial")}
+    for trial in failed:
+        run = there[trial.user_attrs["run_ids"][0]]
+        assert run.info.status == "FAILED"
+        assert "training diverged" in run.data.tags["ssgan.reason"]
+    assert not [r for r in there.values() if r.info.status == "RUNNING"]
+    (summary,) = runs("bad", kind="study")
+    assert summary.info.status == "FAILED"
+    assert "5 trials in a row" in summary.data.tags["ssgan.reason"]
