@@ -22,6 +22,9 @@ from pipeline.schema import Value
 from pipeline.tracking import Run
 
 
+TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
+
+
 @dataclass(frozen=True)
 class Point:
     """A trial that the study recommends."""
@@ -64,7 +67,9 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     there.mkdir(parents=True, exist_ok=True)
     untested = [point.run_id for point in points if tracking.evaluation_of(point.run_id) is None]
     if untested:
-        _test(untested, study.plan.experiment, threads)
+        at_once = study.plan.settings.workers if study.plan.settings.workers != "ray" else 1
+        processes = min(at_once, -(-len(untested) // TESTS_A_PROCESS))
+        _test(untested, study.plan.experiment, threads, processes)
     points = [
         replace(p, test=tracking.evaluation_of(p.run_id), file=_keep(p, there)) for p in points
     ]
@@ -197,13 +202,18 @@ def _keep(point: Point, there: Path) -> str:
     return str(file.replace(there / name))
 
 
-def _test(run_ids: Sequence[str], experiment: str, threads: int | None) -> None:
-    """Evaluate runs in a process of their own: this one never loads TensorFlow."""
+def _test(run_ids: Sequence[str], experiment: str, threads: int | None, processes: int) -> None:
+    """Evaluate runs in processes of their own: this one never loads TensorFlow."""
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_evaluate, args=(list(run_ids), experiment, threads))
-    process.start()
-    process.join()
-    if process.exitcode:
+    parts = [run_ids[i::processes] for i in range(processes)]
+    started = [
+        context.Process(target=_evaluate, args=(list(part), experiment, threads)) for part in parts
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    if any(process.exitcode for process in started):
         raise RunFailure("the winners could not be evaluated; the same command tries again.")
 
 
