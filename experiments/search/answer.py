@@ -21,7 +21,6 @@ from pipeline.errors import RunFailure
 from pipeline.schema import Value
 from pipeline.tracking import Run
 
-
 TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
 
 
