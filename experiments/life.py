@@ -17,8 +17,12 @@ BEATS = 4  # in the time of a lease
 
 
 def host() -> str:
-    """This machine's name, told apart from another of the same name."""
-    return f"{socket.gethostname()}-{uuid.getnode():x}"
+    """Where process numbers mean the same: this machine, or this container of it."""
+    try:
+        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115
+    except OSError:
+        space = ""  # no /proc on this system
+    return f"{socket.gethostname()}-{uuid.getnode():x}-{space}"
 
 
 def sign(beat: int = 0) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KIND = "trial"
 ERROR = "valid/error"
+ATTACHED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")  # of the run that `mlflow run` has made
 Goes = Callable[[int, float], str]  # step and validation error → why to stop, or ""
 
 
@@ -89,7 +90,7 @@ def train(
 
 def detach() -> None:
     """Forget the run that `mlflow run` has made: a worker's runs are its own."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+    for name in ATTACHED:
         os.environ.pop(name, None)
 
 

@@ -1,9 +1,12 @@
 """N workers: processes of this machine, or tasks of a Ray cluster. The only importer of ray."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import connection
@@ -11,10 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from experiments import trial
 from pipeline.command_line import guarded
 from pipeline.errors import RunFailure, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
+CODE = ("pipeline", "experiments", "configs")  # what travels to a cluster
+ANSWER = 10.0  # seconds for a cluster to answer
 DEATHS = 3  # of workers in a row that came to no trial: something is wrong with all of them
 GRACE = 60.0  # seconds in which an interrupted worker closes its run
 
@@ -73,7 +79,7 @@ class Ray:
     """Tasks of the Ray cluster that RAY_ADDRESS names, each with the CPUs and GPUs of a trial."""
 
     def __init__(self, work: Work, cpus: int, gpus: float) -> None:
-        """As many tasks as the cluster has room for; the code travels with them.
+        """Connect; the code travels to the cluster, its nodes need nothing but the libraries.
 
         Raises:
             UserError: Ray is not installed, or the cluster does not answer.
@@ -84,75 +90,135 @@ class Ray:
             raise UserError(
                 "workers = ray: Ray is not installed; pip install 'ssgan[ray]'."
             ) from None
-        self.ray, self.cpus, self.gpus = ray, cpus, gpus
-        if not ray.is_initialized():
-            packed = ("pipeline", "experiments", "configs")
-            kept = [f"!/{name}/**" for name in packed]
-            environment = {
-                "working_dir": str(ROOT),
-                "excludes": ["/*", *(f"!/{name}" for name in packed), *kept],
-                "env_vars": {
-                    k: v for k, v in os.environ.items() if k.startswith(("MLFLOW_", "SSGAN_"))
-                },
-            }
-            try:
-                ray.init(
-                    address=os.environ.get("RAY_ADDRESS"),
-                    runtime_env=environment,
-                    logging_level="ERROR",
-                    log_to_driver=False,
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise UserError(
-                    f"workers = ray: no cluster at RAY_ADDRESS = {os.environ.get('RAY_ADDRESS')} "
-                    f"({str(error).splitlines()[0]})."
-                ) from None
-        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
-        self.task = ray.remote(**options)(_in_task)
-        self.work, self.deaths = work, 0
+        _connect(ray)
+        self.ray, self.work, self.cpus, self.gpus = ray, work, cpus, gpus
+        # A process takes its number of threads and GPUs once, so every task has one of its own.
+        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=1)(_in_task)
         self.alive: list[Any] = []
+        self.deaths = 0
+        if not self._room():
+            print(
+                f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one.",
+                file=sys.stderr,
+            )
 
     def tend(self, waiting: int) -> None:
-        """See `Pool.tend`; a task that no node has room for yet waits in Ray's queue.
+        """See `Pool.tend`.
+
+        One task more than there is room for waits in Ray's queue: it makes a cluster that can grow
+        do so, and is the next when a task ends.
 
         Raises:
             RunFailure: tasks end by themselves without doing anything.
         """
-        ended, self.alive = (
-            self.ray.wait(self.alive, num_returns=len(self.alive), timeout=0)
-            if self.alive
-            else ([], [])
-        )
-        for task in ended:
-            try:
-                self.ray.get(task)
-                self.deaths = 0
-            except self.ray.exceptions.WorkerCrashedError:
-                self.deaths = 0  # killed: its trial runs again
-            except self.ray.exceptions.RayError as error:
-                self.deaths += 1
-                if self.deaths >= DEATHS:
-                    reason = str(error).strip().splitlines()[-1]
-                    raise RunFailure(f"{DEATHS} Ray tasks in a row failed: {reason}") from None
-        for _ in range(min(self._room() - len(self.alive), waiting)):
+        for task in self._ended():
+            self.alive.remove(task)
+            self._bury(task)
+        for _ in range(min(self._room() + 1 - len(self.alive), waiting)):
             self.alive.append(self.task.remote(self.work))
 
     def stop(self) -> None:
-        """See `Pool.stop`."""
-        for task in self.alive:
-            self.ray.cancel(task, force=False)
-        self.ray.wait(
-            self.alive, num_returns=len(self.alive), timeout=GRACE
-        ) if self.alive else None
-        for task in self.alive:
-            self.ray.cancel(task, force=True)
-        self.alive.clear()
+        """See `Pool.stop`; leaves the cluster."""
+        try:
+            with contextlib.suppress(self.ray.exceptions.RayError):
+                for task in self.alive:
+                    self.ray.cancel(task, force=False)
+                self._ended(GRACE)
+        finally:
+            self.alive.clear()
+            self.ray.shutdown()  # ends what is left
+
+    def _ended(self, timeout: float = 0.0) -> list[Any]:
+        if not self.alive:
+            return []
+        ended, _ = self.ray.wait(self.alive, num_returns=len(self.alive), timeout=timeout)
+        return list(ended)
+
+    def _bury(self, task: Any) -> None:
+        errors = self.ray.exceptions
+        try:
+            self.ray.get(task)
+            self.deaths = 0
+        except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
+            self.deaths += 1
+            if self.deaths >= DEATHS:
+                cause = getattr(error, "cause", None) or error
+                reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:500]
+                raise RunFailure(f"{DEATHS} Ray tasks in a row could not begin: {reason}") from None
+        except errors.RayError:
+            pass  # killed, by hand or with its node: the trial runs again
 
     def _room(self) -> int:
-        there = self.ray.cluster_resources()
-        rooms = [there.get("CPU", 0.0) // self.cpus]
-        rooms += [there.get("GPU", 0.0) // self.gpus] if self.gpus else []
-        return max(1, int(min(rooms)))
+        """How many trials all nodes can hold at once."""
+        room = 0
+        for node in self.ray.nodes():
+            there = node["Resources"] if node["Alive"] else {}
+            rooms = [there.get("CPU", 0.0) // self.cpus]
+            rooms += [there.get("GPU", 0.0) // self.gpus] if self.gpus else []
+            room += int(min(rooms))
+        return room
+
+
+def require_shared(storage: str, data_dir: Path | None) -> None:
+    """Check that what the machines of a cluster must share can be shared.
+
+    Raises:
+        UserError: a place that only this machine can reach.
+    """
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if "://" not in storage or storage.startswith("sqlite"):
+        raise UserError(
+            f"storage = {storage}: with workers = ray every machine must reach it; give --storage "
+            "postgresql+psycopg://… or grpc://host:port."
+        )
+    if "://" not in store or store.startswith(("sqlite", "file")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI = {store or 'not set'}: with workers = ray every machine must "
+            "reach the MLflow store; set it to a server's address, http://host:port."
+        )
+    if data_dir and not data_dir.is_absolute():
+        raise UserError(
+            f"data_dir = {data_dir}: with workers = ray every machine reads it; give an absolute "
+            "path that they all have."
+        )
+
+
+def _connect(ray: Any) -> None:
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        if address != "auto":
+            host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+        ray.init(
+            address=address,
+            runtime_env=_environment(),
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"workers = ray: no cluster at RAY_ADDRESS = {address} ({reason}); start one "
+            "(ray start --head) and set RAY_ADDRESS=host:port."
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, ours)  # Ray sets its own
+
+
+def _environment() -> dict[str, Any]:
+    """What travels: our code, and the variables that name the MLflow store."""
+    left_behind = [f"/{path.name}" for path in ROOT.iterdir() if path.name not in CODE]
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("MLFLOW_", "SSGAN_")) and name not in trial.ATTACHED
+    }
+    return {
+        "working_dir": str(ROOT),
+        "excludes": [*left_behind, "__pycache__"],
+        "env_vars": variables,
+    }
 
 
 def _in_process(work: Work) -> NoReturn:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
@@ -39,6 +40,8 @@ def search(plan: Plan) -> answer.Answer:
     first = plan.config({key: held.ends[0] for key, held in plan.space.items()})
     digest = data.load(first.dataset, first.data_dir).digest
     place = location(plan.settings.storage)
+    job = Job(plan, place, digest, _threads(plan, first.threads))
+    pool = _pool(job, first.data_dir)
     storage = open_storage(place)
     # Made by this process before any worker starts: several that make it at once break it.
     run = tracking.study_run(plan.experiment, plan.study)
@@ -48,8 +51,6 @@ def search(plan: Plan) -> answer.Answer:
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
         study.note(resumed=datetime.now().isoformat())
         _greet(plan, study, place, run)
-        job = Job(plan, place, digest, _threads(plan, first.threads))
-        pool = _pool(plan, functools.partial(work, job))
         try:
             _conduct(study, pool, job.threads)
         finally:
@@ -144,11 +145,14 @@ def _same(one: dict[str, object], other: dict[str, object]) -> bool:
     return all(one[key] == other[key] for key in ("host", "pid", "started"))
 
 
-def _pool(plan: Plan, job: workers.Work) -> workers.Pool:
-    settings = plan.settings
+def _pool(job: Job, data_dir: Path | None) -> workers.Pool:
+    settings = job.plan.settings
     if settings.workers == "ray":
-        return workers.Ray(job, settings.cpus_per_trial, settings.gpus_per_trial)
-    return workers.Local(job, settings.workers)
+        workers.require_shared(job.place, data_dir)
+        return workers.Ray(
+            functools.partial(work, job), settings.cpus_per_trial, settings.gpus_per_trial
+        )
+    return workers.Local(functools.partial(work, job), settings.workers)
 
 
 def _threads(plan: Plan, asked: int | None) -> int:

@@ -1,6 +1,8 @@
 """Where studies are kept: a journal file, any database Optuna knows, or a gRPC proxy of one."""
 
+import functools
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +11,14 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from pipeline.errors import UserError
 
 JOURNAL = Path("studies") / "journal.log"
 GRPC = "grpc://"
 GRPC_SECONDS = 10  # for the proxy to answer
+CREATION = (1.0, 2.0, 4.0)  # seconds between attempts while others make the tables
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
@@ -78,6 +81,21 @@ def without_password(place: str) -> str:
     scheme, separator, rest = place.partition("://")
     user, at, host = rest.rpartition("@")
     return f"{scheme}://{user.partition(':')[0]}:…@{host}" if separator and at else place
+
+
+def _database(place: str) -> BaseStorage:
+    """A database, with one memory of finished trials for all that is asked of it."""
+    # A connection that died meanwhile is replaced: a restarted database is enough.
+    make = functools.partial(RDBStorage, place, engine_kwargs={"pool_pre_ping": True})
+    for pause in CREATION:
+        try:
+            return optuna.storages.get_storage(make())
+        except DBAPIError as error:
+            # Of several that make the tables at once all but one are refused.
+            if "already exists" not in str(error):
+                raise
+            time.sleep(pause)
+    return optuna.storages.get_storage(make())
 
 
 def _proxy(place: str) -> BaseStorage:
