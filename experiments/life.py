@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 BEATS = 4  # in the time of a lease
+NODE = "SSGAN_NODE"  # variable that names the node of a cluster to its workers
 
 
 def host() -> str:
@@ -23,6 +24,11 @@ def host() -> str:
     except OSError:
         space = ""  # no /proc on this system
     return f"{socket.gethostname()}-{uuid.getnode():x}-{space}"
+
+
+def node() -> str:
+    """Where this process works: the cluster's name of its node, or this machine's."""
+    return os.environ.get(NODE) or socket.gethostname()
 
 
 def sign(beat: int = 0) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
-from experiments import trial
+from experiments import life, trial
 from pipeline.command_line import guarded
 from pipeline.errors import RunFailure, UserError
 
@@ -238,6 +238,10 @@ def _in_process(work: Work) -> NoReturn:
 
 
 def _in_task(work: Work) -> int:
+    """A Ray task's life: quiet, and it knows its node."""
+    import ray
+
+    os.environ[life.NODE] = ray.get_runtime_context().get_node_id()
     os.environ["TTY_COMPATIBLE"] = "0"
     return work()
 

@@ -210,6 +210,7 @@ class Study:
         for cell, trial in self._waiting():
             if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                 self.storage.set_trial_user_attr(trial._trial_id, "alive", life.sign())
+                self.storage.set_trial_user_attr(trial._trial_id, "node", life.node())
                 return self._claimed(cell, trial)
         return None
 
