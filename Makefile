@@ -10,10 +10,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format ui bench lock
+.PHONY: help setup run test cluster-test lint format ui bench lock
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY)  ## virtual environment with the locked dependencies
 
@@ -29,6 +29,10 @@ run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
 
 test: $(READY)  ## the test suite
 	python -m pytest
+
+cluster-test: $(READY)  ## a study on PostgreSQL, an MLflow server and two Ray nodes, all started here
+	.ci/cluster
+	python -m pytest -m cluster tests/cluster
 
 lint: $(READY)  ## formatting, lint, types
 	ruff format --check .

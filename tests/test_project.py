@@ -16,6 +16,7 @@ import yaml
 from mlflow.projects import _project_spec
 from mlflow.utils.environment import _PythonEnv
 
+from experiments import plan as plans
 from pipeline.__main__ import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,8 +43,13 @@ def test_conda_and_pyproject_take_the_pins_of_requirements():
     assert all(re.fullmatch(r"[a-z0-9-]+==[\d.]+", line) for line in required)
     assert PYPROJECT["tool"]["setuptools"]["dynamic"] == {
         "dependencies": {"file": ["requirements.txt"]},
-        "optional-dependencies": {"dev": {"file": ["requirements-dev.txt"]}},
+        "optional-dependencies": {
+            "dev": {"file": ["requirements-dev.txt"]},
+            "ray": {"file": ["requirements-ray.txt"]},
+        },
     }
+    ray = [line for line in text("requirements-ray.txt").splitlines() if line[0] != "#"]
+    assert all(re.fullmatch(r"[a-z\[\]]+==[\d.]+", line) for line in ray)
     assert "dependencies" in PYPROJECT["project"]["dynamic"]
 
 
@@ -104,7 +110,8 @@ def steps_of_the_workflow():
 
 def test_every_check_is_the_one_of_ci_run():
     script = [line.split("#")[0].strip() for line in text(".ci/run").splitlines()]
-    assert [line for line in script if line.startswith("make")] == ["make lint", "make test"]
+    checks = [line.removeprefix("check ") for line in script if line.startswith("check ")]
+    assert checks == ["make lint", "make test", "make cluster-test"]
     assert [step["run"] for step in steps_of_the_workflow() if "run" in step] == ["bash .ci/run"]
     hooks = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
     assert {hook["entry"] for repo in hooks for hook in repo["hooks"]} == {"make lint"}
@@ -116,6 +123,59 @@ def test_every_check_is_the_one_of_ci_run():
         ["mypy"],
     ]
     assert "mlflow run . --env-manager local" in recipes["run"]
+
+
+# ---------------------------------------------------------------- Kubernetes
+
+KUBERNETES = [
+    thing
+    for file in sorted((ROOT / "docs" / "kubernetes").glob("*.yaml"))
+    for thing in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+]
+
+
+def inside(thing, key):
+    """Every value of a key, however deep."""
+    if isinstance(thing, dict):
+        yield from (value for name, value in thing.items() if name == key)
+    parts = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else []
+    for part in parts:
+        yield from inside(part, key)
+
+
+def test_what_the_files_for_kubernetes_name_is_among_them():
+    there = {(thing["kind"], thing["metadata"]["name"]) for thing in KUBERNETES}
+    assert {kind for kind, _ in there} == {
+        *("Secret", "ConfigMap", "Service", "StatefulSet", "Deployment"),
+        *("PersistentVolumeClaim", "RayJob"),
+    }
+    assert len(there) == len(KUBERNETES)
+    assert all(thing["apiVersion"] for thing in KUBERNETES)
+    for reference in inside(KUBERNETES, "secretKeyRef"):
+        (secret,) = [thing for thing in KUBERNETES if thing["kind"] == "Secret"]
+        assert reference["name"] == secret["metadata"]["name"]
+        assert reference["key"] in secret["stringData"]
+    for claim in inside(KUBERNETES, "persistentVolumeClaim"):
+        assert ("PersistentVolumeClaim", claim["claimName"]) in there
+    for name in re.findall(r"ssgan-(?:mlflow|postgres)(?=[:/])", str(KUBERNETES)):
+        assert ("Service", name) in there
+    for volumes, mounts in zip(
+        inside(KUBERNETES, "volumes"), inside(KUBERNETES, "volumeMounts"), strict=True
+    ):
+        named = {volume["name"] for volume in volumes}
+        templates = {name["name"] for name in inside(KUBERNETES, "metadata") if "name" in name}
+        assert {mount["name"] for mount in mounts} <= named | templates
+
+
+def test_the_search_on_kubernetes_is_one_that_is_read():
+    (job,) = [thing for thing in KUBERNETES if thing["kind"] == "RayJob"]
+    _, _, called = job["spec"]["entrypoint"].partition(" -m experiments search ")
+    words = shlex.split(called)
+    plan = plans.read(
+        {key.removeprefix("--"): value for key, value in zip(words[::2], words[1::2], strict=True)}
+    )
+    assert plan.settings.workers == "ray"
+    assert str(plan.settings.storage).startswith("postgresql+psycopg://")
 
 
 # ---------------------------------------------------------------- mlflow run
