@@ -197,7 +197,7 @@ def _connect(ray: Any) -> None:
             log_to_driver=False,
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).rpartition("Error: ")[2].split())[:300]
         raise UserError(
             f"workers = ray: no cluster at RAY_ADDRESS = {address} ({reason}); start one "
             "(ray start --head) and set RAY_ADDRESS=host:port."

@@ -42,9 +42,7 @@ def open_storage(place: str) -> BaseStorage:
         if place.startswith(GRPC):
             return _proxy(place)
         if "://" in place:
-            # A connection that died meanwhile is replaced, so that a restarted database is enough.
-            database = RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
-            return optuna.storages.get_storage(database)  # with the cache that Study would add
+            return optuna.storages.get_storage(_database(place))  # with the cache Study would add
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(place))
 
@@ -52,7 +50,9 @@ def open_storage(place: str) -> BaseStorage:
 def serve(place: str, host: str, port: int) -> None:
     """Serve a database to workers over gRPC until interrupted: one connection, not hundreds."""
     with told(place):
-        optuna.storages.run_grpc_proxy_server(open_storage(place), host=host, port=port)
+        storage = open_storage(place)
+        print(f"{GRPC}{host}:{port} serves {without_password(place)}; Ctrl-C ends it.", flush=True)
+        optuna.storages.run_grpc_proxy_server(storage, host=host, port=port)
 
 
 @contextmanager
@@ -84,18 +84,17 @@ def without_password(place: str) -> str:
 
 
 def _database(place: str) -> BaseStorage:
-    """A database, with one memory of finished trials for all that is asked of it."""
-    # A connection that died meanwhile is replaced: a restarted database is enough.
+    """A database; of several commands that make its tables at once all but one are refused."""
+    # A connection that died meanwhile is replaced, so that a restarted database is enough.
     make = functools.partial(RDBStorage, place, engine_kwargs={"pool_pre_ping": True})
     for pause in CREATION:
         try:
-            return optuna.storages.get_storage(make())
+            return make()
         except DBAPIError as error:
-            # Of several that make the tables at once all but one are refused.
             if "already exists" not in str(error):
                 raise
             time.sleep(pause)
-    return optuna.storages.get_storage(make())
+    return make()
 
 
 def _proxy(place: str) -> BaseStorage:

@@ -6,6 +6,7 @@ seeds and how many there are, whoever runs them and in whatever order.
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from pipeline.schema import Config, Value
 
 TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
+JOINING = 10.0  # seconds for another command to have made the study
 STARTUP = 10  # trials before the sampler models anything, at most
 
 
@@ -109,19 +111,27 @@ class Study:
         ours = plan.fingerprint(digest, seed)
         created = _create(storage, plan.study, len(OBJECTIVES[plan.settings.mode]))
         if created:
-            study.note(fingerprint=ours, trials=plan.settings.trials)
+            # The fingerprint last: who joins meanwhile waits for it.
+            study.note(trials=plan.settings.trials, fingerprint=ours)
             optuna.load_study(study_name=plan.study, storage=storage).set_metric_names(
                 list(OBJECTIVES[plan.settings.mode])
             )
-        elif (theirs := study.notes().get("fingerprint")) != ours:
+        elif (theirs := study._fingerprint()) != ours:
             raise UserError(
                 f"study = {plan.study!r}: a study of this name exists and differs: "
-                f"{_difference(theirs or {}, ours)}; choose another name (--study), or take the "
+                f"{_difference(theirs, ours)}; choose another name (--study), or take the "
                 "change back."
             )
         for cell in [*study.cells, *study.tops]:
             _create(storage, cell.name, len(OBJECTIVES[plan.settings.mode]))
         return study
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the study holds; the command that is making it has a moment to say so."""
+        end = time.monotonic() + JOINING
+        while not (said := self.notes().get("fingerprint")) and time.monotonic() < end:
+            time.sleep(0.2)
+        return said or {}
 
     @property
     def tops(self) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 
 import mlflow
@@ -24,6 +25,13 @@ def test_a_dead_cluster_is_told_in_one_line(cluster):
     assert search.wait(60) == 2
     (line,) = cluster.said("dead").splitlines()
     assert "no cluster at RAY_ADDRESS = 127.0.0.1:1" in line
+
+
+def test_commands_that_make_a_database_s_tables_at_once_all_succeed(cluster):
+    opens = f"from experiments.search import open_storage as o; o({cluster.url('raced')!r})"
+    commands = [cluster.start(f"race{i}", sys.executable, "-c", opens) for i in range(4)]
+    ended = [command.wait(120) for command in commands]
+    assert ended == [0] * 4, [cluster.said(f"race{i}") for i in range(4)]
 
 
 def test_a_study_outlives_a_killed_worker_and_ctrl_c(cluster, monkeypatch):
