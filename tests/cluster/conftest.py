@@ -1,7 +1,7 @@
 """A cluster on this machine for the time of a test: PostgreSQL, an MLflow server, two Ray nodes.
 
-Every process is started with a variable of its own value, so that all of them, and all that they
-start, are found again and ended, whatever the test did.
+Every program is started in a session of its own and with a variable that marks it, so that all of
+them, and all that they start, are found again and ended, whatever the test did.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.mark = folder, uuid.uuid4().hex
+        self.sessions: set[int] = set()
         self.database, self.mlflow, self.head = free_port(), free_port(), free_port()
         self.tracking = f"http://127.0.0.1:{self.mlflow}"
         self.storage = self.url("optuna")
@@ -57,7 +58,7 @@ class Cluster:
     def start(self, name: str, *words: object, **more: object) -> subprocess.Popen[str]:
         """Start a program; what it says goes to `<name>.log`."""
         with (self.folder / f"{name}.log").open("w") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [str(word) for word in words],
                 cwd=self.folder,
                 stdout=log,
@@ -66,6 +67,8 @@ class Cluster:
                 start_new_session=True,
                 **{"env": self.environment, **more},
             )
+        self.sessions.add(process.pid)
+        return process
 
     def said(self, name: str) -> str:
         """What a program has said so far."""
@@ -81,11 +84,12 @@ class Cluster:
         """All processes that are here because of this cluster."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"{MARK}={self.mark}".encode() in (process / "environ").read_bytes():
+            with contextlib.suppress(OSError):  # it has ended, or it is not ours
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                # A process that changes its title, as Ray's do, may lose its variables.
+                marked = f"{MARK}={self.mark}".encode() in (process / "environ").read_bytes()
+                if fields[0] != "Z" and (marked or int(fields[3]) in self.sessions):
                     found.append(int(process.name))
-            except OSError:  # it has ended, or it is not ours
-                continue
         return found
 
     def workers(self) -> list[int]:
