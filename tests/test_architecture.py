@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "experiments.life": "",
     "experiments.trial": "arm clock data errors schema",
     "experiments.pace": "arm data schema stages",
-    "experiments.workers": "command_line errors",
+    "experiments.workers": "command_line errors experiments.life experiments.trial",
     "experiments.search": "config data errors flow schema tracking experiments.plan "
     "experiments.life experiments.trial experiments.pace experiments.workers",
     "experiments.report": "experiments.search",
