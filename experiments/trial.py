@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline import arm, data
 from pipeline.clock import Clock
 from pipeline.data import Dataset
-from pipeline.errors import Stopped
+from pipeline.errors import Stopped, UserError
 from pipeline.schema import Config
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Outcome:
 
 def train(
     config: Config,
+    digest: str,
     number: int,
     tags: Mapping[str, str],
     began: Callable[[str], None],
@@ -45,6 +46,7 @@ def train(
 
     Args:
         config: of the training; has validation labels.
+        digest: of the study's data.
         number: the trial's number, for the run's name.
         tags: what ties the run to its study.
         began: is told the run's id before anything is trained.
@@ -56,6 +58,11 @@ def train(
     """
     begin, clock, why = time.perf_counter(), Clock(), ""
     dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
+    if dataset.digest != digest:
+        raise UserError(
+            f"dataset = {config.dataset!r}: not the data that the study began with (digest "
+            f"{dataset.digest}, not {digest}); put those back, or choose another study."
+        )
     split = arm.choose_split(config, dataset)
 
     def ask(report: "Report") -> bool:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing import connection
 from pathlib import Path
@@ -56,8 +57,13 @@ class Local:
             )
         for _ in range(min(self.count - len(self.alive), waiting)):
             process = self.context.Process(target=_in_process, args=(self.work,), daemon=False)
-            process.start()
-            self.alive.append(process)
+            # Ctrl-C reaches the whole group: one that is still being imported lets it wait.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                process.start()
+                self.alive.append(process)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """See `Pool.stop`."""
@@ -163,9 +169,10 @@ def _in_process(work: Work) -> NoReturn:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
 
     def run() -> None:
-        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(sign, _once)
         with contextlib.suppress(KeyboardInterrupt):  # its parent says so
+            for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(sign, _once)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             work()
 
     os._exit(guarded(run))  # an interrupted TensorFlow may take long to wind down
@@ -179,6 +186,8 @@ def _in_task(work: Work) -> int:
 def _follow(sentinel: int) -> None:
     connection.wait([sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)  # a destructor may have swallowed the interrupt
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _once(signum: int, frame: FrameType | None) -> NoReturn:

@@ -36,13 +36,18 @@ def open_storage(place: str) -> BaseStorage:
         UserError: it cannot be reached or written, or its driver is not installed.
     """
     with told(place):
-        if place.startswith(GRPC):
-            return _proxy(place)
-        if "://" in place:
-            # A connection that died meanwhile is replaced, so that a restarted database is enough.
-            return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(place))
+        return connected(place)
+
+
+def connected(place: str) -> BaseStorage:
+    """Open a storage as `open_storage` does; what goes wrong is raised as it is."""
+    if place.startswith(GRPC):
+        return _proxy(place)
+    if "://" in place:
+        # A connection that died meanwhile is replaced, so that a restarted database is enough.
+        return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(place))
 
 
 def serve(place: str, host: str, port: int) -> None:
