@@ -31,7 +31,6 @@ def _killed(it: Scene, *, whole: bool) -> None:
     command = it.start(**flags)
     trial = it.training(command)
     (os.killpg if whole else os.kill)(command.pid, signal.SIGKILL)
-    command.communicate()
     took = seconds(lambda: not group(command))
     it.check("no process outlives it", took < ENDED, f"{took:.1f} s")
     code, said = it.end(it.start(**flags))

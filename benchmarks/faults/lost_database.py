@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.lost_database
 
-Needs PostgreSQL's server programs (Debian: postgresql) and psycopg; says so and checks nothing where
-they are not installed.
+Needs PostgreSQL's server programs (Debian: postgresql) and psycopg; says so and checks nothing
+where they are not installed.
 """
 
 import importlib.util
@@ -30,9 +30,9 @@ def main() -> int:
     if programs is None or importlib.util.find_spec("psycopg") is None:
         print("lost_database: skipped, needs PostgreSQL's initdb and pg_ctl, and psycopg.")
         return 0
-    with scene(f"the database crashes mid-trial and is away for {AWAY} s") as it:
-        with server(programs) as database:
-            _lost(it, database)
+    name = f"the database crashes mid-trial and is away for {AWAY} s"
+    with server(programs) as database, scene(name) as it:
+        _lost(it, database)
     return told([it])
 
 
