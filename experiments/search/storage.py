@@ -45,7 +45,9 @@ def connected(place: str) -> BaseStorage:
         return _proxy(place)
     if "://" in place:
         # A connection that died meanwhile is replaced, so that a restarted database is enough.
-        return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        database = RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        # Optuna's cache for it, which `load_study` would make anew, without what was read before.
+        return optuna.storages.get_storage(database)
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(place))
 
