@@ -193,5 +193,9 @@ def _follow(sentinel: int) -> None:
 def _once(signum: int, frame: FrameType | None) -> NoReturn:
     """Interrupt; what closes the run and gives the trial back is not interrupted again."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, signal.SIG_IGN)
+        signal.signal(sign, _unheard)  # SIG_IGN would be complained of if one waits already
     raise KeyboardInterrupt
+
+
+def _unheard(signum: int, frame: FrameType | None) -> None:
+    """Do nothing."""
