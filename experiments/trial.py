@@ -85,6 +85,8 @@ def train(
         run.metrics(seconds)
         trained.release()
     gc.collect()  # a finished training's graphs form cycles
+    if not gc.get_freeze_count():
+        gc.freeze()  # the libraries' million objects stay and need not be searched every time
     return Outcome(
         error=error,
         n_labels=split.n_labels,
