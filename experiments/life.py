@@ -4,6 +4,7 @@ Optuna's heartbeat exists for SQL databases alone; this works on every storage, 
 a small record that its owner renews and that others read.
 """
 
+import functools
 import os
 import socket
 import threading
@@ -17,13 +18,15 @@ BEATS = 4  # in the time of a lease
 NODE = "SSGAN_NODE"  # variable that names the node of a cluster to its workers
 
 
+@functools.cache
 def host() -> str:
-    """Where process numbers mean the same: this machine, or this container of it."""
+    """Where process numbers mean the same: this machine, told apart from others of its name."""
     try:
-        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115
+        # Containers that share the machine's network have its name and address, not its numbers.
+        numbers = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
     except OSError:
-        space = ""  # no /proc on this system
-    return f"{socket.gethostname()}-{uuid.getnode():x}-{space}"
+        numbers = ""
+    return f"{socket.gethostname()}-{uuid.getnode():x}{numbers.removeprefix('pid:')}"
 
 
 def node() -> str:
@@ -34,6 +37,11 @@ def node() -> str:
 def sign(beat: int = 0) -> dict[str, Any]:
     """This process's sign of life; `beat` must change from sign to sign."""
     return {"host": host(), "pid": os.getpid(), "started": _started(os.getpid()), "beat": beat}
+
+
+def ours(given: Mapping[str, Any] | None) -> bool:
+    """Whether this process gave a sign."""
+    return given is not None and {**given, "beat": 0} == sign()
 
 
 @contextmanager
@@ -68,7 +76,7 @@ class Watch:
     def __init__(self, lease: float) -> None:
         """Give up after `lease` seconds without a change."""
         self.lease = lease
-        self._seen: dict[object, tuple[object, float]] = {}
+        self._seen: dict[object, tuple[object, float, float]] = {}
 
     def gone(self, key: object, sign: Mapping[str, Any] | None) -> bool:
         """Whether the process that gives this sign under `key` is certainly or presumably dead."""
@@ -76,10 +84,11 @@ class Watch:
             return True
         now = time.monotonic()
         beat = sign["beat"] if sign else None
-        before, since = self._seen.get(key, (object(), now))
-        if beat != before:
-            self._seen[key] = (beat, now)
-            return False
+        before, since, looked = self._seen.get(key, (object(), now, now))
+        # While we could not look (the database was away) nobody could give a sign either.
+        if beat != before or now - looked > self.lease / 2:
+            since = now
+        self._seen[key] = (beat, since, now)
         return now - since > self.lease
 
 

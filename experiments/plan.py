@@ -174,7 +174,7 @@ class Plan:
         }
         settings = {k: v for k, v in self.settings.model_dump().items() if k not in ELASTIC}
         fixed = {key: sourced.value for key, sourced in self.fixed.items()}
-        left_out = {"data_dir", "threads", "experiment"}
+        left_out = {"data_dir", "threads", "experiment", "seed"}  # the seed has its own place
         fixed = {key: str(value) for key, value in fixed.items() if key not in left_out}
         said = {"space": space, "settings": settings, "fixed": fixed, "data": digest, "seed": seed}
         return dict(json.loads(json.dumps(said)))

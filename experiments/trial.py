@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline import arm, data
 from pipeline.clock import Clock
 from pipeline.data import Dataset
-from pipeline.errors import Stopped
+from pipeline.errors import Stopped, UserError
 from pipeline.schema import Config
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Outcome:
 
 def train(
     config: Config,
+    digest: str,
     number: int,
     tags: Mapping[str, str],
     began: Callable[[str], None],
@@ -46,6 +47,7 @@ def train(
 
     Args:
         config: of the training; has validation labels.
+        digest: of the study's data.
         number: the trial's number, for the run's name.
         tags: what ties the run to its study.
         began: is told the run's id before anything is trained.
@@ -57,6 +59,11 @@ def train(
     """
     begin, clock, why = time.perf_counter(), Clock(), ""
     dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
+    if dataset.digest != digest:
+        raise UserError(
+            f"dataset = {config.dataset!r}: not the data that the study began with (digest "
+            f"{dataset.digest}, not {digest}); put those back, or choose another study."
+        )
     split = arm.choose_split(config, dataset)
 
     def ask(report: "Report") -> bool:
@@ -79,6 +86,8 @@ def train(
         run.metrics(seconds)
         trained.release()
     gc.collect()  # a finished training's graphs form cycles
+    if not gc.get_freeze_count():
+        gc.freeze()  # the libraries' million objects stay and need not be searched every time
     return Outcome(
         error=error,
         n_labels=split.n_labels,

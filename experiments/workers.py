@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing import connection
 from pathlib import Path
@@ -62,8 +63,13 @@ class Local:
             )
         for _ in range(min(self.count - len(self.alive), waiting)):
             process = self.context.Process(target=_in_process, args=(self.work,), daemon=False)
-            process.start()
-            self.alive.append(process)
+            # Ctrl-C reaches the whole group: one that is still being imported lets it wait.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                process.start()
+                self.alive.append(process)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """See `Pool.stop`."""
@@ -229,9 +235,10 @@ def _in_process(work: Work) -> NoReturn:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
 
     def run() -> None:
-        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(sign, _once)
         with contextlib.suppress(KeyboardInterrupt):  # its parent says so
+            for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(sign, _once)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             work()
 
     os._exit(guarded(run))  # an interrupted TensorFlow may take long to wind down
@@ -249,10 +256,16 @@ def _in_task(work: Work) -> int:
 def _follow(sentinel: int) -> None:
     connection.wait([sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)  # a destructor may have swallowed the interrupt
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _once(signum: int, frame: FrameType | None) -> NoReturn:
     """Interrupt; what closes the run and gives the trial back is not interrupted again."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, signal.SIG_IGN)
+        signal.signal(sign, _unheard)  # SIG_IGN would be complained of if one waits already
     raise KeyboardInterrupt
+
+
+def _unheard(signum: int, frame: FrameType | None) -> None:
+    """Do nothing."""

@@ -4,6 +4,7 @@ Of all commands that have joined a study one leads at a time: it makes missing t
 ones up and writes the answer. When it dies, another takes over.
 """
 
+import contextlib
 import functools
 import os
 import time
@@ -17,16 +18,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments import life, pace, workers
-from experiments.plan import Cell, Plan
+from experiments.plan import Plan
 from experiments.search import answer
 from experiments.search.storage import location, open_storage, without_password
 from experiments.search.study import Study
-from experiments.search.work import Job, patiently, work
+from experiments.search.work import AWAY, Job, patiently, work
 from pipeline import data, tracking
-from pipeline.errors import RunFailure, Stopped
+from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.tracking import Run
 
 PAUSE = 0.5  # seconds between two looks at the study
+LOST = "the worker was lost (killed, out of memory, or its machine went away)"
 SETTLE = 1.0  # seconds for two who want to lead to see each other
 
 
@@ -42,26 +44,37 @@ def search(plan: Plan) -> answer.Answer:
     place = location(plan.settings.storage)
     job = Job(plan, place, digest, _threads(plan, first.threads))
     pool = _pool(job, first.data_dir)
-    storage = open_storage(place)
-    # Made by this process before any worker starts: several that make it at once break it.
-    run = tracking.study_run(plan.experiment, plan.study)
-    with _closed(run, plan):
-        study = Study.open(plan, storage, digest)
+    study = Study.open(plan, open_storage(place), digest)
+    leader = _Leader(study)
+    run = _summary(study, leader)
+    with _closed(run, plan), leader.released():
         told = study.notes()
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
         study.note(resumed=datetime.now().isoformat())
         _greet(plan, study, place, run)
         try:
-            _conduct(study, pool, job.threads)
+            _conduct(study, leader, pool, job.threads)
         finally:
             pool.stop()
         tracking.describe_attached("search", f"Study **{plan.study}**: {run.address}")
-        return answer.give(study, run, job.threads)
+        while not patiently(leader.leads):  # another command gives the answer first
+            time.sleep(PAUSE)
+        with life.renewed(lambda sign: study.note(leader=sign), plan.settings.lease):
+            return answer.give(study, run, job.threads)
 
 
-def _conduct(study: Study, pool: workers.Pool, threads: int | None) -> None:
+def _summary(study: Study, leader: "_Leader") -> Run:
+    """The study's one summary run: the leader makes it, and the store, for all that join."""
+    while not patiently(leader.leads) and "summary" not in patiently(study.notes):
+        time.sleep(PAUSE)
+    run = tracking.study_run(study.plan.experiment, study.plan.study)
+    patiently(lambda: study.note(summary=run.id))
+    return run
+
+
+def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int | None) -> None:
     """Look at the study twice a second until every trial has ended."""
-    leader, watch = _Leader(study), life.Watch(study.plan.settings.lease)
+    watch = life.Watch(study.plan.settings.lease)
     with _progress(study) as show:
         while True:
             if patiently(leader.leads):
@@ -98,20 +111,16 @@ def _look_after(study: Study, watch: life.Watch) -> None:
     study.fill()
     for cell, trial in study.running():
         if watch.gone(trial._trial_id, trial.user_attrs.get("alive")):
-            _lost(study, cell, trial)
+            # First the run: whoever is interrupted in between finds the trial still to be buried.
+            with contextlib.suppress(UserError):  # the store is away: at the next look
+                tracking.kill_trial(study.plan.experiment, cell.name, trial.number, LOST)
+                study.give_up(trial._trial_id, LOST, blame=True)
     reasons = study.failures_in_a_row()
     if len(reasons) >= study.plan.settings.max_failures:
         study.note(
             stopped=f"study {study.plan.study}: {len(reasons)} trials in a row failed, the last "
             f"with: {reasons[0]}. Mend it; the same command then goes on."
         )
-
-
-def _lost(study: Study, cell: Cell, trial: FrozenTrial) -> None:
-    reason = "the worker was lost (killed, out of memory, or its machine went away)"
-    if study.give_up(cell, trial._trial_id, reason, blame=True):
-        for run_id in trial.user_attrs.get("run_ids", [])[-1:]:
-            tracking.kill(run_id, reason)
 
 
 class _Leader:
@@ -125,24 +134,29 @@ class _Leader:
     def leads(self) -> bool:
         now = time.monotonic()
         theirs = self.study.notes().get("leader")
-        ours = theirs is not None and _same(theirs, life.sign())
-        if ours:
+        if life.ours(theirs):
             if now - self.renewed > self.study.plan.settings.lease / life.BEATS:
                 self._sign(now)
             return True
         if theirs is None or self.watch.gone("leader", theirs):
             self._sign(now)
             time.sleep(SETTLE)
-            return _same(self.study.notes()["leader"], life.sign())
+            return life.ours(self.study.notes()["leader"])
         return False
 
     def _sign(self, now: float) -> None:
         self.beat, self.renewed = self.beat + 1, now
         self.study.note(leader=life.sign(self.beat))
 
-
-def _same(one: dict[str, object], other: dict[str, object]) -> bool:
-    return all(one[key] == other[key] for key in ("host", "pid", "started"))
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Let another lead as the block ends."""
+        try:
+            yield
+        finally:
+            with contextlib.suppress(*AWAY):
+                if life.ours(self.study.notes().get("leader")):
+                    self.study.note(leader=None)
 
 
 def _pool(job: Job, data_dir: Path | None) -> workers.Pool:

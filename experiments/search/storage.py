@@ -39,12 +39,18 @@ def open_storage(place: str) -> BaseStorage:
         UserError: it cannot be reached or written, or its driver is not installed.
     """
     with told(place):
-        if place.startswith(GRPC):
-            return _proxy(place)
-        if "://" in place:
-            return optuna.storages.get_storage(_database(place))  # with the cache Study would add
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(place))
+        return connected(place)
+
+
+def connected(place: str) -> BaseStorage:
+    """Open a storage as `open_storage` does; what goes wrong is raised as it is."""
+    if place.startswith(GRPC):
+        return _proxy(place)
+    if "://" in place:
+        # Optuna's cache for it, which `load_study` would make anew, without what was read before.
+        return optuna.storages.get_storage(_database(place))
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(place))
 
 
 def serve(place: str, host: str, port: int) -> None:

@@ -4,6 +4,7 @@ The trials are made before the first worker starts, as waiting ones: their numbe
 seeds and how many there are, whoever runs them and in whatever order.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -23,11 +24,12 @@ from experiments import life
 from experiments.plan import Cell, Choices, Plan, Range
 from pipeline.errors import UserError
 from pipeline.schema import Config, Value
+from pipeline.tracking import undisturbed
 
 TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
-JOINING = 10.0  # seconds for another command to have made the study
 STARTUP = 10  # trials before the sampler models anything, at most
+CREATION = 10.0  # seconds in which a study that another process has just made is complete
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class Claim:
     ) -> bool:
         """End the trial; False if it had been given up meanwhile."""
         try:
-            self.note(**attributes)
-            return self.study.storage.set_trial_state_values(self.trial._trial_id, state, values)
+            with undisturbed():
+                self.note(**attributes)
+                return self.study.storage.set_trial_state_values(self.id, state, values)
         except UpdateFinishedTrialError:
             return False
 
@@ -110,13 +113,16 @@ class Study:
         study = cls(plan, storage, seed, plan.cells())
         ours = plan.fingerprint(digest, seed)
         created = _create(storage, plan.study, len(OBJECTIVES[plan.settings.mode]))
-        if created:
-            # The fingerprint last: who joins meanwhile waits for it.
-            study.note(trials=plan.settings.trials, fingerprint=ours)
+        end = time.monotonic() + (0 if created else CREATION)
+        while (theirs := study.notes().get("fingerprint")) is None and time.monotonic() < end:
+            time.sleep(0.1)
+        if theirs is None:  # its maker, if it was another process, has died
             optuna.load_study(study_name=plan.study, storage=storage).set_metric_names(
                 list(OBJECTIVES[plan.settings.mode])
             )
-        elif (theirs := study._fingerprint()) != ours:
+            study.note(trials=plan.settings.trials)
+            study.note(fingerprint=ours)  # last: who finds it finds all
+        elif theirs != ours:
             raise UserError(
                 f"study = {plan.study!r}: a study of this name exists and differs: "
                 f"{_difference(theirs, ours)}; choose another name (--study), or take the "
@@ -125,13 +131,6 @@ class Study:
         for cell in [*study.cells, *study.tops]:
             _create(storage, cell.name, len(OBJECTIVES[plan.settings.mode]))
         return study
-
-    def _fingerprint(self) -> dict[str, Any]:
-        """What the study holds; the command that is making it has a moment to say so."""
-        end = time.monotonic() + JOINING
-        while not (said := self.notes().get("fingerprint")) and time.monotonic() < end:
-            time.sleep(0.2)
-        return said or {}
 
     @property
     def tops(self) -> list[Cell]:
@@ -157,8 +156,7 @@ class Study:
 
     def trials(self, cell: Cell) -> list[FrozenTrial]:
         """A cell's trials, the lost ones that were repeated left out."""
-        found = self.storage.get_all_trials(self._id(cell.name), deepcopy=False)
-        return [trial for trial in found if not trial.user_attrs.get("replaced")]
+        return [trial for trial in self._everything(cell) if not _is_replaced(trial)]
 
     def all_trials(self) -> list[FrozenTrial]:
         """The trials of all cells, the best's repetitions among them."""
@@ -169,32 +167,41 @@ class Study:
     def fill(self) -> None:
         """Make the trials that are missing; only one process at a time may call this."""
         target = self.notes()["trials"]
+        for cell in [*self.cells, *self.tops]:
+            self._repeat_lost(cell)
         for cell in self.cells:
-            everything = self.storage.get_all_trials(self._id(cell.name), deepcopy=False)
-            repeated = {trial.user_attrs.get("replaces") for trial in everything}
-            for trial in everything:
-                if trial.user_attrs.get("replaced") and trial.number not in repeated:
-                    self._repeat(cell, trial)
-            counted = len(self.trials(cell))
             first = self._first_values(cell, target)
-            for number in range(counted, target):
+            for number in range(len(self._originals(cell)), target):
                 given = first[number] if number < len(first) else {}
                 self.optuna(cell).enqueue_trial(given)
-        searched = [trial for cell in self.cells for trial in self.trials(cell)]
-        if all(trial.state.is_finished() for trial in searched):
-            self._fill_top()
+        for top, trials in self._missing_tops():
+            for trial in trials:
+                self.optuna(top).enqueue_trial(trial.params, user_attrs={"of": trial.number})
 
     def target(self) -> int:
         """How many trials the study has when it is complete."""
         wanted = int(self.notes()["trials"]) * len(self.cells)
-        return wanted + sum(len(self.trials(top)) for top in self.tops)
+        there = sum(len(self._originals(top)) for top in self.tops)
+        return wanted + there + sum(len(trials) for _, trials in self._missing_tops())
 
-    def _fill_top(self) -> None:
-        """Mode budget, when all is searched: let the best of each cell be trained again."""
+    def _missing_tops(self) -> list[tuple[Cell, list[FrozenTrial]]]:
+        """Mode budget, when all is searched: the best of each cell that are to be trained again."""
+        searched = [trial for cell in self.cells for trial in self.trials(cell)]
+        if not all(trial.state.is_finished() for trial in searched):
+            return []
+        missing = []
         for cell, top in zip(self.cells, self.tops, strict=bool(self.tops)):
-            if not self.trials(top):
-                for trial in best(self.trials(cell))[: self.plan.settings.top]:
-                    self.optuna(top).enqueue_trial(trial.params)
+            there = {trial.user_attrs["of"] for trial in self._originals(top)}
+            wanted = best(self.trials(cell))[: self.plan.settings.top]
+            missing.append((top, [trial for trial in wanted if trial.number not in there]))
+        return missing
+
+    def _everything(self, cell: Cell) -> list[FrozenTrial]:
+        return self.storage.get_all_trials(self._id(cell.name), deepcopy=False)
+
+    def _originals(self, cell: Cell) -> list[FrozenTrial]:
+        """A cell's trials but for those that repeat a lost one."""
+        return [trial for trial in self._everything(cell) if "replaces" not in trial.user_attrs]
 
     def _first_values(self, cell: Cell, target: int) -> list[dict[str, Value]]:
         """Mode pareto: label counts from the cheap end, each with default rates and drawn ones."""
@@ -218,9 +225,12 @@ class Study:
         if self.notes().get("stopped"):
             return None
         for cell, trial in self._waiting():
-            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                self.storage.set_trial_user_attr(trial._trial_id, "alive", life.sign())
-                self.storage.set_trial_user_attr(trial._trial_id, "node", life.node())
+            with undisturbed():  # a trial without a sign would be missed only after a lease
+                ours = self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+                if ours:
+                    self.storage.set_trial_user_attr(trial._trial_id, "alive", life.sign())
+                    self.storage.set_trial_user_attr(trial._trial_id, "node", life.node())
+            if ours:
                 return self._claimed(cell, trial)
         return None
 
@@ -283,37 +293,39 @@ class Study:
                 if trial.state == TrialState.RUNNING:
                     yield cell, trial
 
-    def give_up(self, cell: Cell, trial_id: int, reason: str, *, blame: bool) -> bool:
-        """End a trial whose worker is gone and let it run again, once if the trial is to blame.
+    def give_back(self) -> None:
+        """Let the trials run again that this process works on."""
+        for _, trial in self.running():
+            if life.ours(trial.user_attrs.get("alive")):
+                self.give_up(trial._trial_id, "interrupted", blame=False)
 
-        Returns False if the trial had ended by itself.
-        """
+    def give_up(self, trial_id: int, reason: str, *, blame: bool) -> None:
+        """End a trial whose worker is gone; `fill` lets it run again, once if it is to blame."""
         trial = self.storage.get_trial(trial_id)
-        losses = trial.user_attrs.get("losses", 0) + blame
+        losses = trial.user_attrs.get("lost_before", 0) + blame
         again = losses <= 1
-        try:
+        with contextlib.suppress(UpdateFinishedTrialError):  # it had ended by itself
             self.storage.set_trial_user_attr(trial_id, "losses", losses)
             self.storage.set_trial_user_attr(
                 trial_id, "reason", reason if again else f"{reason}, twice"
             )
             self.storage.set_trial_user_attr(trial_id, "failed", not again)
             self.storage.set_trial_user_attr(trial_id, "replaced", again)
-            if not self.storage.set_trial_state_values(trial_id, TrialState.FAIL):
-                return False
-        except UpdateFinishedTrialError:
-            return False
-        if again:
-            self._repeat(cell, self.storage.get_trial(trial_id))
-        return True
+            self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
-    def _repeat(self, cell: Cell, lost: FrozenTrial) -> None:
-        fixed = {**lost.system_attrs.get("fixed_params", {}), **lost.params}
-        kept = {
-            "replaces": lost.number,
-            "seed_number": lost.user_attrs.get("seed_number", lost.number),
-            "losses": lost.user_attrs.get("losses", 0),
-        }
-        self.optuna(cell).enqueue_trial(fixed, user_attrs=kept)
+    def _repeat_lost(self, cell: Cell) -> None:
+        everything = self._everything(cell)
+        repeated = {trial.user_attrs.get("replaces") for trial in everything}
+        for lost in everything:
+            if not _is_replaced(lost) or lost.number in repeated:
+                continue
+            kept = {
+                "replaces": lost.number,
+                "seed_number": lost.user_attrs.get("seed_number", lost.number),
+                "lost_before": lost.user_attrs["losses"],
+            }
+            fixed = {**lost.system_attrs.get("fixed_params", {}), **lost.params}
+            self.optuna(cell).enqueue_trial(fixed, user_attrs=kept)
 
     def failures_in_a_row(self) -> list[str]:
         """Reasons of the last trials to end, as far back as all of them failed."""
@@ -337,6 +349,11 @@ def best(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Complete trials with one objective, the lowest error first, the older of equals."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return sorted(complete, key=lambda trial: (trial.values[0], trial.number))
+
+
+def _is_replaced(trial: FrozenTrial) -> bool:
+    """Whether another trial runs, or will run, in a lost one's place."""
+    return bool(trial.user_attrs.get("replaced")) and trial.state.is_finished()
 
 
 def derived(*parts: object) -> int:

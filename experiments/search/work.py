@@ -1,8 +1,10 @@
 """What a worker does: claim a trial, train it, tell the study; again, until none waits."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -14,11 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from experiments import life
 from experiments import trial as trials
 from experiments.plan import Plan
-from experiments.search.storage import open_storage
+from experiments.search.storage import connected
 from experiments.search.study import Claim, Study
 from experiments.trial import Outcome
 from pipeline.errors import Collapsed, Diverged, Stopped
-from pipeline.tracking import STUDY
+from pipeline.tracking import CELL, STUDY, TRIAL
 
 PATIENCE = 600  # seconds a finished trial waits for a database that is away
 # What a database or a proxy that is away raises.
@@ -43,59 +45,61 @@ def work(job: Job) -> int:
         UserError: the storage cannot be used, or holds another study of this name.
     """
     trials.detach()
-    study = Study.open(job.plan, open_storage(job.place), job.digest)
-    for done in range(job.plan.settings.trials_per_process):
-        begin = time.perf_counter()
-        claim = patiently(study.claim)
-        if claim is None:
-            return done
-        perform(claim, job.threads, begin)
+    study = patiently(lambda: Study.open(job.plan, connected(job.place), job.digest))
+    try:
+        for done in range(job.plan.settings.trials_per_process):
+            begin = time.perf_counter()
+            claim = patiently(study.claim)
+            if claim is None:
+                return done
+            perform(claim, job, begin)
+    except (KeyboardInterrupt, SystemExit):
+        with contextlib.suppress(*AWAY):  # then it is found to be lost
+            study.give_back()
+        raise
     return job.plan.settings.trials_per_process
 
 
-def perform(claim: Claim, threads: int | None, begin: float) -> None:
+def perform(claim: Claim, job: Job, begin: float) -> None:
     """Run a claimed trial to its end, whatever that is, and tell the study.
 
-    A failure belongs to the trial: it is told with its reason and the study goes on. An
-    interruption gives the trial back, so that it runs again.
+    A failure belongs to the trial: it is told with its reason and the study goes on.
     """
     with life.renewed(lambda sign: claim.note(alive=sign), claim.study.plan.settings.lease):
         try:
-            outcomes = _trainings(claim, threads)
+            outcomes = _trainings(claim, job)
         except Stopped as stop:
             _tell(claim, TrialState.PRUNED, str(stop), failed=False)
         except (Collapsed, Diverged) as error:
             # The sampler learns from a pruned trial to stay away, from a failed one nothing.
             hopeless = claim.study.plan.settings.mode == "pareto" or isinstance(error, Collapsed)
             _tell(claim, TrialState.PRUNED if hopeless else TrialState.FAIL, str(error))
-        except (KeyboardInterrupt, SystemExit):
-            claim.study.give_up(claim.cell, claim.id, "interrupted", blame=False)
-            raise
         except Exception as error:
             _tell(claim, TrialState.FAIL, f"{type(error).__name__}: {error}")
         else:
             _complete(claim, outcomes, begin)
 
 
-def _trainings(claim: Claim, threads: int | None) -> list[Outcome]:
+def _trainings(claim: Claim, job: Job) -> list[Outcome]:
     """One training for each of the trial's seeds."""
     outcomes: list[Outcome] = []
     for i in range(len(claim.seeds)):
-        config = claim.config(i, threads)
         tags = {
             STUDY: claim.study.plan.study,
-            "ssgan.trial": str(claim.trial.number),
-            "ssgan.cell": claim.cell.name,
+            TRIAL: str(claim.trial.number),
+            CELL: claim.cell.name,
         }
-        outcome = trials.train(
-            config,
-            claim.trial.number,
-            tags,
-            lambda run_id: claim.note(run_ids=[*(o.run_id for o in outcomes), run_id]),
-            _Ask(claim, config.steps if len(claim.seeds) == 1 else 0),
-        )
+
+        def began(run_id: str) -> None:
+            ids = [*(outcome.run_id for outcome in outcomes), run_id]
+            patiently(lambda: claim.note(run_ids=ids))
+
+        config = patiently(partial(claim.config, i, job.threads))
+        ask = _Ask(claim, config.steps if len(claim.seeds) == 1 else 0)
+        outcome = trials.train(config, job.digest, claim.trial.number, tags, began, ask)
         outcomes.append(outcome)
-        if i + 1 < len(claim.seeds) and (why := claim.falls_behind(i, outcome.error)):
+        behind = partial(claim.falls_behind, i, outcome.error)
+        if i + 1 < len(claim.seeds) and (why := patiently(behind)):
             raise Stopped(why)
     return outcomes
 

@@ -6,16 +6,27 @@ in several processes.
 
 from pipeline.tracking.earlier import child_of, fetch, last_metrics, source_kind, tag
 from pipeline.tracking.models import LoadedModel, load_model
-from pipeline.tracking.runs import Run, end_attached_run, open_run
+from pipeline.tracking.runs import Run, end_attached_run, open_run, undisturbed
 from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
-from pipeline.tracking.studies import STUDY, describe_attached, end, evaluation_of, kill, study_run
+from pipeline.tracking.studies import (
+    CELL,
+    STUDY,
+    TRIAL,
+    describe_attached,
+    end,
+    evaluation_of,
+    kill_trial,
+    study_run,
+)
 
 __all__ = [
+    "CELL",
     "KIND",
     "NOTE",
     "REASON",
     "SOURCE",
     "STUDY",
+    "TRIAL",
     "LoadedModel",
     "Run",
     "child_of",
@@ -24,11 +35,12 @@ __all__ = [
     "end_attached_run",
     "evaluation_of",
     "fetch",
-    "kill",
+    "kill_trial",
     "last_metrics",
     "load_model",
     "open_run",
     "source_kind",
     "study_run",
     "tag",
+    "undisturbed",
 ]

@@ -180,8 +180,7 @@ def open_run(
     run = None
     try:
         with undisturbed():
-            run = _create(experiment, name, keep_name, parent)
-        run.tags({KIND: kind, **(tags or {})})
+            run = _create(experiment, name, keep_name, parent, {KIND: kind, **(tags or {})})
         yield run
     except BaseException as error:
         if run is not None:
@@ -234,7 +233,9 @@ def _keep_killed(run_id: str) -> None:
     )
 
 
-def _create(experiment: str, name: str, keep_name: bool, parent: Run | None) -> Run:
+def _create(
+    experiment: str, name: str, keep_name: bool, parent: Run | None, more_tags: Mapping[str, str]
+) -> Run:
     run_id = attached_run() if parent is None else None
     with reachable():
         client = parent.client if parent else connect()
@@ -242,9 +243,11 @@ def _create(experiment: str, name: str, keep_name: bool, parent: Run | None) -> 
             info = client.get_run(run_id).info
             if not keep_name or RANDOM_NAME.fullmatch(info.run_name):
                 client.update_run(run_id, name=name)
-            return Run(run_id, info.experiment_id, client)
+            run = Run(run_id, info.experiment_id, client)
+            run.tags(more_tags)
+            return run
         tags = {"mlflow.parentRunId": parent.id} if parent else {}
-        tags |= mlflow.tracking.context.registry.resolve_tags()
+        tags |= mlflow.tracking.context.registry.resolve_tags() | more_tags
         place = parent.experiment_id if parent else experiment_id(client, experiment)
         created = client.create_run(place, run_name=name, tags=tags)
         return Run(created.info.run_id, place, client, parent)

@@ -7,6 +7,8 @@ from pipeline.tracking.runs import Run, attached_run, experiment_id, undisturbed
 from pipeline.tracking.store import KIND, REASON, REASON_LENGTH, SOURCE, connect, reachable
 
 STUDY = "ssgan.study"
+CELL = "ssgan.cell"
+TRIAL = "ssgan.trial"
 
 
 @reachable()
@@ -36,13 +38,15 @@ def end(run: Run, status: str, reason: str = "") -> None:
         run.client.set_terminated(run.id, status)
 
 
-def kill(run_id: str, reason: str) -> None:
-    """Close a run that its process has left open."""
-    with reachable():
-        client = mlflow.MlflowClient()
-        if client.get_run(run_id).info.status == "RUNNING":
-            client.set_tag(run_id, REASON, reason[:REASON_LENGTH])
-            client.set_terminated(run_id, "KILLED")
+@reachable()
+def kill_trial(experiment: str, cell: str, number: int, reason: str) -> None:
+    """Close what a trial's process has left open, even if it had told nobody of its run yet."""
+    client = mlflow.MlflowClient()
+    query = f"tags.`{CELL}` = '{cell}' and tags.`{TRIAL}` = '{number}'"
+    there = [experiment_id(client, experiment)]
+    for run in client.search_runs(there, f"{query} and attributes.status = 'RUNNING'"):
+        client.set_tag(run.info.run_id, REASON, reason[:REASON_LENGTH])
+        client.set_terminated(run.info.run_id, "KILLED")
 
 
 @reachable()

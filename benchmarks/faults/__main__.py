@@ -1,0 +1,27 @@
+"""All faults in turn.
+
+    python -m benchmarks.faults
+
+Ends with exit code 1 if a check of any of them fails.
+"""
+
+import importlib
+import sys
+
+FAULTS = (
+    "kill_worker",
+    "kill_search",
+    "interrupt",
+    "lost_database",
+    "failing_trials",
+    "two_commands",
+    "changed_space",
+)
+
+
+def main() -> int:
+    return max([importlib.import_module(f"benchmarks.faults.{name}").main() for name in FAULTS])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
