@@ -5,8 +5,6 @@ seeds and how many there are, whoever runs them and in whatever order.
 """
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,81 +13,20 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import life
-from experiments.plan import Cell, Choices, Plan, Range
+from experiments.plan import Cell, Plan
+from experiments.search import sampling
+from experiments.search.claim import Claim
 from pipeline.errors import UserError
-from pipeline.schema import Config, Value
 from pipeline.tracking import undisturbed
 
 TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
-STARTUP = 10  # trials before the sampler models anything, at most
 CREATION = 10.0  # seconds in which a study that another process has just made is complete
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A trial that this process works on."""
-
-    study: "Study"
-    cell: Cell
-    trial: optuna.Trial
-    seed_number: int  # the trial's number, or that of the lost one it repeats
-    values: Mapping[str, Value]  # what it searches or repeats
-
-    @property
-    def id(self) -> int:
-        """The storage's number of it."""
-        return self.trial._trial_id
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seed of each of its trainings: of study, arm and number, of no worker."""
-        arm = self.cell.name.removeprefix(self.study.plan.study)
-        count = self.study.plan.settings.seeds_per_trial
-        return [derived(self.study.seed, arm, self.seed_number, i) for i in range(count)]
-
-    def note(self, **attributes: object) -> None:
-        """Keep something with the trial."""
-        for key, value in attributes.items():
-            self.study.storage.set_trial_user_attr(self.trial._trial_id, key, value)
-
-    def config(self, i: int, threads: int | None) -> Config:
-        """The configuration of its training number i, in the study's MLflow experiment."""
-        plan, values = self.study.plan, dict(self.values)
-        steps = self.study.notes().get("steps", {})
-        method = str(plan.config(values).method)
-        if method in steps:
-            values["steps"] = steps[method]
-        held = {"seed": self.seeds[i], "threads": threads, "experiment": plan.experiment}
-        return plan.config({**values, **held})
-
-    def falls_behind(self, step: int, error: float) -> str:
-        """Mode budget: report a validation error; why the trial should end, or ""."""
-        if self.study.plan.settings.mode == "pareto" or self.cell in self.study.tops:
-            return ""
-        self.trial.report(error, step)
-        return f"pruned at {step}: behind the other trials" if self.trial.should_prune() else ""
-
-    def is_ours(self) -> bool:
-        """False once another process has given the trial up."""
-        return self.study.storage.get_trial(self.trial._trial_id).state == TrialState.RUNNING
-
-    def finish(
-        self, state: TrialState, values: Sequence[float] | None, **attributes: object
-    ) -> bool:
-        """End the trial; False if it had been given up meanwhile."""
-        try:
-            with undisturbed():
-                self.note(**attributes)
-                return self.study.storage.set_trial_state_values(self.id, state, values)
-        except UpdateFinishedTrialError:
-            return False
 
 
 @dataclass(frozen=True)
@@ -170,7 +107,7 @@ class Study:
         for cell in [*self.cells, *self.tops]:
             self._repeat_lost(cell)
         for cell in self.cells:
-            first = self._first_values(cell, target)
+            first = sampling.first_values(self.plan, target)
             for number in range(len(self._originals(cell)), target):
                 given = first[number] if number < len(first) else {}
                 self.optuna(cell).enqueue_trial(given)
@@ -202,21 +139,6 @@ class Study:
     def _originals(self, cell: Cell) -> list[FrozenTrial]:
         """A cell's trials but for those that repeat a lost one."""
         return [trial for trial in self._everything(cell) if "replaces" not in trial.user_attrs]
-
-    def _first_values(self, cell: Cell, target: int) -> list[dict[str, Value]]:
-        """Mode pareto: label counts from the cheap end, each with default rates and drawn ones."""
-        labels = self.plan.space.get(self.plan.label_key)
-        if self.plan.settings.mode != "pareto" or not isinstance(labels, Range):
-            return []
-        startup = max(2, min(STARTUP, target // 3))
-        rungs = -(-startup // 2)
-        shares = [(2 * i + 1) / (2 * rungs) for i in range(rungs)]
-        defaults = self.plan.config({self.plan.label_key: labels.ends[0]}).flat()
-        known = {
-            key: defaults[key] for key, held in self.plan.space.items() if _has(held, defaults[key])
-        }
-        ladder = [{self.plan.label_key: _between(labels, share)} for share in shares]
-        return [first for rung in ladder for first in ({**known, **rung}, rung)][:startup]
 
     # --- claiming, losing
 
@@ -254,37 +176,20 @@ class Study:
 
     def _claimed(self, cell: Cell, trial: FrozenTrial) -> Claim:
         number = trial.user_attrs.get("seed_number", trial.number)
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=min(STARTUP, max(2, self.notes()["trials"] // 3)),
-            multivariate=True,
-            constant_liar=True,
-            seed=derived(self.seed, cell.name, number, "sampler"),
-        )
+        notes = self.notes()
+        seed = sampling.derived(self.seed, cell.name, number, "sampler")
+        sampler = sampling.sampler(notes["trials"], seed)
+        pruner = sampling.pruner(self.plan, cell, notes.get("steps", {}))
         study = optuna.load_study(
-            study_name=cell.name, storage=self.storage, sampler=sampler, pruner=self._pruner(cell)
+            study_name=cell.name, storage=self.storage, sampler=sampler, pruner=pruner
         )
         running = optuna.Trial(study, trial._trial_id)
         values = {
-            key: _suggest(running, key, held)
+            key: sampling.suggest(running, key, held)
             for key, held in self.plan.space.items()
             if key not in cell.given
         }
         return Claim(self, cell, running, number, {**values, **cell.given})
-
-    def _pruner(self, cell: Cell) -> BasePruner:
-        """What ends a trial of mode budget early; several objectives cannot be pruned."""
-        settings = self.plan.settings
-        if settings.mode == "pareto" or settings.pruner == "none":
-            return optuna.pruners.NopPruner()
-        if settings.seeds_per_trial > 1:
-            return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
-        firsts = {key: held.ends[0] for key, held in self.plan.space.items()}
-        config = self.plan.config({**firsts, **cell.given})
-        steps = self.notes().get("steps", {}).get(config.method, config.steps)
-        if settings.pruner == "hyperband":
-            return optuna.pruners.HyperbandPruner(config.report_every, steps, reduction_factor=3)
-        # Early in the schedule the errors say little about the end.
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=steps // 3)
 
     def running(self) -> Iterator[tuple[Cell, FrozenTrial]]:
         """Trials that somebody works on, or did."""
@@ -356,40 +261,12 @@ def _is_replaced(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get("replaced")) and trial.state.is_finished()
 
 
-def derived(*parts: object) -> int:
-    """A seed below 2³¹ that depends on all parts and on nothing else."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
-
 def _create(storage: BaseStorage, name: str, objectives: int) -> bool:
     try:
         storage.create_new_study([StudyDirection.MINIMIZE] * objectives, name)
     except DuplicatedStudyError:
         return False
     return True
-
-
-def _suggest(trial: optuna.Trial, key: str, held: Range | Choices) -> Value:
-    if isinstance(held, Choices):
-        texts = [json.dumps(choice) for choice in held.choices]  # a choice may be a list
-        return held.choices[texts.index(trial.suggest_categorical(key, texts))]  # type: ignore[no-any-return]
-    if held.whole:
-        step = int(held.step or 1)
-        return trial.suggest_int(key, int(held.low), int(held.high), step=step, log=held.log)
-    return trial.suggest_float(key, held.low, held.high, step=held.step, log=held.log)
-
-
-def _has(held: Range | Choices, value: Value) -> bool:
-    """Whether a range contains a value; choices are left to the sampler."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(held, Range) and number and held.low <= value <= held.high  # type: ignore[operator]
-
-
-def _between(held: Range, share: float) -> Value:
-    low, high = held.low, held.high
-    value = low * (high / low) ** share if held.log else low + share * (high - low)
-    return round(value) if held.whole else float(f"{value:.3g}")
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from experiments import life
 from experiments import trial as trials
 from experiments.plan import Plan
+from experiments.search.claim import Claim
 from experiments.search.storage import connected
-from experiments.search.study import Claim, Study
+from experiments.search.study import Study
 from experiments.trial import Outcome
 from pipeline.errors import Collapsed, Diverged, Stopped
 from pipeline.tracking import CELL, STUDY, TRIAL

@@ -70,8 +70,9 @@ def test_a_lost_trial_runs_again_once_with_its_values_and_seed(place):
     study = opened(place)
     study.fill()
     lost = study.claim()
-    assert study.give_up(lost.cell, lost.id, "killed", blame=True)
-    assert not study.give_up(lost.cell, lost.id, "killed", blame=True)
+    study.give_up(lost.id, "killed", blame=True)
+    study.give_up(lost.id, "killed", blame=True)
+    study.fill()
     assert not lost.is_ours()
     assert not finished(lost)
     claims = []
@@ -79,7 +80,8 @@ def test_a_lost_trial_runs_again_once_with_its_values_and_seed(place):
         claims.append(claim)
     again = claims[-1]
     assert (dict(again.values), again.seeds) == (dict(lost.values), lost.seeds)
-    assert study.give_up(again.cell, again.id, "killed", blame=True)
+    study.give_up(again.id, "killed", blame=True)
+    study.fill()
     assert study.claim() is None
     for claim in claims[:-1]:
         finished(claim)
@@ -92,21 +94,20 @@ def test_an_interruption_is_not_held_against_a_trial(tmp_path):
     study = opened(str(tmp_path / "j.log"), trials="1")
     study.fill()
     for _ in range(4):
-        claim = study.claim()
-        assert study.give_up(claim.cell, claim.id, "interrupted", blame=False)
+        assert study.claim()
+        study.give_back()
+        study.fill()
     assert study.claim() is not None
     assert len(study.all_trials()) == 1
 
 
-def test_a_death_between_giving_up_and_repeating_is_mended(tmp_path, monkeypatch):
+def test_what_a_dead_leader_left_half_done_is_mended(tmp_path):
     study = opened(str(tmp_path / "j.log"))
     study.fill()
     claim = study.claim()
-    with monkeypatch.context() as patch:
-        patch.setattr(Study, "_repeat", lambda *_: None)
-        study.give_up(claim.cell, claim.id, "killed", blame=True)
+    study.give_up(claim.id, "killed", blame=True)
     assert len(study.all_trials()) == 5
-    study.fill()
+    opened(str(tmp_path / "j.log")).fill()
     assert len(study.all_trials()) == 6
     assert study.all_trials()[-1].user_attrs["replaces"] == claim.trial.number
 
@@ -162,8 +163,11 @@ def test_signs_of_life(monkeypatch):
     elsewhere = {**ours, "host": "another", "pid": ended.pid}
     assert not watch.gone("far", elsewhere)
     clock = life.time.monotonic()
-    monkeypatch.setattr(life.time, "monotonic", lambda: clock + 4)
-    assert not watch.gone("far", elsewhere)
-    monkeypatch.setattr(life.time, "monotonic", lambda: clock + 8)
-    assert watch.gone("far", elsewhere)
-    assert not watch.gone("far", {**elsewhere, "beat": 1})
+
+    def gone(after, beat=0):
+        monkeypatch.setattr(life.time, "monotonic", lambda: clock + after)
+        return watch.gone("far", {**elsewhere, "beat": beat})
+
+    assert [gone(after) for after in (2, 4, 6)] == [False, False, True]
+    assert not gone(6.5, beat=1)
+    assert not gone(20, beat=1)  # we could not look meanwhile: perhaps nobody could write
