@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -63,6 +63,7 @@ class Local:
             )
         for _ in range(min(self.count - len(self.alive), waiting)):
             process = self.context.Process(target=_in_process, args=(self.work,), daemon=False)
+            resource_tracker.ensure_running()  # starting it would let signals through again
             # Ctrl-C reaches the whole group: one that is still being imported lets it wait.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
@@ -264,6 +265,7 @@ def _once(signum: int, frame: FrameType | None) -> NoReturn:
     """Interrupt; what closes the run and gives the trial back is not interrupted again."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _unheard)  # SIG_IGN would be complained of if one waits already
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's C++ prints where it was
     raise KeyboardInterrupt
 
 

@@ -25,14 +25,14 @@ def _together(it: Scene) -> None:
 
 
 def _leader_dies(it: Scene) -> None:
-    first = it.start(trials=6, **LONG)
+    first = it.start(trials=12, **LONG)
     it.training(first)
-    second = it.start(trials=6, **LONG)
+    second = it.start(trials=12, **LONG)
     it.training(second)
     trial = it.training(first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    _both_end(it, [it.end(second)], 6)
+    _both_end(it, [it.end(second)], 12)
     it.lost(trial, "interrupted")
 
 

@@ -59,7 +59,7 @@ def search(plan: Plan) -> answer.Answer:
         tracking.describe_attached("search", f"Study **{plan.study}**: {run.address}")
         while not patiently(leader.leads):  # another command gives the answer first
             time.sleep(PAUSE)
-        with life.renewed(lambda sign: study.note(leader=sign), plan.settings.lease):
+        with leader.renewed():
             return answer.give(study, run, job.threads)
 
 
@@ -78,7 +78,7 @@ def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int |
     with _progress(study) as show:
         while True:
             if patiently(leader.leads):
-                _even_out(study, threads)
+                _even_out(study, leader, threads)
                 patiently(lambda: _look_after(study, watch))
             trials = patiently(study.all_trials)
             show(trials)
@@ -92,7 +92,7 @@ def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int |
             time.sleep(PAUSE)
 
 
-def _even_out(study: Study, threads: int | None) -> None:
+def _even_out(study: Study, leader: "_Leader", threads: int | None) -> None:
     """Mode budget: settle, once, how many steps give every method the time of the first."""
     plan = study.plan
     methods = plan.methods()
@@ -102,7 +102,8 @@ def _even_out(study: Study, threads: int | None) -> None:
         return
     firsts = {key: held.ends[0] for key, held in plan.space.items()}
     configs = {m: plan.config({**firsts, "method": m, "threads": threads}) for m in methods}
-    steps = pace.equal_steps(configs)
+    with leader.renewed():
+        steps = pace.equal_steps(configs)
     patiently(lambda: study.note(steps=steps))
 
 
@@ -129,13 +130,13 @@ class _Leader:
     def __init__(self, study: Study) -> None:
         self.study, self.beat = study, 0
         self.watch = life.Watch(study.plan.settings.lease)
-        self.renewed = 0.0
+        self.signed = 0.0
 
     def leads(self) -> bool:
         now = time.monotonic()
         theirs = self.study.notes().get("leader")
         if life.ours(theirs):
-            if now - self.renewed > self.study.plan.settings.lease / life.BEATS:
+            if now - self.signed > self.study.plan.settings.lease / life.BEATS:
                 self._sign(now)
             return True
         if theirs is None or self.watch.gone("leader", theirs):
@@ -144,8 +145,13 @@ class _Leader:
             return life.ours(self.study.notes()["leader"])
         return False
 
+    def renewed(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the lead while the block takes long."""
+        lease = self.study.plan.settings.lease
+        return life.renewed(lambda sign: self.study.note(leader=sign), lease)
+
     def _sign(self, now: float) -> None:
-        self.beat, self.renewed = self.beat + 1, now
+        self.beat, self.signed = self.beat + 1, now
         self.study.note(leader=life.sign(self.beat))
 
     @contextmanager

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from experiments import life, plan
@@ -94,22 +95,32 @@ def test_an_interruption_is_not_held_against_a_trial(tmp_path):
     study = opened(str(tmp_path / "j.log"), trials="1")
     study.fill()
     for _ in range(4):
-        assert study.claim()
+        assert study.claim() is not None
         study.give_back()
         study.fill()
     assert study.claim() is not None
     assert len(study.all_trials()) == 1
 
 
-def test_what_a_dead_leader_left_half_done_is_mended(tmp_path):
-    study = opened(str(tmp_path / "j.log"))
-    study.fill()
-    claim = study.claim()
-    study.give_up(claim.id, "killed", blame=True)
-    assert len(study.all_trials()) == 5
-    opened(str(tmp_path / "j.log")).fill()
-    assert len(study.all_trials()) == 6
+def test_what_is_given_up_runs_again_once_whoever_fills(place):
+    first, second = opened(place), opened(place)
+    first.fill()
+    claim = first.claim()
+    first.give_up(claim.id, "killed", blame=True)
+    assert len(first.all_trials()) == 5
+    for study in (second, first):
+        study.fill()
+        assert len(study.all_trials()) == 6
     assert study.all_trials()[-1].user_attrs["replaces"] == claim.trial.number
+
+
+def test_a_maker_that_died_before_it_said_what_it_makes_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.search.study.CREATION", 0.2)
+    place = str(tmp_path / "j.log")
+    open_storage(place).create_new_study([StudyDirection.MINIMIZE] * 2, "s")
+    study = opened(place)
+    study.fill()
+    assert len(study.all_trials()) == 6
 
 
 def test_another_space_or_other_data_under_the_name_is_refused_with_the_difference(place):
@@ -145,6 +156,10 @@ def test_the_best_of_a_budget_are_trained_again(tmp_path):
     seeds = {claim.seeds[0] for claim in again}
     assert len(seeds) == 12
     assert study.target() == 36
+    study.give_up(again[0].id, "killed", blame=True)
+    assert (study.target(), len(study.all_trials())) == (36, 35)
+    study.fill()
+    assert len(study.all_trials()) == 36
 
 
 def test_a_storage_that_cannot_be_used_is_told(tmp_path):
@@ -163,11 +178,11 @@ def test_signs_of_life(monkeypatch):
     elsewhere = {**ours, "host": "another", "pid": ended.pid}
     assert not watch.gone("far", elsewhere)
     clock = life.time.monotonic()
-
-    def gone(after, beat=0):
-        monkeypatch.setattr(life.time, "monotonic", lambda: clock + after)
-        return watch.gone("far", {**elsewhere, "beat": beat})
-
-    assert [gone(after) for after in (2, 4, 6)] == [False, False, True]
-    assert not gone(6.5, beat=1)
-    assert not gone(20, beat=1)  # we could not look meanwhile: perhaps nobody could write
+    for passed in (2, 4):
+        monkeypatch.setattr(life.time, "monotonic", lambda passed=passed: clock + passed)
+        assert not watch.gone("far", elsewhere)
+    monkeypatch.setattr(life.time, "monotonic", lambda: clock + 6)
+    assert watch.gone("far", elsewhere)
+    assert not watch.gone("far", {**elsewhere, "beat": 1})
+    monkeypatch.setattr(life.time, "monotonic", lambda: clock + 60)  # we did not look meanwhile
+    assert not watch.gone("far", {**elsewhere, "beat": 1})
