@@ -7,7 +7,7 @@
 `--scaling`: the same study of the digits by two workers of one thread, one of one thread and
 one of two, in turns. `--slope N`: whether the time around a trial grows with their number, over N
 very small trials. `--against_mlflow_run N`: the same N trials as a search with two workers, and one
-`mlflow run` each. Every study gets a folder, a store and a storage of its own.
+`mlflow run` each, one after another, with all threads (it also tests each trial's model). Every study gets a folder, a store and a storage of its own.
 """
 
 import argparse
@@ -137,7 +137,7 @@ def against_mlflow_run(trials: int, values: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="ssgan-") as folder:
         begin = time.perf_counter()
         for trial in done.trials:
-            given = {"valid_labels": 100, "baseline": "false", "threads": 1, **values}
+            given = {"valid_labels": 100, "baseline": "false", **values}
             given |= trial.params
             words = [part for key, value in given.items() for part in ("-P", f"{key}={value}")]
             command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager", "local"]

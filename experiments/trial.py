@@ -74,7 +74,7 @@ def train(
     named = config.model_copy(
         update={"run_name": f"{number}: {config.method}, {split.n_labels} labels"}
     )
-    with arm.opened(KIND, named, dataset, split, more_tags=tags) as run:
+    with arm.opened(KIND, named, dataset, split, more_tags=tags, draw_split=False) as run:
         began(run.id)
         trained = arm.fit(run, config, dataset, split, clock, ask)
         if why:

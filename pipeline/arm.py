@@ -56,8 +56,12 @@ def opened(
     source: str = "",
     parent: Run | None = None,
     more_tags: Mapping[str, str] | None = None,
+    draw_split: bool = True,
 ) -> Iterator[Run]:
-    """A run with everything that is known before training: parameters, inputs, provenance."""
+    """A run with everything that is known before training: parameters, inputs, provenance.
+
+    draw_split: log a picture of the label counts; a child run has its parent's.
+    """
     name = f"{config.method}, {split.n_labels} labels"
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     if source:
@@ -78,7 +82,7 @@ def opened(
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
         manifest = splitting.to_manifest(split, labels)
         run.table(manifest, MANIFEST)
-        if parent is None:
+        if draw_split and parent is None:
             counts = figures.label_counts(manifest, dataset.class_names, dataset.name)
             run.figure(counts, "split/label_counts.png")
         yield run
