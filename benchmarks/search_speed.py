@@ -7,7 +7,8 @@
 `--scaling`: the same study of the digits by two workers of one thread, one of one thread and
 one of two, in turns. `--slope N`: whether the time around a trial grows with their number, over N
 very small trials. `--against_mlflow_run N`: the same N trials as a search with two workers, and one
-`mlflow run` each, one after another, with all threads (it also tests each trial's model). Every study gets a folder, a store and a storage of its own.
+`mlflow run` each, one after another, with all threads (it also tests each trial's model). Every
+study gets a folder, a store and a storage of its own.
 """
 
 import argparse
