@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.search.study import Study
 from pipeline.tracking import Run
 
-NAMES = ("validation error (share)", "label cost")
+COST, ERROR = "label cost", "validation error (share)"
 LEAST = 2  # complete trials that importances need
 
 
@@ -23,7 +23,10 @@ def draw(study: Study, run: Run, there: Path) -> None:
     if len(complete) < LEAST:
         return
     page = there / "front.html"
-    figure = optuna.visualization.plot_pareto_front(pool, target_names=list(NAMES))
+    figure = optuna.visualization.plot_pareto_front(
+        pool, targets=_place, target_names=[COST, ERROR]
+    )
+    figure.update_xaxes(type="log")
     figure.write_html(page, include_plotlyjs=True)
     run.text(page.read_text(encoding="utf-8"), "figures/front.html")
     for name, picture in _pictures(pool).items():
@@ -54,20 +57,26 @@ def _pooled(trial: FrozenTrial, distributions: Any, params: Any) -> FrozenTrial:
     )
 
 
+def _place(trial: FrozenTrial) -> tuple[float, float]:
+    """Where a trial lies in the picture of the front: label cost across, error up."""
+    return trial.values[1], trial.values[0]
+
+
 def _pictures(pool: optuna.Study) -> dict[str, Any]:
     """The matplotlib figures by name."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
     from optuna.visualization import matplotlib as plots
 
     def error(trial: FrozenTrial) -> float:
         return float(trial.values[0])
 
-    aimed: dict[str, Any] = {"target": error, "target_name": NAMES[0]}
+    aimed: dict[str, Any] = {"target": error, "target_name": ERROR}
     wanted: dict[str, Callable[[], Any]] = {
-        "front": lambda: plots.plot_pareto_front(pool, target_names=list(NAMES)),
+        "front": lambda: plots.plot_pareto_front(pool, targets=_place, target_names=[COST, ERROR]),
         "history": lambda: plots.plot_optimization_history(pool, **aimed),
         "importances": lambda: plots.plot_param_importances(pool, **aimed),
         "slices": lambda: plots.plot_slice(pool, **aimed),
@@ -78,9 +87,16 @@ def _pictures(pool: optuna.Study) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         for name, plot in wanted.items():
             axes = plot()
-            axes = axes.ravel()[0] if hasattr(axes, "ravel") else axes
-            figure = axes.figure
-            figure.set_size_inches(max(8.0, figure.get_size_inches()[0]), 5.0)
+            figure = (axes.ravel()[0] if hasattr(axes, "ravel") else axes).figure
+            if name == "front":
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            for each in figure.axes:  # ticks between the powers of ten would run into each other
+                for axis in (each.xaxis, each.yaxis):
+                    axis.set_minor_formatter(NullFormatter())
+            figure.set_size_inches(max(9.0, figure.get_size_inches()[0]), 5.5)
+            figure.subplots_adjust(bottom=0.25 if name == "parallel_coordinates" else 0.12)
             found[name] = figure
             plt.close(figure)
     return found
