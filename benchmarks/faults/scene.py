@@ -37,6 +37,9 @@ SPACE = {
 PATIENCE = 300  # seconds for whatever has to happen
 NOTICED = 3.0  # seconds until a dead process of this machine is noticed, at most
 
+# What is started in the background ignores Ctrl-C, and so would the searches that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass
 class Scene:
