@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -44,8 +45,7 @@ class Local:
     def __init__(self, work: Work, count: int) -> None:
         """Up to `count` processes that each call `work` once."""
         self.work, self.count = work, count
-        self.context = multiprocessing.get_context("spawn")
-        self.alive: list[Any] = []
+        self.alive: list[BaseProcess] = []
         self.deaths = 0
 
     def tend(self, waiting: int) -> None:
@@ -62,15 +62,7 @@ class Local:
                 f"{DEATHS} workers in a row could not begin; see what they said above."
             )
         for _ in range(min(self.count - len(self.alive), waiting)):
-            process = self.context.Process(target=_in_process, args=(self.work,), daemon=False)
-            resource_tracker.ensure_running()  # starting it would let signals through again
-            # Ctrl-C reaches the whole group: one that is still being imported lets it wait.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                process.start()
-                self.alive.append(process)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            self.alive.append(start(self.work))
 
     def stop(self) -> None:
         """See `Pool.stop`."""
@@ -226,6 +218,19 @@ def _environment() -> dict[str, Any]:
         "excludes": [*left_behind, "__pycache__"],
         "env_vars": variables,
     }
+
+
+def start(work: Work) -> BaseProcess:
+    """Start a process that calls `work` once, and ends quietly when interrupted or left alone."""
+    process = multiprocessing.get_context("spawn").Process(target=_in_process, args=(work,))
+    resource_tracker.ensure_running()  # starting it would let signals through again
+    # Ctrl-C reaches the whole group: one that is still being imported lets it wait.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process
 
 
 def _in_process(work: Work) -> NoReturn:

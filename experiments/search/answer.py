@@ -1,10 +1,11 @@
 """What a finished study says: the front or the best of each budget, tested once, kept for use."""
 
 import json
-import multiprocessing
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import trial as trials
+from experiments import workers
 from experiments.plan import Cell, folder
 from experiments.search import figures
 from experiments.search.study import Study, best
@@ -65,20 +67,17 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     there = folder(study.plan.study)
     there.mkdir(parents=True, exist_ok=True)
     untested = [point.run_id for point in points if tracking.evaluation_of(point.run_id) is None]
-    if untested:
-        at_once = study.plan.settings.workers if study.plan.settings.workers != "ray" else 1
-        processes = min(at_once, -(-len(untested) // TESTS_A_PROCESS))
-        _test(untested, study.plan.experiment, threads, processes)
+    with _tested(study, untested, threads):
+        everything = pooled_frame(study)
+        everything.to_parquet(there / "trials.parquet", index=False)
+        run.table(everything, "trials.parquet")
+        figures.draw(study, run, there)
     points = [
         replace(p, test=tracking.evaluation_of(p.run_id), file=_keep(p, there)) for p in points
     ]
-    everything = pooled_frame(study)
-    everything.to_parquet(there / "trials.parquet", index=False)
-    run.table(everything, "trials.parquet")
     run.table(front_frame(points), "front.csv")
     for point in points:
         run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
-    figures.draw(study, run, there)
     config = study.plan.config({key: held.ends[0] for key, held in study.plan.space.items()})
     counts = {state.name: 0 for state in TrialState}
     for trial in study.all_trials():
@@ -201,28 +200,37 @@ def _keep(point: Point, there: Path) -> str:
     return str(file.replace(there / name))
 
 
-def _test(run_ids: Sequence[str], experiment: str, threads: int | None, processes: int) -> None:
-    """Evaluate runs in processes of their own: this one never loads TensorFlow."""
-    context = multiprocessing.get_context("spawn")
-    parts = [run_ids[i::processes] for i in range(processes)]
+@contextmanager
+def _tested(study: Study, run_ids: Sequence[str], threads: int | None) -> Iterator[None]:
+    """Evaluate runs while the block does something else; this process never loads TensorFlow."""
+    at_once = study.plan.settings.workers if study.plan.settings.workers != "ray" else 1
+    processes = min(at_once, -(-len(run_ids) // TESTS_A_PROCESS))
+    experiment = study.plan.experiment
     started = [
-        context.Process(target=_evaluate, args=(list(part), experiment, threads)) for part in parts
+        workers.start(partial(_evaluate, tuple(run_ids[i::processes]), experiment, threads))
+        for i in range(processes)
     ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
+    try:
+        yield
+        for process in started:
+            process.join()
+    finally:
+        for process in started:
+            process.terminate()
+            process.join(workers.GRACE)
     if any(process.exitcode for process in started):
         raise RunFailure("the winners could not be evaluated; the same command tries again.")
 
 
-def _evaluate(run_ids: list[str], experiment: str, threads: int | None) -> None:
+def _evaluate(run_ids: Sequence[str], experiment: str, threads: int | None) -> int:
     from pipeline import flow
 
     trials.detach()
     for run_id in run_ids:
+        tracking.kill_evaluation(run_id, "the process that evaluated was lost")
         flags: dict[str, Any] = {"run_id": run_id, "experiment": experiment}
         flow.evaluate(flags | ({"threads": str(threads)} if threads else {}))
+    return len(run_ids)
 
 
 def _log(answer: Answer, study: Study, run: Run) -> None:

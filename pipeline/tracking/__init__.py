@@ -15,6 +15,7 @@ from pipeline.tracking.studies import (
     describe_attached,
     end,
     evaluation_of,
+    kill_evaluation,
     kill_trial,
     study_run,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "end_attached_run",
     "evaluation_of",
     "fetch",
+    "kill_evaluation",
     "kill_trial",
     "last_metrics",
     "load_model",

@@ -43,7 +43,19 @@ def kill_trial(experiment: str, cell: str, number: int, reason: str) -> None:
     """Close what a trial's process has left open, even if it had told nobody of its run yet."""
     client = mlflow.MlflowClient()
     query = f"tags.`{CELL}` = '{cell}' and tags.`{TRIAL}` = '{number}'"
-    there = [experiment_id(client, experiment)]
+    _kill(client, [experiment_id(client, experiment)], query, reason)
+
+
+@reachable()
+def kill_evaluation(run_id: str, reason: str) -> None:
+    """Close an evaluation of a run's models that its process has left open."""
+    client = mlflow.MlflowClient()
+    there = [client.get_run(run_id).info.experiment_id]
+    query = f"tags.`{SOURCE}` = '{run_id}' and tags.`{KIND}` = 'evaluate'"
+    _kill(client, there, query, reason)
+
+
+def _kill(client: mlflow.MlflowClient, there: list[str], query: str, reason: str) -> None:
     for run in client.search_runs(there, f"{query} and attributes.status = 'RUNNING'"):
         client.set_tag(run.info.run_id, REASON, reason[:REASON_LENGTH])
         client.set_terminated(run.info.run_id, "KILLED")
