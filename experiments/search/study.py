@@ -143,8 +143,9 @@ class Study:
     # --- claiming, losing
 
     def claim(self) -> Claim | None:
-        """The next trial, now ours, or None if none waits or the study was stopped."""
-        if self.notes().get("stopped"):
+        """The next trial, now ours, or None if none waits or the study was stopped, or is to be."""
+        failures = self.failures_in_a_row()
+        if self.notes().get("stopped") or len(failures) >= self.plan.settings.max_failures:
             return None
         for cell, trial in self._waiting():
             with undisturbed():  # a trial without a sign would be missed only after a lease
