@@ -17,7 +17,8 @@ from experiments import trial as trials
 from experiments import workers
 from experiments.plan import Cell, folder
 from experiments.search import figures
-from experiments.search.study import Study, best
+from experiments.search.sampling import best
+from experiments.search.study import Study
 from pipeline import tracking
 from pipeline.errors import RunFailure
 from pipeline.schema import Value

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from experiments.plan import Cell
 from experiments.search import sampling
+from experiments.search.sampling import best
 from pipeline.schema import Config, Value
 from pipeline.tracking import undisturbed
 
@@ -55,11 +56,27 @@ class Claim:
         return plan.config({**values, **held})
 
     def falls_behind(self, step: int, error: float) -> str:
-        """Mode budget: report a validation error; why the trial should end, or ""."""
-        if self.study.plan.settings.mode == "pareto" or self.cell in self.study.tops:
+        """Mode budget: report a validation error; why the trial should end, or "".
+
+        step: of the training, or with several seeds a trial the number of the seed.
+        """
+        settings = self.study.plan.settings
+        if settings.mode == "pareto" or self.cell in self.study.tops:
             return ""
         self.trial.report(error, step)
-        return f"pruned at {step}: behind the other trials" if self.trial.should_prune() else ""
+        if self.trial.should_prune():
+            return f"pruned at {step}: behind the other trials"
+        if settings.seeds_per_trial > 1 and self._cannot_reach_the_top():
+            return f"pruned after seed {step + 1}: no error of the others would bring it to the top"
+        return ""
+
+    def _cannot_reach_the_top(self) -> bool:
+        """Whether the mean over all seeds is too high even if the seeds to come have no error."""
+        settings = self.study.plan.settings
+        told = self.study.storage.get_trial(self.id).intermediate_values.values()
+        ranked = [trial.values[0] for trial in best(self.study.trials(self.cell))]
+        there = ranked[settings.top - 1 : settings.top]
+        return any(sum(told) / settings.seeds_per_trial > worst for worst in there)
 
     def is_ours(self) -> bool:
         """False once another process has given the trial up."""

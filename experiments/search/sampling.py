@@ -1,16 +1,24 @@
-"""How trials get their values: the first ones, the sampler, the pruner, seeds."""
+"""How trials get their values and are ranked: the first ones, the sampler, the pruner, seeds."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.plan import Cell, Choices, Plan, Range
 from pipeline.schema import Value
 
 STARTUP = 10  # trials before the sampler models anything, at most
+
+
+def best(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Complete trials with one objective, the lowest error first, the older of equals."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: (trial.values[0], trial.number))
 
 
 def derived(*parts: object) -> int:
@@ -40,7 +48,7 @@ def pruner(plan: Plan, cell: Cell, steps: dict[str, int]) -> BasePruner:
     if settings.mode == "pareto" or settings.pruner == "none":
         return optuna.pruners.NopPruner()
     if settings.seeds_per_trial > 1:
-        return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
+        return optuna.pruners.WilcoxonPruner(p_threshold=0.2)  # three seeds that all lose: 0.125
     firsts = {key: held.ends[0] for key, held in plan.space.items()}
     config = plan.config({**firsts, **cell.given})
     length = steps.get(config.method, config.steps)

@@ -21,6 +21,7 @@ from experiments import life
 from experiments.plan import Cell, Plan
 from experiments.search import sampling
 from experiments.search.claim import Claim
+from experiments.search.sampling import best
 from pipeline.errors import UserError
 from pipeline.tracking import undisturbed
 
@@ -249,12 +250,6 @@ class Study:
 
     def _id(self, name: str) -> int:
         return self.storage.get_study_id_from_name(name)
-
-
-def best(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Complete trials with one objective, the lowest error first, the older of equals."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: (trial.values[0], trial.number))
 
 
 def _is_replaced(trial: FrozenTrial) -> bool:

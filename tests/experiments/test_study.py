@@ -162,6 +162,21 @@ def test_the_best_of_a_budget_are_trained_again(tmp_path):
     assert len(study.all_trials()) == 36
 
 
+def test_a_trial_that_cannot_reach_the_top_is_spared_its_other_seeds(tmp_path):
+    flags = {"mode": "budget", "trials": "3", "top": "1", "seeds_per_trial": "4"}
+    study = opened(str(tmp_path / "j.log"), **flags)
+    study.fill()
+    first = next(claim for _ in range(2) if (claim := study.claim()))
+    for seed in range(4):
+        assert not first.falls_behind(seed, 0.1)
+    first.finish(TrialState.COMPLETE, [0.1], n_labels=100, errors=[0.1] * 4)
+    second = study.claim()
+    while second.cell != first.cell:
+        second = study.claim()
+    assert not second.falls_behind(0, 0.3)  # 0.3 / 4 is below 0.1
+    assert "no error of the others" in second.falls_behind(1, 0.3)
+
+
 def test_a_storage_that_cannot_be_used_is_told(tmp_path):
     for storage in ("nosuch://x", f"sqlite:///{tmp_path}/none/s.db", "/proc/none/journal.log"):
         with pytest.raises(UserError, match=r"^storage = [^\n]*$"):
