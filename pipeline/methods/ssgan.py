@@ -20,7 +20,7 @@ from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_polic
 from pipeline.networks.dense import generator
 from pipeline.schema import Config
 from pipeline.training import devices, losses
-from pipeline.training.augment import affine
+from pipeline.training.augment import affine, elastic, thickness
 from pipeline.training.devices import Random
 from pipeline.training.graph import most_confident, spread_labels
 from pipeline.training.optimizers import Adam, adam, descend
@@ -70,6 +70,10 @@ class SemiSupervisedGAN(Method):
         """One contrastive step on two views of every image of the batch."""
         images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
         views = affine(tf.concat([images, images], axis=0), self.config, self.random)
+        # Stronger views than `step`'s: there they would teach the classifier what is not in the
+        # data, here they bring the kinds of a class together.
+        views = elastic(views, self.own["warm_up_elastic"], self.random)
+        views = thickness(views, self.own["warm_up_thickness"], self.random)
         optimizer = self.optimizers["warm_up"]
         with tf.GradientTape() as tape:
             hidden = self.network.forward(views, True, True).features[0]

@@ -5,6 +5,8 @@ import tensorflow as tf
 from pipeline.schema import Config
 from pipeline.training.devices import Random
 
+ELASTIC_GRID = 5  # points along each side at which displacements are drawn
+
 
 def affine(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
     """Rotate, scale, shear and shift each image at random, in one projective operation.
@@ -47,4 +49,68 @@ def affine(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
         fill_value=0.0,
+    )
+
+
+def elastic(images: tf.Tensor, amount: float, random: Random) -> tf.Tensor:
+    """Bend each image by a smooth random field of displacements (Simard et al. 2003).
+
+    The field is drawn uniformly on a coarse grid and filled in bicubically.
+
+    Args:
+        images: float32 [n, h, w, c]; beyond the edge the edge's pixels go on.
+        amount: largest displacement at the grid's points, share of the side; 0 = none.
+        random: source of the random numbers.
+
+    Returns:
+        float32 [n, h, w, c], bilinear between pixels, so within the images' range.
+    """
+    if not amount:
+        return images
+    n, height, width, channels = images.shape
+    coarse = random.uniform([n, ELASTIC_GRID, ELASTIC_GRID, 2], -amount, amount)
+    moved = tf.image.resize(coarse * [height, width], [height, width], method="bicubic")
+    rows = tf.range(height, dtype=tf.float32)[:, None] + moved[..., 0]
+    columns = tf.range(width, dtype=tf.float32) + moved[..., 1]
+    rows = tf.clip_by_value(rows, 0.0, height - 1.0)
+    columns = tf.clip_by_value(columns, 0.0, width - 1.0)
+    top = tf.clip_by_value(tf.floor(rows), 0.0, max(height - 2.0, 0.0))
+    left = tf.clip_by_value(tf.floor(columns), 0.0, max(width - 2.0, 0.0))
+    down, right = (rows - top)[..., None], (columns - left)[..., None]
+    first = tf.cast(top * width + left, tf.int32)
+    flat = tf.reshape(images, [n, height * width, channels])
+    below, beside = (width if height > 1 else 0), (1 if width > 1 else 0)
+
+    def at(offset: int) -> tf.Tensor:
+        return tf.gather(flat, first + offset, batch_dims=1)
+
+    upper = at(0) * (1 - right) + at(beside) * right
+    lower = at(below) * (1 - right) + at(below + beside) * right
+    return upper * (1 - down) + lower * down
+
+
+def thickness(images: tf.Tensor, amount: float, random: Random) -> tf.Tensor:
+    """Thicken or thin what is bright: blend each image with its dilation or its erosion.
+
+    The window is odd and at most a tenth of the shorter side wider than one pixel (28: 3 pixels),
+    so images smaller than 20 pixels stay as they are.
+
+    Args:
+        images: float32 [n, h, w, c].
+        amount: largest share of the dilation or erosion, in [0, 1]; 0 = none.
+        random: source of the random numbers.
+
+    Returns:
+        float32 [n, h, w, c], within the images' range.
+    """
+    window = 2 * (min(images.shape[1:3]) // 20) + 1
+    if not amount or window == 1:
+        return images
+    share = random.uniform([images.shape[0], 1, 1, 1], -amount, amount)
+    dilated = tf.nn.max_pool2d(images, window, 1, "SAME")
+    eroded = -tf.nn.max_pool2d(-images, window, 1, "SAME")
+    return (
+        images
+        + tf.maximum(share, 0.0) * (dilated - images)
+        + tf.maximum(-share, 0.0) * (eroded - images)
     )

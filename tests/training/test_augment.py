@@ -1,4 +1,4 @@
-"""Affine augmentation moves pixels as it says: about the centre, and no further than asked."""
+"""Augmentation moves pixels as it says: about the centre, and no further than asked."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tensorflow as tf
 from pipeline import config as configuration
 from pipeline import data
 from pipeline.training import runtime
-from pipeline.training.augment import affine
+from pipeline.training.augment import affine, elastic, thickness
 from pipeline.training.devices import Random
 
 NONE = {f"augment_{what}": "0" for what in ("rotation", "scale", "shear", "shift")}
@@ -109,3 +109,49 @@ def test_the_seed_decides_and_each_image_has_its_own_draw():
     np.testing.assert_array_equal(once, again)
     assert not np.allclose(once, other)
     assert len(np.unique(once.reshape(20, -1), axis=0)) == 20
+
+
+def test_an_elastic_bend_moves_neighbours_alike_and_no_further_than_asked():
+    height, width = 41, 21
+    near, beside, far = (
+        elastic(tf.constant(with_dot(height, width, *at)), 0.1, Random(3)).numpy()
+        for at in ((10, 20), (10, 21), (3, 5))
+    )
+    kept = [image.sum(axis=(1, 2, 3)) > 0.2 for image in (near, beside, far)]
+    both = kept[0] & kept[1] & kept[2]
+    assert both.mean() > 0.9
+    (x, y), (x1, y1), (x2, y2) = (centroids(image[both]) for image in (near, beside, far))
+    # The field is read where the pixel lands, hence the room beyond a tenth of the side.
+    assert 0.06 * width < np.abs(x).max() < 0.14 * width
+    assert 0.06 * height < np.abs(y).max() < 0.14 * height
+    assert np.corrcoef(x, x1)[0, 1] > 0.9
+    assert np.corrcoef(y, y1)[0, 1] > 0.9
+    assert abs(np.corrcoef(x, x2)[0, 1]) < 0.3  # a bend, not a shift
+    assert abs(np.corrcoef(y, y2)[0, 1]) < 0.3
+
+
+def test_thickness_follows_the_size_of_the_image_and_both_ways():
+    stroke = np.zeros((N, 40, 40, 1), np.float32)
+    stroke[:, 5:35, 16:24] = 1
+    changed = thickness(tf.constant(stroke), 0.5, Random(0)).numpy()
+    light = changed.sum(axis=(1, 2, 3)) / stroke.sum(axis=(1, 2, 3))
+    wider, narrower = 34 * 12 / (30 * 8), 26 * 4 / (30 * 8)  # a window of 5 pixels
+    assert 1 + 0.45 * (wider - 1) < light.max() <= 1 + 0.5 * (wider - 1) + 1e-4
+    assert 1 - 0.45 * (1 - narrower) > light.min() >= 1 - 0.5 * (1 - narrower) - 1e-4
+    small = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    np.testing.assert_array_equal(thickness(tf.constant(small), 0.5, Random(0)), small)
+
+
+@pytest.mark.parametrize("change", [elastic, thickness])
+def test_stronger_views_keep_range_shape_and_channels_and_obey_the_seed(change):
+    for shape in ((8, 8), (1, 2), (33, 25)):
+        grey = tf.constant(np.random.default_rng(0).random((6, *shape, 1), np.float32))
+        np.testing.assert_array_equal(change(grey, 0.0, Random(0)), grey)
+        moved = change(grey, 0.3, Random(1)).numpy()
+        assert moved.shape == grey.shape
+        assert moved.min() >= 0
+        assert moved.max() <= 1
+        colour = change(grey * tf.constant([1, 0.5, 0]), 0.3, Random(1))
+        np.testing.assert_allclose(colour, moved * np.float32([1, 0.5, 0]), atol=1e-6)
+    np.testing.assert_array_equal(change(grey, 0.3, Random(1)), moved)
+    assert not np.allclose(change(grey, 0.3, Random(2)), moved)
