@@ -9,6 +9,10 @@ the same for every arm. No validation labels, no selection: the error is that of
 weights after the last step, on the official test images; with --held_out n on n training images
 taken out of training instead, for choosing a recipe without looking at the test set.
 
+The cells of a draw are computed in one process, one after the other, so that those that differ in
+labels alone share a warm-up (`pipeline.training.warm_up`): "recalled" is the steps that a cell did
+not have to take itself, and its seconds are without them.
+
 With --equal_cpu ARM every arm gets the steps that take the CPU seconds of that arm, measured on a
 few steps each beforehand. Each worker is one process with one thread (or --threads); rows that
 --csv already has are not computed again.
@@ -19,6 +23,7 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,6 +97,7 @@ def measure(cell: Cell) -> dict[str, object]:
         "labels": split.n_labels,
         "draw": cell.draw,
         "steps": config.steps,
+        "recalled": trained.history.recalled_steps,
         "error": float(np.mean(predicted != truth)),
         "wall_s": round(wall, 1),
         "cpu_s": round(cpu, 1),
@@ -117,23 +123,28 @@ def main() -> None:
         for arm in options.arms.split(",")
     ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with ExitStack() as stack:
+        pools = [
+            stack.enter_context(ProcessPoolExecutor(1, mp_context=context))
+            for _ in range(options.workers)
+        ]
         if options.equal_cpu:
-            cells = _same_cpu(cells, options.equal_cpu, pool)
+            cells = _same_cpu(cells, options.equal_cpu, pools[0])
         path = Path(options.csv)
         rows = pd.read_csv(path).to_dict("records") if path.exists() else []
         known = {(row["arm"], row["draw"], row["labels"]) for row in rows}
         n_classes = len(load(cells[0].config, 0).class_names)
         waiting = [c for c in cells if (c.arm, c.draw, c.labels_per_class * n_classes) not in known]
-        for row in _rows(waiting, pool):
+        for row in _rows(waiting, pools):
             rows.append(row)
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
             pd.DataFrame(rows).to_csv(path, index=False)
     show(pd.DataFrame(rows))
 
 
-def _rows(cells: list[Cell], pool: ProcessPoolExecutor) -> Iterator[dict[str, object]]:
-    for future in as_completed([pool.submit(measure, cell) for cell in cells]):
+def _rows(cells: list[Cell], pools: list[ProcessPoolExecutor]) -> Iterator[dict[str, object]]:
+    waiting = [pools[cell.draw % len(pools)].submit(measure, cell) for cell in cells]
+    for future in as_completed(waiting):
         yield future.result()
 
 

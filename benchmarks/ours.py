@@ -40,6 +40,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     from pipeline.methods import Arrays
     from pipeline.networks.build import Spec
     from pipeline.training import loop
+    from pipeline.training.inputs import Inputs
     from pipeline.training.program import prepare
 
     some = images[:: max(1, len(images) // 1000)]
@@ -55,7 +56,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     compiled.images.assign(images)
     labelled = np.arange(len(labels))
     arrays = Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
-    inputs, call = loop.Inputs(compiled, arrays, config), compiled.phases["step"].run
+    inputs, call = Inputs(compiled, arrays, config), compiled.phases["step"].run
     begin, end = loop.first_step(compiled.method, config), config.steps
     done = begin
 

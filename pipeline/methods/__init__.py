@@ -94,6 +94,7 @@ class Method:
     random: Random  # every random number of `step` comes from here
     optimizers: dict[str, Adam]  # by name; "generator" takes generator_lr, others the other
     warm_up_share: float = 0.0  # of all steps
+    warm_up_keys: Sequence[str] = ()  # the method's own keys that decide its warm-up
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""
@@ -102,6 +103,10 @@ class Method:
     def warm_up(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update from images alone; scalar losses by name."""
         raise NotImplementedError
+
+    def warm_up_state(self) -> Sequence[Any]:
+        """All that `warm_up` changes: networks, layers, optimisers, random generator."""
+        return ()
 
     def after_warm_up(self, arrays: Arrays) -> None:
         """Look at all images at once, outside the compiled steps."""

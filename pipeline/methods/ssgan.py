@@ -10,10 +10,13 @@ the last convolution's map). Consistency part: FixMatch (Sohn et al. 2020) with 
 (Berthelot et al. 2020).
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
 
 from pipeline.methods import Arrays, Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
@@ -22,15 +25,18 @@ from pipeline.schema import Config
 from pipeline.training import devices, losses
 from pipeline.training.augment import affine, elastic, thickness
 from pipeline.training.devices import Random
-from pipeline.training.graph import most_confident, spread_labels
+from pipeline.training.graph import most_confident, principal_components, spread_labels
 from pipeline.training.optimizers import Adam, adam, descend
 
 PROJECTION = 64  # units of the contrastive head, which is dropped after the warm-up
+COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to
 ALIGNMENT_DECAY = 0.98  # of the running mean of predictions that alignment divides by
 
 
 class SemiSupervisedGAN(Method):
     """Classifier = discriminator, dense generator, averaged teacher (see `Method`)."""
+
+    warm_up_keys = ("warm_up_lr", "temperature", "warm_up_elastic", "warm_up_thickness")
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the networks; `gan_weight: 0` leaves the generator out (the ablation)."""
@@ -67,8 +73,8 @@ class SemiSupervisedGAN(Method):
             self.optimizers["generator"] = adam(self.generator, config.generator_beta_1)
 
     def warm_up(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """One contrastive step on two views of every image of the batch."""
-        images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
+        """One contrastive step on two views of every unlabelled image of the batch."""
+        images = batch.unlabelled_images
         views = affine(tf.concat([images, images], axis=0), self.config, self.random)
         # Stronger views than `step`'s: there they would teach the classifier what is not in the
         # data, here they bring the kinds of a class together.
@@ -82,6 +88,11 @@ class SemiSupervisedGAN(Method):
         optimizer.apply(devices.mean(tape.gradient(loss, variables)))
         return {"contrastive_loss": loss}
 
+    def warm_up_state(self) -> list[Any]:
+        """All that `warm_up` and the moving average change."""
+        optimizer = self.optimizers["warm_up"]
+        return [self.network, self.average, self.projection, optimizer, self.random]
+
     def after_warm_up(self, arrays: Arrays) -> None:
         """Spread the labels over the graph; keep the surest share of each class."""
         if not self.warm_up_share:
@@ -90,7 +101,7 @@ class SemiSupervisedGAN(Method):
         others = random.permutation(np.setdiff1d(arrays.pool, arrays.labelled))
         places = np.concatenate([arrays.labelled, others])
         probabilities = spread_labels(
-            self._features(arrays.images[places]),
+            self._components(arrays.images[places]),
             np.concatenate([arrays.labels, np.full(len(others), -1)]),
             self.class_balance.numpy(),
             largest=max(self.own["graph_images"], len(arrays.labelled)),
@@ -100,15 +111,32 @@ class SemiSupervisedGAN(Method):
         kept[arrays.labelled] = arrays.labels
         self.graph_labels.assign(kept)
 
-    def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The last hidden layer of clean images, float32 [n, d]."""
-        parts = np.array_split(images, -(-len(images) // 1000))
-        return np.concatenate(
-            [
-                self.network.forward(part / np.float32(255), False, False).features[0].numpy()
-                for part in parts
-            ]
-        )
+    def _components(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What neighbours are looked for in, float32 [n, d]: components of the network's maps.
+
+        Not the last hidden layer, where contrastive learning has torn the kinds of a class apart:
+        MNIST's sevens with a bar lie no nearer to other sevens there than to twos, on the maps
+        below three times nearer. Two maps, because the longer a warm-up, the fewer such ties the
+        last one keeps.
+        """
+        sample = self._maps(images[:: -(-len(images) // COMPONENTS_FROM)])
+        to_components = [principal_components(part) for part in sample]
+        parts = []
+        for some in np.array_split(images, -(-len(images) // COMPONENTS_FROM)):
+            pairs = zip(to_components, self._maps(some), strict=True)
+            parts.append(np.hstack([normalize(reduce(part)) for reduce, part in pairs]))
+        return np.concatenate(parts)
+
+    def _maps(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The network's maps of clean images, each float32 [n, d]."""
+        parts = [
+            self.network.forward(part / np.float32(255), False, False).maps
+            for part in np.array_split(images, -(-len(images) // 1000))
+        ]
+        return [
+            np.concatenate([np.reshape(one, [len(one), -1]) for one in layer])
+            for layer in zip(*parts, strict=True)
+        ]
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update classifier and generator together; one forward of fakes serves both losses."""
@@ -143,15 +171,15 @@ class SemiSupervisedGAN(Method):
 
     def _pseudo_labels(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Classes int32 [n], and where they are sure, float [n]: first the graph's, then ours."""
-        classes, confident = self._teacher(batch.unlabelled_images)
         if not self.warm_up_share:
-            return classes, confident
+            return self._teacher(batch.unlabelled_images)
         spread = tf.gather(devices.local(self.graph_labels), batch.positions)
+        known, spread = tf.cast(spread >= 0, tf.float32), tf.maximum(spread, 0)
+        if self.own["graph_share"] == 1:
+            return spread, known
+        classes, confident = self._teacher(batch.unlabelled_images)
         early = batch.progress <= self.own["graph_share"]
-        return (
-            tf.where(early, tf.maximum(spread, 0), classes),
-            tf.where(early, tf.cast(spread >= 0, tf.float32), confident),
-        )
+        return tf.where(early, spread, classes), tf.where(early, known, confident)
 
     def _teacher(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The averaged network's classes of clean images, int32 [n], and where it is sure."""

@@ -77,11 +77,11 @@ class ConvClassifier(Classifier):
         """See `Classifier.forward`; features are FC-128 and the last convolution's map."""
         noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
         h = add_noise(images, noise[0], self.random) * self.pixel_scale.value
-        layers = [*self.convolutions, self.hidden]
+        layers, maps = [*self.convolutions, self.hidden], []
         for layer, norm in zip(layers, self.norms, strict=True):
             if layer is self.hidden:
-                feature_map = h
                 h = tf.reshape(h, [-1, h.shape[1] * h.shape[2] * h.shape[3]])
             h = norm(layer(h), training=training, update_statistics=update_statistics)
             h = add_noise(tf.nn.leaky_relu(h, LEAK), noise[1], self.random)
-        return Activations(self.output_layer(h), (h, feature_map))
+            maps.append(h)
+        return Activations(self.output_layer(h), (h, maps[-2]), tuple(maps[-3:-1]))

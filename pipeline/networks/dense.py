@@ -88,10 +88,11 @@ class DenseClassifier(Classifier):
         """See `Classifier.forward`; there are no moving statistics."""
         noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
         h = add_noise(tf.reshape(images, [-1, self.size]), noise[0], self.random)
+        hidden = []
         for layer in self.hidden:
-            features = tf.nn.relu(layer(h))
-            h = add_noise(features, noise[1], self.random)
-        return Activations(self.output_layer(h), (features,))
+            hidden.append(tf.nn.relu(layer(h)))
+            h = add_noise(hidden[-1], noise[1], self.random)
+        return Activations(self.output_layer(h), (hidden[-1],), tuple(hidden[-3:-1] or hidden))
 
     def initialise(self, images: NDArray[np.floating]) -> None:
         """Data-dependent initialisation from images [n, h, w, c] in [0, 1]."""

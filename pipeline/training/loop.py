@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
 from pipeline.schema import Config
+from pipeline.training import warm_up
+from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program
+from pipeline.training.warm_up import Shown
 
 CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar wait no longer
 LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
@@ -47,6 +49,7 @@ class History:
     reports: list[Report] = field(default_factory=list)
     seconds: float = 0.0
     trace_seconds: float = 0.0  # of compiling, until the first step was done
+    recalled_steps: int = 0  # of the warm-up, which an earlier training of this process has made
 
     def frame(self) -> pd.DataFrame:
         """All metrics as rows of step, name, value."""
@@ -58,8 +61,9 @@ class History:
         return pd.DataFrame(rows, columns=["step", "name", "value"])
 
     def totals(self) -> dict[str, float]:
-        """`train/passes` over the images; seconds of the loop, and until its first step."""
+        """`train/passes` over the images, steps recalled; seconds of the loop and of tracing."""
         return {
+            "train/recalled_steps": self.recalled_steps,
             "train/passes": self.reports[-1].step * self.images_per_step / self.n_images,
             "time/loop_s": self.seconds,
             "time/trace_s": self.trace_seconds,
@@ -117,99 +121,55 @@ def first_step(method: Method, config: Config) -> int:
 
 def _advance(
     program: Program,
-    inputs: "Inputs",
+    inputs: Inputs,
     arrays: Arrays,
     config: Config,
     history: History,
     show: Callable[..., None],
-) -> Iterator[tuple[int, dict[str, float], float]]:
-    """Run all steps; at each report the steps done, mean losses since the last, steps a second."""
+) -> Iterator[Shown]:
+    """Run all steps, or take a warm-up that an earlier training has made; what reports show."""
+    run = functools.partial(_run, program, inputs, config, history, show)
     first = first_step(program.method, config)
-    for name, begin, end in (("warm_up", 0, first), ("step", first, config.steps)):
-        if begin and name == "step":
-            program.method.after_warm_up(arrays)
-        done, chunk = begin, 1
-        for until in _report_steps(begin, end, config.report_every):
-            phase = program.phases[name]
-            totals, from_step, since = np.zeros(len(phase.keys)), done, time.perf_counter()
-            while done < until:
-                count, before = min(chunk, until - done), time.perf_counter()
-                totals += phase.run(*inputs.steps(done, count, begin, end)).numpy()
-                done += count
-                taken = time.perf_counter() - before
-                history.trace_seconds = history.trace_seconds or program.trace_seconds + taken
-                if count == chunk and taken < CALL_SECONDS / 2:
-                    chunk *= 2
-                show(done, {})
-            steps = until - from_step
-            means = dict(zip(phase.keys, (totals / steps).tolist(), strict=True))
-            yield done, means, steps / (time.perf_counter() - since)
+    if first:
+        known = warm_up.key(program, arrays, config, first)
+        shown = warm_up.recall(known, program)
+        history.recalled_steps = first if shown else 0
+        yield from shown
+        if not shown:
+            for one in run("warm_up", 0, first):
+                shown.append(one)
+                yield one
+            warm_up.keep(known, program, shown)
+        program.method.after_warm_up(arrays)
+    yield from run("step", first, config.steps)
 
 
-def rate_factors(number: NDArray[np.float32], steps: int, config: Config) -> NDArray[np.float32]:
-    """Shares of the learning rate, float32 in [0, 1]: rise, then fall.
-
-    number: float32, steps of the phase taken, the one in question included; the phase has `steps`.
-    """
-    rising = np.minimum(1.0, number / max(1, config.warmup_steps))
-    begin = config.decay_from * steps
-    fallen = np.clip((number - begin) / max(1.0, steps - begin), 0.0, 1.0)
-    left = 0.5 * (1.0 + np.cos(np.pi * fallen)) if config.decay == "cosine" else 1.0 - fallen
-    factors = rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
-    return np.asarray(factors, np.float32)
-
-
-class Order:
-    """The order in which images are drawn: pass after pass, each over a fresh permutation.
-
-    A function of seed and step alone, so that a run that goes on needs no iterator's state.
-    """
-
-    def __init__(self, n: int, batch: int, seed: tuple[int, ...]) -> None:
-        """Draw `batch` of n images a step; one `seed` for each of several orders of a run."""
-        self.n, self.batch, self.seed = n, batch, seed
-        self._permutation = functools.lru_cache(maxsize=2)(self._draw)
-
-    def batches(self, first_step: int, count: int) -> NDArray[np.int32]:
-        """Positions below n, int32 [count, batch], of the steps from `first_step` (from 0) on."""
-        begin, end = first_step * self.batch, (first_step + count) * self.batch
-        passes = range(begin // self.n, -(-end // self.n))
-        drawn = np.concatenate([self._permutation(number) for number in passes])
-        return drawn[begin - passes[0] * self.n :][: end - begin].reshape(count, self.batch)
-
-    def _draw(self, number: int) -> NDArray[np.int32]:
-        generator = np.random.default_rng([*self.seed, number])
-        return generator.permutation(self.n).astype(np.int32)
-
-
-class Inputs:
-    """What the compiled call takes for some steps: a function of the step's number alone."""
-
-    def __init__(self, program: Program, arrays: Arrays, config: Config) -> None:
-        """Draw images of `arrays` in the order of `config.seed`."""
-        self.arrays, self.config = arrays, config
-        self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
-        self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
-        rates = {"generator": config.generator_lr}
-        self.rates = np.array(
-            [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
-            np.float32,
-        )
-
-    def steps(self, done: int, count: int, begin: int, end: int) -> tuple[NDArray[Any], ...]:
-        """Arguments for the next `count` steps of a phase that has steps `begin` to `end`."""
-        own = self.own.batches(done, count)
-        number = np.arange(done - begin, done - begin + count, dtype=np.float32) + 1
-        return (
-            self.arrays.labelled[own].astype(np.int32),
-            self.arrays.labels[own].astype(np.int32),
-            self.arrays.pool[self.free.batches(done, count)].astype(np.int32),
-            rate_factors(number, end - begin, self.config),
-            # A young average forgets faster, or it would remember the random start.
-            np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
-            number / (end - begin),
-            self.rates,
-        )
+def _run(
+    program: Program,
+    inputs: Inputs,
+    config: Config,
+    history: History,
+    show: Callable[..., None],
+    name: str,
+    begin: int,
+    end: int,
+) -> Iterator[Shown]:
+    """Run the steps of a phase."""
+    phase, done, chunk = program.phases[name], begin, 1
+    for until in _report_steps(begin, end, config.report_every):
+        totals, from_step, since = np.zeros(len(phase.keys)), done, time.perf_counter()
+        while done < until:
+            count, before = min(chunk, until - done), time.perf_counter()
+            totals += phase.run(*inputs.steps(done, count, begin, end)).numpy()
+            done += count
+            taken = time.perf_counter() - before
+            history.trace_seconds = history.trace_seconds or program.trace_seconds + taken
+            if count == chunk and taken < CALL_SECONDS / 2:
+                chunk *= 2
+            show(done, {})
+        steps = until - from_step
+        means = dict(zip(phase.keys, (totals / steps).tolist(), strict=True))
+        yield Shown(done, means, steps / (time.perf_counter() - since))
 
 
 def _history(program: Program, arrays: Arrays, config: Config) -> History:

@@ -147,10 +147,11 @@ class Program:
 
 def variables(method: Method) -> list[tf.Variable]:
     """Every variable that a method holds, in an order that its class decides."""
-    return list(_variables([value for _, value in sorted(vars(method).items())]))
+    return list(variables_of([value for _, value in sorted(vars(method).items())]))
 
 
-def _variables(values: Sequence[Any]) -> Iterator[tf.Variable]:
+def variables_of(values: Sequence[Any]) -> Iterator[tf.Variable]:
+    """The variables of layers, optimisers and random generators; other values have none."""
     for value in values:
         if isinstance(value, tf.Variable):
             yield value
@@ -161,7 +162,7 @@ def _variables(values: Sequence[Any]) -> Iterator[tf.Variable]:
         elif isinstance(value, Random):
             yield value.state
         elif isinstance(value, Mapping):
-            yield from _variables(list(value.values()))
+            yield from variables_of(list(value.values()))
 
 
 _idle: list[Program] = []

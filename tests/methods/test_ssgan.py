@@ -33,10 +33,10 @@ def test_without_gan_weight_there_is_no_generator():
 
 
 def test_pseudo_labels_below_the_threshold_are_left_out():
-    none = step(make("ssgan", confidence_threshold=1.0), digits())
+    none = step(make("ssgan", confidence_threshold=1.0, graph_share=0.0), digits())
     assert none["confident_share"] == 0
     assert none["consistency_loss"] == 0
-    every = step(make("ssgan", confidence_threshold=0.0), digits())
+    every = step(make("ssgan", confidence_threshold=0.0, graph_share=0.0), digits())
     assert every["confident_share"] == 1
     assert every["consistency_loss"] > 0
 

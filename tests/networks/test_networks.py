@@ -175,9 +175,11 @@ def test_the_convolutional_classifier_fits_the_image(shape, convolutions):
     network = make_conv(shape, n_classes=4)
     layers = [(c.kernel.shape[0], c.strides[0], c.filters) for c in network.convolutions]
     assert layers == convolutions
-    logits, features = network.forward(tf.zeros([3, *shape]), True, True)
+    logits, features, maps = network.forward(tf.zeros([3, *shape]), True, True)
     assert logits.shape == (3, 4)
     assert [len(f.shape) for f in features] == [2, 4]
+    assert [m.shape[3] for m in maps] == [filters for _, _, filters in convolutions[-2:]]
+    np.testing.assert_array_equal(maps[-1], features[-1])
     assert features[0].shape == (3, 128)
     assert np.isfinite(logits).all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_moons
 
-from pipeline.training.graph import most_confident, spread_labels
+from pipeline.training.graph import most_confident, principal_components, spread_labels
 
 HALVES = np.float32([0.5, 0.5])
 
@@ -36,6 +36,41 @@ def test_fewer_images_than_neighbours_and_islands_without_a_label(n):
     probabilities = spread_labels(features, labels, HALVES, largest=n)
     assert np.isfinite(probabilities).all()
     assert probabilities[:2].argmax(axis=1).tolist() == [0, 1]
+
+
+def test_where_no_label_reaches_there_is_no_class():
+    points = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
+    points += np.random.default_rng(0).normal(0, 0.01, points.shape).astype(np.float32)
+    labels = np.full(60, -1)
+    labels[[0, 20]] = [0, 1]
+    order = np.argsort(labels < 0, kind="stable")
+    probabilities = spread_labels(points[order], labels[order], HALVES, largest=60, n_neighbors=5)
+    kept = np.empty(60, np.int32)
+    kept[order] = most_confident(probabilities, 1.0)
+    np.testing.assert_array_equal(kept, np.repeat([0, 1, -1], 20))
+
+
+def test_rows_beyond_the_largest_graph_take_their_neighbours_class():
+    points, truth = moons()
+    lifted = np.float32(np.column_stack([points[:, :2], np.cos(3 * points), np.sin(3 * points)]))
+    order = np.argsort(np.random.default_rng(0).random(len(truth)))
+    first = [np.flatnonzero(truth[order] == number)[0] for number in (0, 1)]
+    order = order[[*first, *np.delete(np.arange(len(order)), first)]]
+    labels = np.full(len(truth), -1)
+    labels[:2] = [0, 1]
+    probabilities = spread_labels(lifted[order], labels, HALVES, largest=300)
+    assert (probabilities.argmax(axis=1) == truth[order]).mean() > 0.95
+
+
+def test_components_are_partly_whitened():
+    random = np.random.default_rng(0)
+    deviations = np.float32([16, 4, 1])
+    features = random.normal(5, 1, (4000, 3)).astype(np.float32) * deviations
+    components = principal_components(features[:2000])(features)
+    assert components.dtype == np.float32
+    # Variance v becomes v / v^(2 · 0.25) = the deviation.
+    np.testing.assert_allclose(components.var(axis=0), deviations, rtol=0.15)
+    assert principal_components(features[:2])(features).shape == (4000, 2)
 
 
 def test_the_surest_share_of_each_class_is_kept():

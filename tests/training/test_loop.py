@@ -21,6 +21,7 @@ from pipeline.networks.build import Spec
 from pipeline.stages.split import split
 from pipeline.stages.train import train as train_stage
 from pipeline.training import loop, runtime
+from pipeline.training.inputs import Inputs, Order, rate_factors
 from pipeline.training.program import Program, variables
 from pipeline.training.program import prepare as prepare_program
 
@@ -81,7 +82,7 @@ def short_run(seed):
 
 
 def order(batch, n, seed, steps):
-    return loop.Order(n, batch, (seed, 0)).batches(0, steps).ravel()
+    return Order(n, batch, (seed, 0)).batches(0, steps).ravel()
 
 
 @pytest.mark.parametrize(("batch", "n"), [(32, 144), (7, 10), (5, 5), (32, 10), (3, 1), (64, 700)])
@@ -93,7 +94,7 @@ def test_each_pass_visits_every_image_once(batch, n):
 
 @pytest.mark.parametrize(("batch", "n"), [(32, 144), (7, 10), (32, 10)])
 def test_the_order_is_the_same_however_it_is_asked_for(batch, n):
-    one, other = loop.Order(n, batch, (1, 2)), loop.Order(n, batch, (1, 2))
+    one, other = Order(n, batch, (1, 2)), Order(n, batch, (1, 2))
     pieces = [one.batches(first, count) for first, count in ((0, 1), (1, 2), (3, 9), (12, 1))]
     np.testing.assert_array_equal(np.concatenate(pieces), other.batches(0, 13))
     np.testing.assert_array_equal(other.batches(5, 2), other.batches(0, 13)[5:7])
@@ -122,7 +123,7 @@ def test_the_seed_decides_the_order():
 
 def rate(step, **flags):
     config = configuration.load({k: str(v) for k, v in flags.items()})
-    return float(loop.rate_factors(np.float32(step), config.steps, config))
+    return float(rate_factors(np.float32(step), config.steps, config))
 
 
 def test_the_rate_rises_and_falls_as_configured():
@@ -180,7 +181,7 @@ def test_a_call_of_any_length_runs_the_same_trace():
     method, arrays, config = counting(steps=20)
     program = Program(method, config)
     program.images.assign(arrays.images)
-    inputs, phase = loop.Inputs(program, arrays, config), program.phases["step"]
+    inputs, phase = Inputs(program, arrays, config), program.phases["step"]
     totals = [phase.run(*inputs.steps(0, n, 0, 20)) for n in (1, 2, 7)]
     assert phase.run.experimental_get_tracing_count() == 1
     assert phase.keys == ["supervised_loss"]

@@ -1,0 +1,77 @@
+"""What the compiled call takes: which images a step sees, and how fast it learns from them."""
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.methods import Arrays
+from pipeline.schema import Config
+from pipeline.training.program import Program
+
+
+def rate_factors(number: NDArray[np.float32], steps: int, config: Config) -> NDArray[np.float32]:
+    """Shares of the learning rate, float32 in [0, 1]: rise, then fall.
+
+    number: float32, steps of the phase taken, the one in question included; the phase has `steps`.
+    """
+    rising = np.minimum(1.0, number / max(1, config.warmup_steps))
+    begin = config.decay_from * steps
+    fallen = np.clip((number - begin) / max(1.0, steps - begin), 0.0, 1.0)
+    left = 0.5 * (1.0 + np.cos(np.pi * fallen)) if config.decay == "cosine" else 1.0 - fallen
+    factors = rising * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left)
+    return np.asarray(factors, np.float32)
+
+
+class Order:
+    """The order in which images are drawn: pass after pass, each over a fresh permutation.
+
+    A function of seed and step alone, so that a run that goes on needs no iterator's state.
+    """
+
+    def __init__(self, n: int, batch: int, seed: tuple[int, ...]) -> None:
+        """Draw `batch` of n images a step; one `seed` for each of several orders of a run."""
+        self.n, self.batch, self.seed = n, batch, seed
+        self._permutation = functools.lru_cache(maxsize=2)(self._draw)
+
+    def batches(self, first_step: int, count: int) -> NDArray[np.int32]:
+        """Positions below n, int32 [count, batch], of the steps from `first_step` (from 0) on."""
+        begin, end = first_step * self.batch, (first_step + count) * self.batch
+        passes = range(begin // self.n, -(-end // self.n))
+        drawn = np.concatenate([self._permutation(number) for number in passes])
+        return drawn[begin - passes[0] * self.n :][: end - begin].reshape(count, self.batch)
+
+    def _draw(self, number: int) -> NDArray[np.int32]:
+        generator = np.random.default_rng([*self.seed, number])
+        return generator.permutation(self.n).astype(np.int32)
+
+
+class Inputs:
+    """What the compiled call takes for some steps: a function of the step's number alone."""
+
+    def __init__(self, program: Program, arrays: Arrays, config: Config) -> None:
+        """Draw images of `arrays` in the order of `config.seed`."""
+        self.arrays, self.config = arrays, config
+        self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
+        self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
+        rates = {"generator": config.generator_lr, "warm_up": config.own.get("warm_up_lr")}
+        self.rates = np.array(
+            [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
+            np.float32,
+        )
+
+    def steps(self, done: int, count: int, begin: int, end: int) -> tuple[NDArray[Any], ...]:
+        """Arguments for the next `count` steps of a phase that has steps `begin` to `end`."""
+        own = self.own.batches(done, count)
+        number = np.arange(done - begin, done - begin + count, dtype=np.float32) + 1
+        return (
+            self.arrays.labelled[own].astype(np.int32),
+            self.arrays.labels[own].astype(np.int32),
+            self.arrays.pool[self.free.batches(done, count)].astype(np.int32),
+            rate_factors(number, end - begin, self.config),
+            # A young average forgets faster, or it would remember the random start.
+            np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
+            number / (end - begin),
+            self.rates,
+        )

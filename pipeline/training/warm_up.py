@@ -1,0 +1,77 @@
+"""A warm-up sees no label: what it has learned serves every training that differs in labels alone.
+
+Kept in memory for the next trainings of this process: a curve over label counts, or a method
+beside its ablation, pays for the warm-up once. What is recalled equals what would be computed.
+"""
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.methods import Arrays
+from pipeline.schema import Config
+from pipeline.training.program import Program, variables_of
+
+KEPT = 2  # warm-ups kept, the last ones; each holds the weights and Adam's moments
+# Shared keys that decide a warm-up, beside the images, its steps and the method's own keys.
+KEYS = (
+    *("method", "seed", "unlabelled_batch_size", "discriminator_beta_1"),
+    *("warmup_steps", "decay", "decay_from", "final_lr_fraction", "ema_decay"),
+    *("network", "dense_units", "input_noise", "layer_noise", "augment_rotation"),
+    *("augment_scale", "augment_shear", "augment_shift", "precision", "devices", "threads"),
+)
+
+
+class Shown(NamedTuple):
+    """What the loop tells at a report."""
+
+    done: int  # steps
+    means: dict[str, float]  # losses since the last report
+    rate: float  # steps a second
+
+
+class WarmUp(NamedTuple):
+    """What a finished warm-up has left."""
+
+    values: list[NDArray[np.generic]]  # of the method's `warm_up_variables`
+    shown: list[Shown]  # at each report
+
+
+_kept: OrderedDict[str, WarmUp] = OrderedDict()
+
+
+def key(program: Program, arrays: Arrays, config: Config, steps: int) -> str:
+    """What two warm-ups of `steps` steps must share to be the same."""
+    flat = config.flat()
+    decisive = {name: flat[name] for name in (*KEYS, *program.method.warm_up_keys)}
+    digest = hashlib.sha256(arrays.images.tobytes())
+    digest.update(arrays.pool.tobytes())
+    return json.dumps([decisive, steps, config.report_every, digest.hexdigest()], sort_keys=True)
+
+
+def recall(known: str, program: Program) -> list[Shown]:
+    """Put the program where the warm-up of this key has left it; its reports, none if unknown."""
+    if known not in _kept:
+        return []
+    changed = variables_of(program.method.warm_up_state())
+    for variable, value in zip(changed, _kept[known].values, strict=True):
+        variable.assign(value)
+    return list(_kept[known].shown)
+
+
+def keep(known: str, program: Program, shown: Sequence[Shown]) -> None:
+    """Remember what a finished warm-up has left."""
+    changed = variables_of(program.method.warm_up_state())
+    _kept[known] = WarmUp([variable.numpy() for variable in changed], list(shown))
+    while len(_kept) > KEPT:
+        _kept.popitem(last=False)
+
+
+def forget() -> None:
+    """Keep nothing: what is timed shall be computed."""
+    _kept.clear()

@@ -1,0 +1,63 @@
+"""A warm-up that an earlier training has made is recalled, and only when it is the same one."""
+
+import numpy as np
+import pytest
+
+from pipeline import config as configuration
+from pipeline import data
+from pipeline.arm import choose_split
+from pipeline.stages.train import train
+from pipeline.training import runtime, warm_up
+
+SMALL = {"network": "dense", "dense_units": "[64, 32]", "steps": "30", "report_every": "5"}
+SMALL |= {"warm_up_share": "0.5", "label_frac": "0.1"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+def run(**flags):
+    """Steps recalled, reports and predictions of a short training on digits."""
+    config = configuration.load(SMALL | {key: str(value) for key, value in flags.items()})
+    digits = data.load("digits", None)
+    trained = train(digits, choose_split(config, digits), config)
+    predicted = trained.model.classify(digits.test_images)
+    trained.release()
+    return trained.history.recalled_steps, trained.history.reports, predicted
+
+
+@pytest.mark.parametrize("flags", [{"label_frac": 0.05, "split_seed": 3}, {"gan_weight": 0}])
+def test_another_label_draw_or_the_ablation_recalls_it_and_ends_as_if_computed(flags):
+    warm_up.forget()
+    _, expected_reports, expected = run(**flags)
+    warm_up.forget()
+    assert run()[0] == 0
+    recalled, reports, predicted = run(**flags)
+    assert recalled == 15
+    np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
+    assert [report.step for report in reports] == [5, 10, 15, 20, 25, 30]
+    for report, wanted in zip(reports, expected_reports, strict=True):
+        losses = [name for name in wanted.metrics if name.endswith("_loss")]
+        assert losses
+        for name in losses:
+            assert report.metrics[name] == pytest.approx(wanted.metrics[name], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"seed": 1},
+        {"steps": 32},
+        {"warm_up_lr": 0.001},
+        {"warm_up_elastic": 0.1},
+        {"augment_shift": 0.0},
+        {"valid_frac": 0.5},  # takes images out of the pool
+    ],
+)
+def test_whatever_decides_a_warm_up_makes_it_anew(flags):
+    warm_up.forget()
+    run()
+    assert run()[0] == 15
+    assert run(**flags)[0] == 0
