@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "experiments.plan": "config errors schema",
     "experiments.life": "",
     "experiments.trial": "arm clock data errors schema",
-    "experiments.pace": "arm data schema stages",
+    "experiments.pace": "arm data schema stages training",
     "experiments.workers": "command_line errors experiments.life experiments.trial",
     "experiments.search": "config data errors flow schema tracking experiments.plan "
     "experiments.life experiments.trial experiments.pace experiments.workers",

@@ -1,13 +1,13 @@
-"""Our recipe: a K+1-class discriminator with feature matching that also learns from its own
-averaged, confident predictions on unlabelled images, after a warm-up that needs no labels.
+"""Our recipe: labels spread over a graph of features that were learned without labels, then a
+K+1-class discriminator with feature matching that learns from them.
 
 Warm-up: the classifier's body learns to tell images apart by contrastive learning (SimCLR, Chen
-et al. 2020); then the labels are spread over a graph of neighbours in its features
-(`training.graph`), and the surest of them are the first pseudo-labels.
+et al. 2020), without labels. Then the labels are spread over a graph of neighbours in its
+convolutions' maps (`training.graph`); they are the pseudo-labels of the unlabelled images.
 GAN part: Salimans et al. 2016 (logsumexp form, feature matching on the last hidden layer and on
-the last convolution's map). Consistency part: FixMatch (Sohn et al. 2020) with a mean teacher
-(Tarvainen & Valpola 2017) and distribution alignment to the labelled set's class balance
-(Berthelot et al. 2020).
+the last convolution's map). With `graph_share` < 1 the pseudo-labels of the later steps are those
+of FixMatch (Sohn et al. 2020) with a mean teacher (Tarvainen & Valpola 2017) and distribution
+alignment to the labelled set's class balance (Berthelot et al. 2020); without a warm-up, all are.
 """
 
 from typing import Any
