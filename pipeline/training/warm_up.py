@@ -23,7 +23,15 @@ KEYS = (
     *("method", "seed", "unlabelled_batch_size", "discriminator_beta_1"),
     *("warmup_steps", "decay", "decay_from", "final_lr_fraction", "ema_decay"),
     *("network", "dense_units", "input_noise", "layer_noise", "augment_rotation"),
-    *("augment_scale", "augment_shear", "augment_shift", "precision", "devices", "threads"),
+    *(
+        "augment_scale",
+        "augment_shear",
+        "augment_shift",
+        "precision",
+        "jit_compile",
+        "devices",
+        "threads",
+    ),
 )
 
 
@@ -38,7 +46,7 @@ class Shown(NamedTuple):
 class WarmUp(NamedTuple):
     """What a finished warm-up has left."""
 
-    values: list[NDArray[np.generic]]  # of the method's `warm_up_variables`
+    values: list[NDArray[np.generic]]  # of the variables in the method's `warm_up_state`
     shown: list[Shown]  # at each report
 
 
@@ -58,6 +66,7 @@ def recall(known: str, program: Program) -> list[Shown]:
     """Put the program where the warm-up of this key has left it; its reports, none if unknown."""
     if known not in _kept:
         return []
+    _kept.move_to_end(known)
     changed = variables_of(program.method.warm_up_state())
     for variable, value in zip(changed, _kept[known].values, strict=True):
         variable.assign(value)
