@@ -13,9 +13,9 @@ The cells of a draw are computed in one process, one after the other, so that th
 labels alone share a warm-up (`pipeline.training.warm_up`): "recalled" is the steps that a cell did
 not have to take itself, and its seconds are without them.
 
-With --equal_cpu ARM every arm gets the steps that take the CPU seconds of that arm, measured on a
-few steps each beforehand. Each worker is one process with one thread (or --threads); rows that
---csv already has are not computed again.
+With --equal_cpu ARM every arm gets the steps that take the CPU seconds of that arm's steps,
+measured on a few steps each beforehand (`ssgan`'s graph comes on top). Each worker is one process
+with one thread (or --threads); rows that --csv already has are not computed again.
 """
 
 import argparse
@@ -119,8 +119,8 @@ def main() -> None:
     cells = [
         Cell(arm, int(count), draw, tuple(flags.items()), options.held_out)
         for draw in range(options.first_draw, options.first_draw + options.draws)
-        for count in options.labels_per_class.split(",")
         for arm in options.arms.split(",")
+        for count in options.labels_per_class.split(",")
     ]
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
@@ -165,8 +165,14 @@ def _same_cpu(cells: list[Cell], reference: str, pool: ProcessPoolExecutor) -> l
     ]
 
 
+def computed(group: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have taken all their steps themselves, or all rows if none has."""
+    own = group[group["recalled"] == 0]
+    return own if len(own) else group
+
+
 def show(results: pd.DataFrame) -> None:
-    """Print medians and every draw."""
+    """Print medians and every draw; seconds are those of rows that recalled no warm-up, if any."""
     table = Table(title=f"test error, {results['draw'].nunique()} label draws")
     for column in ("labels", "arm", "steps", "median", "worst", "every draw, %", "wall s", "CPU s"):
         table.add_column(column, justify="left" if column in ("arm", "every draw, %") else "right")
@@ -178,8 +184,7 @@ def show(results: pd.DataFrame) -> None:
             f"{group['error'].median():.2%}",
             f"{group['error'].max():.2%}",
             " ".join(f"{100 * error:.2f}" for error in group["error"]),
-            f"{group['wall_s'].median():.0f}",
-            f"{group['cpu_s'].median():.0f}",
+            *(f"{computed(group)[column].median():.0f}" for column in ("wall_s", "cpu_s")),
         )
     Console(width=150).print(table)
 

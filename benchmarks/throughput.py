@@ -57,7 +57,9 @@ BUSY = (
 def resolved(method: str, threads: int | None, keys: Mapping[str, str]) -> Config:
     """The method's default MNIST configuration at 100 labels; `keys` as on the command line."""
     flags = {"method": method, "dataset": "mnist", "label_frac": "0.00167", **keys}
-    if method == "ssgan":  # the steps after the warm-up are measured; they need none before them
+    if (
+        method == "ssgan"
+    ):  # steps without a warm-up are measured, whose pseudo-labels are the teacher's
         flags |= {"warm_up_share": "0"}
     return configuration.load({**flags, "threads": str(threads or "none")})
 

@@ -37,7 +37,7 @@ def seconds_a_step(
 ) -> float:
     """Seconds of one step, the mean over warm-up and other steps; tracing and graph left out.
 
-    `now` says whose seconds (wall or CPU).
+    `now` says whose seconds (wall or CPU). `ssgan`'s graph is a cost of its own beside its steps.
     """
     from pipeline.stages.train import train
     from pipeline.training import warm_up

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KIND = "trial"
 ERROR = "valid/error"
 ATTACHED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")  # of the run that `mlflow run` has made
-Goes = Callable[[int, float], str]  # step and validation error → why to stop, or ""
+Goes = Callable[[int, float | None], str]  # step, validation error if any → why to stop, or ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def train(
 
     def ask(report: "Report") -> bool:
         nonlocal why
-        why = goes_on(report.step, report.metrics[ERROR])
+        why = goes_on(report.step, report.metrics.get(ERROR))
         return not why
 
     named = config.model_copy(

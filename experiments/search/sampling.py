@@ -55,7 +55,9 @@ def pruner(plan: Plan, cell: Cell, steps: dict[str, int]) -> BasePruner:
     if settings.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(config.report_every, length, reduction_factor=3)
     # Early in the schedule the errors say little about the end.
-    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=length // 3)
+    first = round(config.own.get("warm_up_share", 0.0) * length)
+    early = first + (length - first) // 3
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=early)
 
 
 def first_values(plan: Plan, trials: int) -> list[dict[str, Value]]:

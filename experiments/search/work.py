@@ -113,12 +113,12 @@ class _Ask:
         self.every = claim.study.plan.settings.lease / life.BEATS
         self.asked = time.monotonic()
 
-    def __call__(self, step: int, error: float) -> str:
+    def __call__(self, step: int, error: float | None) -> str:
         if time.monotonic() - self.asked > self.every:
             self.asked = time.monotonic()
             if not patiently(self.claim.is_ours):
                 return "given up: no sign of life had come from this worker"
-        if step >= self.prune_before:
+        if error is None or step >= self.prune_before:  # None: still in the warm-up
             return ""
         return patiently(lambda: self.claim.falls_behind(step, error))
 

@@ -92,9 +92,9 @@ class Method:
     latents: Latents | None = None  # what the generator is fed
     uses_pool: bool = True  # False: looks at labelled images alone
     random: Random  # every random number of `step` comes from here
-    optimizers: dict[str, Adam]  # by name; "generator" takes generator_lr, others the other
+    optimizers: dict[str, Adam]  # by name; "generator" takes generator_lr, others discriminator_lr
     warm_up_share: float = 0.0  # of all steps
-    warm_up_keys: Sequence[str] = ()  # the method's own keys that decide its warm-up
+    warm_up_keys: Sequence[str] | None = None  # own keys that decide its warm-up; None = all
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""
@@ -106,7 +106,7 @@ class Method:
 
     def warm_up_state(self) -> Sequence[Any]:
         """All that `warm_up` changes: networks, layers, optimisers, random generator."""
-        return ()
+        raise NotImplementedError
 
     def after_warm_up(self, arrays: Arrays) -> None:
         """Look at all images at once, outside the compiled steps."""

@@ -14,7 +14,7 @@ class Activations(NamedTuple):
 
     logits: tf.Tensor  # float32 [n, K]
     features: tuple[tf.Tensor, ...]  # hidden activations that feature matching compares, [n, …]
-    maps: tuple[tf.Tensor, ...] = ()  # of the last two layers below the last hidden one, [n, …]
+    maps: tuple[tf.Tensor, ...] = ()  # of the layers below the last hidden one, two at most, [n, …]
 
 
 class Classifier(keras.Model):

@@ -55,7 +55,8 @@ class Inputs:
         self.arrays, self.config = arrays, config
         self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
         self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
-        rates = {"generator": config.generator_lr, "warm_up": config.own.get("warm_up_lr")}
+        rates = {"generator": config.generator_lr}
+        rates["warm_up"] = config.own.get("warm_up_lr", config.discriminator_lr)
         self.rates = np.array(
             [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
             np.float32,

@@ -84,7 +84,8 @@ def train(
         arrays: images and labels.
         config: `steps`, `report_every`, batch sizes, learning rates, schedule, `ema_decay`.
         on_report: called at every report; False stops the training.
-        validate: measures on validation images at every report, named as in MLflow.
+        validate: measures on validation images at every report after the warm-up, which trains
+            no output layer; named as in MLflow.
 
     Raises:
         Diverged: a loss is not finite.
@@ -93,20 +94,20 @@ def train(
     start = time.perf_counter()
     program.images.assign(arrays.images)
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
-    history = _history(program, arrays, config)
+    history, first = _history(program, arrays, config), first_step(program.method, config)
     with _progress(config) as show:
         for done, means, rate in _advance(program, inputs, arrays, config, history, show):
             report = Report(
                 step=done,
                 metrics={f"train/{key}": value for key, value in means.items()}
                 | {"train/images_per_second": rate * history.images_per_step}
-                | validate(),
+                | (validate() if done > first else {}),
                 samples=generate(),
             )
             history.reports.append(report)
             show(done, means, report.metrics["train/images_per_second"])
             going_on = on_report(report)
-            _check(report, arrays, config, first_step(program.method, config))
+            _check(report, arrays, config, first)
             if not going_on:
                 break
     history.seconds = program.trace_seconds + time.perf_counter() - start
@@ -140,7 +141,7 @@ def _advance(
                 shown.append(one)
                 yield one
             warm_up.keep(known, program, shown)
-        program.method.after_warm_up(arrays)
+    program.method.after_warm_up(arrays)
     yield from run("step", first, config.steps)
 
 
@@ -199,10 +200,11 @@ def _check(report: Report, arrays: Arrays, config: Config, first: int) -> None:
     """Raise Diverged or Collapsed if a report's numbers or images show that training is lost."""
     for name, value in report.metrics.items():
         if not math.isfinite(value) or (name.endswith("_loss") and abs(value) > DIVERGED):
+            keys = ("discriminator_lr", "generator_lr") if report.step > first else ("warm_up_lr",)
+            rates = " and ".join(f"{key} ({config.flat()[key]:g})" for key in keys)
             raise Diverged(
-                f"training diverged: {name} is {value} at step {report.step}. Try lower "
-                f"discriminator_lr ({config.discriminator_lr:g}) and generator_lr "
-                f"({config.generator_lr:g}), or more warmup_steps ({config.warmup_steps})."
+                f"training diverged: {name} is {value} at step {report.step}. Try lower {rates}, "
+                f"or more warmup_steps ({config.warmup_steps})."
             )
     if report.step - first < max(GRACE * (config.steps - first), GRACE_STEPS):
         return

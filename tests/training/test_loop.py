@@ -20,7 +20,7 @@ from pipeline.methods.supervised import Supervised
 from pipeline.networks.build import Spec
 from pipeline.stages.split import split
 from pipeline.stages.train import train as train_stage
-from pipeline.training import loop, runtime
+from pipeline.training import loop, runtime, warm_up
 from pipeline.training.inputs import Inputs, Order, rate_factors
 from pipeline.training.program import Program, variables
 from pipeline.training.program import prepare as prepare_program
@@ -71,6 +71,7 @@ def fingerprint(method, reports):
 
 def short_run(seed):
     """A small GAN, a few steps long: of all networks the most prone to part ways."""
+    warm_up.forget()
     config, arrays = prepare(**SMALL, steps=12, report_every=5, seed=seed)
     method = build(config, arrays)
     return fingerprint(
