@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 from experiments import life, trial
+from pipeline import interrupts
 from pipeline.command_line import guarded
 from pipeline.errors import RunFailure, UserError
 
@@ -256,6 +257,7 @@ def _in_task(work: Work) -> int:
 
     os.environ[life.NODE] = ray.get_runtime_context().get_node_id()
     os.environ["TTY_COMPATIBLE"] = "0"
+    signal.signal(signal.SIGINT, interrupts.interrupt)  # what `cancel` gives
     return work()
 
 
@@ -271,7 +273,7 @@ def _once(signum: int, frame: FrameType | None) -> NoReturn:
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _unheard)  # SIG_IGN would be complained of if one waits already
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's C++ prints where it was
-    raise KeyboardInterrupt
+    interrupts.interrupt(signum, frame)
 
 
 def _unheard(signum: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import config as configuration
-from pipeline import figures, provenance, tracking
+from pipeline import figures, interrupts, provenance, tracking
 from pipeline.clock import Clock
 from pipeline.data import Dataset
 from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST
@@ -102,6 +102,7 @@ def fit(
     """
 
     def on_report(report: "Report") -> bool:
+        interrupts.heed()
         with clock.section("report"):
             run.metrics(report.metrics, report.step)
             if report.samples is not None:

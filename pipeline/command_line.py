@@ -5,13 +5,12 @@ Exit code 2 for a user's mistake, 1 for a failure, 130 on Ctrl-C.
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import NoReturn
 
 from pipeline import config as configuration
+from pipeline import interrupts
 from pipeline.errors import RunFailure, UserError
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -57,11 +56,13 @@ def own_keys(rest: Sequence[str]) -> dict[str, str]:
 
 def guarded(action: Callable[[], None]) -> int:
     """Run a command; tell what ends it in one line and return the exit code."""
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(sign) is not signal.SIG_IGN:  # nohup
-            signal.signal(sign, terminate)
+    interrupts.listen()
     try:
-        action()
+        try:
+            action()
+        except Exception:
+            interrupts.heed()
+            raise
     except UserError as error:
         return _fail(str(error), EXIT_MISTAKE)
     except RunFailure as error:
@@ -87,8 +88,3 @@ def _fail(message: str, code: int) -> int:
         status = "KILLED" if code == EXIT_INTERRUPTED else "FAILED"
         tracking.end_attached_run(status, message)
     return code
-
-
-def terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    """Treat a signal as Ctrl-C."""
-    raise KeyboardInterrupt

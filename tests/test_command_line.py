@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.__main__ import COMMANDS, main
 from pipeline.data._idx import FILES
+from pipeline.interrupts import SIGNALS
 
 ROOT = Path(__file__).resolve().parent.parent
 # The smallest training there is, long enough to be interrupted.
@@ -28,10 +29,11 @@ ENDLESS += ["--steps", "10000000", "--report_every", "100"]
 
 @pytest.fixture(autouse=True)
 def _signals():
-    """`main` takes SIGTERM; give it back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """`main` takes the signals; give them back."""
+    before = {sign: signal.getsignal(sign) for sign in SIGNALS}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for sign, handler in before.items():
+        signal.signal(sign, handler)
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from experiments import life, pace, workers
 from experiments.plan import Plan
 from experiments.search import answer
-from experiments.search.storage import location, open_storage, without_password
+from experiments.search.storage import AWAY, location, open_storage, patiently, without_password
 from experiments.search.study import Study
-from experiments.search.work import AWAY, Job, patiently, work
-from pipeline import data, tracking
+from experiments.search.work import Job, work
+from pipeline import data, interrupts, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.tracking import Run
 
@@ -191,7 +191,8 @@ def _closed(run: Run, plan: Plan) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
+        interrupted = stopped or interrupts.heard()
         reason = "interrupted; the same command goes on" if interrupted else str(error)
         tracking.end(run, "KILLED" if interrupted else "FAILED", reason)
         raise

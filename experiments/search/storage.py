@@ -4,25 +4,50 @@ import functools
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import grpc
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from pipeline.errors import UserError
+from pipeline.interrupts import undisturbed
 
 JOURNAL = Path("studies") / "journal.log"
 GRPC = "grpc://"
 GRPC_SECONDS = 10  # for the proxy to answer
+PATIENCE = 600  # seconds a finished trial waits for a database that is away
+# What a database or a proxy that is away raises.
+AWAY = (SQLAlchemyError, StorageInternalError, OSError, grpc.RpcError)
 CREATION = (1.0, 2.0, 4.0)  # seconds between attempts while others make the tables
+T = TypeVar("T")
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Ask the storage, again and again while its database is away, up to `PATIENCE` seconds.
+
+    Ctrl-C waits for the answer: a driver that is interrupted tells it as a database that is away.
+    """
+    end, pause = time.monotonic() + PATIENCE, 0.5
+    while True:
+        try:
+            with undisturbed():
+                return ask()
+        except AWAY:
+            if time.monotonic() + pause > end:
+                raise
+            time.sleep(pause)
+            pause = min(2 * pause, 10.0)
 
 
 def location(storage: str | None) -> str:
@@ -71,7 +96,7 @@ def told(place: str) -> Iterator[None]:
         OSError,
         ImportError,
         ValueError,
-        optuna.exceptions.StorageInternalError,
+        StorageInternalError,
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         hint = "is the database running, and may this user write to it?"
@@ -104,8 +129,6 @@ def _database(place: str) -> BaseStorage:
 
 
 def _proxy(place: str) -> BaseStorage:
-    import grpc
-
     host, _, port = place.removeprefix(GRPC).partition(":")
     try:
         storage = optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import optuna
@@ -22,8 +23,9 @@ from experiments.plan import Cell, Plan
 from experiments.search import sampling
 from experiments.search.claim import Claim
 from experiments.search.sampling import best
+from experiments.search.storage import patiently
 from pipeline.errors import UserError
-from pipeline.tracking import undisturbed
+from pipeline.interrupts import undisturbed
 
 TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
@@ -145,6 +147,10 @@ class Study:
 
     def claim(self) -> Claim | None:
         """The next trial, now ours, or None if none waits or the study was stopped, or is to be."""
+        taken = patiently(self._take)
+        return patiently(partial(self._claimed, *taken)) if taken else None
+
+    def _take(self) -> tuple[Cell, FrozenTrial] | None:
         failures = self.failures_in_a_row()
         if self.notes().get("stopped") or len(failures) >= self.plan.settings.max_failures:
             return None
@@ -155,7 +161,7 @@ class Study:
                     self.storage.set_trial_user_attr(trial._trial_id, "alive", life.sign())
                     self.storage.set_trial_user_attr(trial._trial_id, "node", life.node())
             if ours:
-                return self._claimed(cell, trial)
+                return cell, trial
         return None
 
     def waiting(self) -> int:

@@ -2,31 +2,22 @@
 
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
-import grpc
 import numpy as np
-from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from experiments import life
 from experiments import trial as trials
 from experiments.plan import Plan
 from experiments.search.claim import Claim
-from experiments.search.storage import connected
+from experiments.search.storage import AWAY, connected, patiently
 from experiments.search.study import Study
 from experiments.trial import Outcome
+from pipeline import interrupts
 from pipeline.errors import Collapsed, Diverged, Stopped
 from pipeline.tracking import CELL, STUDY, TRIAL
-
-PATIENCE = 600  # seconds a finished trial waits for a database that is away
-# What a database or a proxy that is away raises.
-AWAY = (SQLAlchemyError, StorageInternalError, OSError, grpc.RpcError)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +41,8 @@ def work(job: Job) -> int:
     try:
         for done in range(job.plan.settings.trials_per_process):
             begin = time.perf_counter()
-            claim = patiently(study.claim)
+            interrupts.heed()
+            claim = study.claim()
             if claim is None:
                 return done
             perform(claim, job, begin)
@@ -76,6 +68,7 @@ def perform(claim: Claim, job: Job, begin: float) -> None:
             hopeless = claim.study.plan.settings.mode == "pareto" or isinstance(error, Collapsed)
             _tell(claim, TrialState.PRUNED if hopeless else TrialState.FAIL, str(error))
         except Exception as error:
+            interrupts.heed()
             _tell(claim, TrialState.FAIL, f"{type(error).__name__}: {error}")
         else:
             _complete(claim, outcomes, begin)
@@ -144,16 +137,3 @@ def _complete(claim: Claim, outcomes: list[Outcome], begin: float) -> None:
 def _tell(claim: Claim, state: TrialState, reason: str, *, failed: bool = True) -> None:
     reason = " ".join(reason.split())[:1000]
     patiently(lambda: claim.finish(state, None, reason=reason, failed=failed))
-
-
-def patiently(ask: Callable[[], T]) -> T:
-    """Ask the storage, again and again while its database is away, up to `PATIENCE` seconds."""
-    end, pause = time.monotonic() + PATIENCE, 0.5
-    while True:
-        try:
-            return ask()
-        except AWAY:
-            if time.monotonic() + pause > end:
-                raise
-            time.sleep(pause)
-            pause = min(2 * pause, 10.0)

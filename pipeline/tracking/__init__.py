@@ -6,7 +6,7 @@ in several processes.
 
 from pipeline.tracking.earlier import child_of, fetch, last_metrics, source_kind, tag
 from pipeline.tracking.models import LoadedModel, load_model
-from pipeline.tracking.runs import Run, end_attached_run, open_run, undisturbed
+from pipeline.tracking.runs import Run, end_attached_run, open_run
 from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
 from pipeline.tracking.studies import (
     CELL,
@@ -44,5 +44,4 @@ __all__ = [
     "source_kind",
     "study_run",
     "tag",
-    "undisturbed",
 ]

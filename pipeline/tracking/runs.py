@@ -3,17 +3,14 @@
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -25,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.interrupts import heard, undisturbed
 from pipeline.methods import Latents
 from pipeline.tracking.models import log_model
 from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
 
 LOCAL_UI = "http://127.0.0.1:5000"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
 
 
@@ -274,33 +271,11 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let a signal wait until the block is done, so that no run is left open half-way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[tuple[int, FrameType | None]] = []
-    before = {
-        sign: signal.signal(sign, lambda number, frame: waiting.append((number, frame)))
-        for sign in SIGNALS
-    }
-    try:
-        yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
-    for number, frame in waiting[:1]:
-        handler = before[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-
-
 @undisturbed()
 def _end(run: Run, error: BaseException | None) -> None:
     """Set the final status; Ctrl-C meanwhile cannot leave the run open."""
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-    killed = interrupted or isinstance(error, Stopped)
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or heard()
+    killed = error is not None and (interrupted or isinstance(error, Stopped))
     try:
         if error is not None:
             reason = "interrupted" if interrupted else str(error) or type(error).__name__

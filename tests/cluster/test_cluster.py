@@ -64,7 +64,8 @@ def test_a_study_outlives_a_killed_worker_and_ctrl_c(cluster, monkeypatch):
 
     search = cluster.search("again", *SEARCH)
     assert search.wait(150) == 0, cluster.said("again")
-    assert f"Study shared ({TRIALS} complete trials)" in cluster.said("again")
+    told = cluster.said("again")
+    assert f"Study shared ({TRIALS} complete trials)" in told, told
 
     ended = trials()
     counted = [trial for trial in ended if not trial.user_attrs.get("replaced")]
