@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from experiments.search import open_storage
+from experiments.search.conduct import LOST
 
 from .conftest import eventually
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.cluster
 
 TRIALS = 4
 SEARCH = ["--study", "shared", "--trials", TRIALS, "--steps", 40, "--report_every", 20]
-SEARCH += ["--method", "supervised", "--lease", 8]
+SEARCH += ["--method", "supervised", "--lease", 30]
 
 
 def test_a_dead_cluster_is_told_in_one_line(cluster):
@@ -71,8 +72,7 @@ def test_a_study_outlives_a_killed_worker_and_ctrl_c(cluster, monkeypatch):
     counted = [trial for trial in ended if not trial.user_attrs.get("replaced")]
     assert [trial.state for trial in counted] == [TrialState.COMPLETE] * TRIALS
     assert all(trial.state.is_finished() for trial in ended)
-    blamed = [trial for trial in ended if trial.user_attrs.get("losses")]
-    assert [trial.number for trial in blamed if trial.state == TrialState.FAIL] == [lost.number]
+    assert [t.number for t in ended if t.user_attrs.get("reason") == LOST] == [lost.number]
     again = [t.user_attrs["replaces"] for t in ended if "replaces" in t.user_attrs]
     assert sorted(again) == [t.number for t in ended if t.user_attrs.get("replaced")]
     assert len({trial.user_attrs["node"] for trial in ended}) == 2
@@ -81,6 +81,7 @@ def test_a_study_outlives_a_killed_worker_and_ctrl_c(cluster, monkeypatch):
     known = [run_id for trial in ended for run_id in trial.user_attrs.get("run_ids", [])]
     status = {run_id: mlflow.get_run(run_id).info.status for run_id in known}
     assert status[lost.user_attrs["run_ids"][0]] == "KILLED"
-    assert Counter(status.values())["FINISHED"] == TRIALS
+    # One that was interrupted after its run's end was trained again.
+    assert Counter(status.values())["FINISHED"] >= TRIALS
     assert set(status.values()) == {"FINISHED", "KILLED"}
     eventually(lambda: not cluster.workers(), "no task is left", 20)

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["--steps", "60", "--report_every", "20", "--valid_labels", "60", "--lease", "8"]
+SHORT = ["--steps", "60", "--report_every", "20", "--valid_labels", "60", "--lease", "30"]
 TRIALS = 5
 
 
