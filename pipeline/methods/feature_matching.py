@@ -35,9 +35,10 @@ class FeatureMatching(Method):
             seed + 1000,
             dtype_policy(config),
         )
+        epsilon = self.own["adam_epsilon"]
         self.optimizers = {
-            "discriminator": adam(self.network, config.discriminator_beta_1),
-            "generator": adam(self.generator, config.generator_beta_1),
+            "discriminator": adam(self.network, config.discriminator_beta_1, epsilon),
+            "generator": adam(self.generator, config.generator_beta_1, epsilon),
         }
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:

@@ -18,7 +18,11 @@ class Adam:
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
     ) -> None:
-        """Start at zero moments; the loop sets `learning_rate` at each step."""
+        """Start at zero moments; the loop sets `learning_rate` at each step.
+
+        epsilon: added to the root of the mean squared gradient. A parameter whose gradients are
+            smaller moves by less than the rate.
+        """
         self.trained = list(variables)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.learning_rate = tf.Variable(0.001, trainable=False)
@@ -55,9 +59,9 @@ class Adam:
             )
 
 
-def adam(network: keras.Model, beta_1: float) -> Adam:
+def adam(network: keras.Model, beta_1: float, epsilon: float = 1e-7) -> Adam:
     """Adam for the trainable variables of a network."""
-    return Adam(network.trainable_variables, beta_1)
+    return Adam(network.trainable_variables, beta_1, epsilon=epsilon)
 
 
 def descend(optimizer: Adam, tape: tf.GradientTape, loss: tf.Tensor, network: keras.Model) -> None:
