@@ -26,13 +26,19 @@ class Program:
     run: Callable[[int], float]  # takes so many steps, gives the seconds they took
 
 
-def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> Program:
+def program(
+    config: Config,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
+    phase: str = "step",
+) -> Program:
     """Build and compile `config.method`.
 
     Args:
         config: batch sizes, networks, threads and all else.
         images: uint8 [n, h, w, c], the pool.
         labels: int [l], the labels of the first l images.
+        phase: which of the method's kinds of step, "step" or "warm_up".
     """
     from pipeline.training import runtime
 
@@ -56,8 +62,11 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     compiled.images.assign(images)
     labelled = np.arange(len(labels))
     arrays = Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
-    inputs, call = Inputs(compiled, arrays, config), compiled.phases["step"].run
-    begin, end = loop.first_step(compiled.method, config), config.steps
+    if compiled.method.warm_up_share:  # what a graph would give; any labels take as long
+        compiled.method.graph_labels.assign(np.arange(len(images), dtype=np.int32) % n_classes)
+    inputs, call = Inputs(compiled, arrays, config), compiled.phases[phase].run
+    first = loop.first_step(compiled.method, config)
+    begin, end = (first, config.steps) if phase == "step" else (0, first)
     done = begin
 
     def run(steps: int) -> float:

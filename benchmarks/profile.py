@@ -2,6 +2,7 @@
 
     python -m benchmarks.profile [--method feature_matching] [--by type] [--steps 30]
                                  [--threads 1] [--rows 25] [--markdown FILE] [--set key=value …]
+                                 [--phase warm_up]
 
 Times are of the threads that execute operations, so with several threads they add up to more
 than a step. With `--threads 1`, the default, every operation's time is its own work. `--by name`
@@ -85,6 +86,7 @@ def main() -> None:
         epilog=__doc__.rpartition("\n\n")[2],
     )
     parser.add_argument("--method", default="feature_matching")
+    parser.add_argument("--phase", choices=["step", "warm_up"], default="step")
     parser.add_argument("--by", choices=["type", "name"], default="type")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
@@ -94,11 +96,12 @@ def main() -> None:
     options = parser.parse_args()
     keys = dict(pair.split("=", 1) for pair in options.keys)
     config = resolved(options.method, options.threads, keys)
-    ours = program(config, *synthetic())
+    ours = program(config, *synthetic(), options.phase)
     ours.run(10)
     milliseconds = np.median([ours.run(options.steps) for _ in range(5)]) / options.steps * 1e3
     found = table(ours, options.steps, options.by)
-    title = f"{options.method}: {milliseconds:.1f} ms a step, {options.threads} threads"
+    which = options.method if options.phase == "step" else f"{options.method}, {options.phase}"
+    title = f"{which}: {milliseconds:.1f} ms a step, {options.threads} threads"
     shown = Table(title=title)
     for column in ("operation", "calls / step", "ms / step", "share"):
         shown.add_column(column, justify="left" if column == "operation" else "right")

@@ -43,6 +43,8 @@ from pipeline import data
 from pipeline.schema import Config
 
 GEMMS = 10  # products a turn
+# What the twin does: without a warm-up the pseudo-labels are the teacher's.
+TWINS = {"ssgan": {"warm_up_share": "0"}}
 HOW_TO_GET_TORCH = (
     "PyTorch is not here: ours and the ceiling alone. To compare, python3 -m venv torch_venv && "
     "torch_venv/bin/pip install torch==2.13.0 numpy, then --torch_python torch_venv/bin/python."
@@ -57,10 +59,6 @@ BUSY = (
 def resolved(method: str, threads: int | None, keys: Mapping[str, str]) -> Config:
     """The method's default MNIST configuration at 100 labels; `keys` as on the command line."""
     flags = {"method": method, "dataset": "mnist", "label_frac": "0.00167", **keys}
-    if (
-        method == "ssgan"
-    ):  # steps without a warm-up are measured, whose pseudo-labels are the teacher's
-        flags |= {"warm_up_share": "0"}
     return configuration.load({**flags, "threads": str(threads or "none")})
 
 
@@ -133,7 +131,7 @@ def main() -> None:
     images, labels = mnist(options.data_dir) if options.data_dir else synthetic()
     keys = dict(pair.split("=", 1) for pair in options.keys)
     for method in options.methods.split(","):
-        config = resolved(method, options.threads, keys)
+        config = resolved(method, options.threads, {**TWINS.get(method, {}), **keys})
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             np.save(f"{folder}/images.npy", images)
             np.save(f"{folder}/labels.npy", labels)

@@ -80,12 +80,12 @@ def elastic(images: tf.Tensor, amount: float, random: Random) -> tf.Tensor:
     first = tf.cast(top * width + left, tf.int32)
     flat = tf.reshape(images, [n, height * width, channels])
     below, beside = (width if height > 1 else 0), (1 if width > 1 else 0)
-
-    def at(offset: int) -> tf.Tensor:
-        return tf.gather(flat, first + offset, batch_dims=1)
-
-    upper = at(0) * (1 - right) + at(beside) * right
-    lower = at(below) * (1 - right) + at(below + beside) * right
+    # The four pixels around a point side by side: one gather instead of four.
+    corners = [tf.roll(flat, -offset, axis=1) for offset in (0, beside, below, below + beside)]
+    found = tf.gather(tf.concat(corners, axis=2), first, batch_dims=1)
+    here, east, south, south_east = tf.split(found, 4, axis=3)
+    upper = here * (1 - right) + east * right
+    lower = south * (1 - right) + south_east * right
     return upper * (1 - down) + lower * down
 
 
