@@ -13,6 +13,7 @@ OURS = ("pipeline", "experiments", "benchmarks", "tests")
 # `contract` is methods/__init__.py, `methods` are the files beside it.
 MAY_IMPORT = {
     "errors": "",
+    "interrupts": "",
     "clock": "",
     "provenance": "",
     "summary": "",
@@ -28,18 +29,18 @@ MAY_IMPORT = {
     "training": "config schema errors contract devices networks",
     "methods": "config schema contract devices networks training",
     "stages": "config schema errors data figures measure contract networks training runtime",
-    "tracking": "config schema errors contract",
+    "tracking": "config schema errors interrupts contract",
     "resume": "config schema errors data stages tracking",
-    "arm": "clock config schema data figures provenance resume stages tracking",
-    "command_line": "config errors tracking",
+    "arm": "clock interrupts config schema data figures provenance resume stages tracking",
+    "command_line": "config errors interrupts tracking",
     "flow": "arm clock config schema data resume summary stages tracking runtime",
     "__main__": "command_line config errors summary flow",
     "experiments.plan": "config errors schema",
     "experiments.life": "",
     "experiments.trial": "arm clock data errors schema",
     "experiments.pace": "arm data schema stages training",
-    "experiments.workers": "command_line errors experiments.life experiments.trial",
-    "experiments.search": "config data errors flow schema tracking experiments.plan "
+    "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
+    "experiments.search": "config data errors interrupts flow schema tracking experiments.plan "
     "experiments.life experiments.trial experiments.pace experiments.workers",
     "experiments.report": "experiments.search",
     "experiments.__main__": "command_line config errors experiments.plan experiments.search "

@@ -200,7 +200,9 @@ def _check(report: Report, arrays: Arrays, config: Config, first: int) -> None:
     """Raise Diverged or Collapsed if a report's numbers or images show that training is lost."""
     for name, value in report.metrics.items():
         if not math.isfinite(value) or (name.endswith("_loss") and abs(value) > DIVERGED):
-            keys = ("discriminator_lr", "generator_lr") if report.step > first else ("warm_up_lr",)
+            keys = ["discriminator_lr", "generator_lr"]
+            if report.step <= first:
+                keys = ["warm_up_lr" if "warm_up_lr" in config.own else "discriminator_lr"]
             rates = " and ".join(f"{key} ({config.flat()[key]:g})" for key in keys)
             raise Diverged(
                 f"training diverged: {name} is {value} at step {report.step}. Try lower {rates}, "
