@@ -48,8 +48,9 @@ class FeatureMatching(Method):
         images = affine(real_images, self.config, self.random)
         z = self.random.uniform([m, self.own["latent_size"]])
         with tf.GradientTape(persistent=True) as tape:
-            true = self.network.forward(images, True, True)
-            fake = self.network.forward(self.generator(z, training=True), True, False)
+            prepared = self.network.prepare()
+            true = self.network.forward(images, True, True, prepared)
+            fake = self.network.forward(self.generator(z, training=True), True, False, prepared)
             unlabelled = Activations(true.logits[n:], tuple(part[n:] for part in true.features))
             supervised = losses.classification(true.logits[:n], batch.labels)
             reported = {

@@ -1,6 +1,6 @@
 """Dense networks: Salimans' weight-normalised classifier, the generators, the seed's two nets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import keras
@@ -10,6 +10,19 @@ from numpy.typing import NDArray
 
 from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
 from pipeline.training.devices import Random
+
+
+@tf.custom_gradient
+def _squares(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Sum of squares of each column.
+
+    TensorFlow's own gradient takes three operations of the matrix's size, this one.
+    """
+
+    def backward(upstream: tf.Tensor) -> tf.Tensor:
+        return matrix * (2.0 * upstream)
+
+    return tf.reduce_sum(tf.square(matrix), axis=0), backward
 
 
 class WeightNormalizedDense(keras.layers.Layer):
@@ -35,10 +48,18 @@ class WeightNormalizedDense(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Map [n, d] to [n, units]."""
+        return self.apply(x, *self.prepare())
+
+    def prepare(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """v as it is multiplied, [d, units], and g / ‖v‖, float32 [units]."""
+        direction = tf.convert_to_tensor(self.direction.value)
+        scale = self.gain.value * tf.math.rsqrt(_squares(direction))
+        return tf.cast(direction, self.product_dtype), scale
+
+    def apply(self, x: tf.Tensor, direction: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         """Map [n, d] to [n, units]; the scale is applied after the product, n × units work."""
-        direction = self.direction.value
-        scale = self.gain.value * tf.math.rsqrt(tf.reduce_sum(tf.square(direction), axis=0))
-        product = tf.matmul(tf.cast(x, self.product_dtype), tf.cast(direction, self.product_dtype))
+        product = tf.matmul(tf.cast(x, self.product_dtype), direction)
         return tf.cast(product, tf.float32) * scale + self.bias.value
 
     def initialise(self, x: tf.Tensor) -> tf.Tensor:
@@ -82,17 +103,33 @@ class DenseClassifier(Classifier):
             WeightNormalizedDense(n, False, seed + i, policy) for i, n in enumerate(units)
         ]
         self.output_layer = WeightNormalizedDense(n_classes, True, seed + len(units))
+        for layer, width in zip(
+            [*self.hidden, self.output_layer], [self.size, *units], strict=True
+        ):
+            layer.build((None, width))
         self(tf.zeros([1, *image_shape]))
 
-    def forward(self, images: tf.Tensor, training: bool, update_statistics: bool) -> Activations:
+    def prepare(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Every layer's weights and scale; see `Classifier.prepare`."""
+        return [layer.prepare() for layer in [*self.hidden, self.output_layer]]
+
+    def forward(
+        self,
+        images: tf.Tensor,
+        training: bool,
+        update_statistics: bool,
+        prepared: list[tuple[tf.Tensor, tf.Tensor]] | None = None,
+    ) -> Activations:
         """See `Classifier.forward`; there are no moving statistics."""
+        *weights, last = prepared or self.prepare()
         noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
         h = add_noise(tf.reshape(images, [-1, self.size]), noise[0], self.random)
         hidden = []
-        for layer in self.hidden:
-            hidden.append(tf.nn.relu(layer(h)))
+        for layer, (direction, scale) in zip(self.hidden, weights, strict=True):
+            hidden.append(tf.nn.relu(layer.apply(h, direction, scale)))
             h = add_noise(hidden[-1], noise[1], self.random)
-        return Activations(self.output_layer(h), (hidden[-1],), tuple(hidden[-3:-1] or hidden))
+        logits = self.output_layer.apply(h, *last)
+        return Activations(logits, (hidden[-1],), tuple(hidden[-3:-1] or hidden))
 
     def initialise(self, images: NDArray[np.floating]) -> None:
         """Data-dependent initialisation from images [n, h, w, c] in [0, 1]."""

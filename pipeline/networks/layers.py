@@ -1,7 +1,7 @@
 """The few layers Keras does not have, or has in a form that is slow on a CPU."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -32,13 +32,20 @@ class Classifier(keras.Model):
         head = {id(variable) for variable in self.output_layer.trainable_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in head]
 
-    def forward(self, images: tf.Tensor, training: bool, update_statistics: bool) -> Activations:
+    def prepare(self) -> Any:
+        """What forward passes of the same weights share, if anything: `forward`'s `prepared`."""
+        return None
+
+    def forward(
+        self, images: tf.Tensor, training: bool, update_statistics: bool, prepared: Any = None
+    ) -> Activations:
         """Logits and features.
 
         Args:
             images: float32 [n, h, w, c] in [0, 1].
             training: add noise, normalise by the batch's own statistics.
             update_statistics: let this batch count in the moving statistics that inference uses.
+            prepared: what `prepare` has given, if several passes shall share it.
         """
         raise NotImplementedError
 

@@ -140,9 +140,15 @@ class Program:
         """Move the averaged weights; statistics that are no weights are copied."""
         networks = self.method.average, self.method.network
         for average, variable in zip(*(network.variables for network in networks), strict=True):
-            difference = local(average) - local(variable)
-            trained = id(variable) in self.trained
-            local(average).assign_sub(pace * difference if trained else difference)
+            if id(variable) in self.trained:
+                # One operation for product and difference.
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=local(average).handle,
+                    alpha=pace,
+                    delta=local(average) - local(variable),
+                )
+            else:
+                local(average).assign(local(variable))
 
 
 def variables(method: Method) -> list[tf.Variable]:

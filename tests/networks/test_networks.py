@@ -19,6 +19,7 @@ from pipeline.networks.conv import ConvClassifier
 from pipeline.networks.dense import (
     ConditionalGenerator,
     DenseClassifier,
+    WeightNormalizedDense,
     generator,
     salimans_generator,
 )
@@ -90,6 +91,33 @@ def test_only_the_output_gain_is_trained():
     trained = {id(variable) for variable in network.trainable_variables}
     assert [id(layer.gain) in trained for layer in network.hidden] == [False, False]
     assert id(network.output_layer.gain) in trained
+
+
+def test_two_passes_that_share_prepared_weights_have_the_gradients_of_two(digits):
+    network, kept = make_dense(noise=0.0), []
+    images = (digits[:20] / np.float32(255)).reshape(2, 10, 8, 8, 1)
+    variables = [variable.value for variable in network.trainable_variables]
+    for shared in (False, True):
+        with tf.GradientTape() as tape:
+            prepared = network.prepare() if shared else None
+            passes = [network.forward(x, False, False, prepared) for x in images]
+            loss = tf.add_n([tf.reduce_sum(tf.square(one.logits)) for one in passes])
+        kept.append(tape.gradient(loss, variables))
+    for one, other in zip(*kept, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_a_weight_norm_is_that_of_its_formula():
+    layer = WeightNormalizedDense(3, True, 0)
+    x = tf.random.stateless_normal([7, 5], [0, 0])
+    layer(x)
+    layer.gain.assign([0.5, 1.0, 2.0])
+    v = layer.direction.value
+    with tf.GradientTape(persistent=True) as tape:
+        ours = tf.reduce_sum(tf.sin(layer(x)))
+        weights = layer.gain.value * v / tf.norm(v, axis=0)
+        theirs = tf.reduce_sum(tf.sin(x @ weights + layer.bias.value))
+    np.testing.assert_allclose(tape.gradient(ours, v), tape.gradient(theirs, v), atol=1e-5)
 
 
 # ---------------------------------------------------------------- batch normalisation
