@@ -2,17 +2,17 @@
 
     python -m benchmarks.profile [--method feature_matching] [--by type] [--steps 30]
                                  [--threads 1] [--rows 25] [--markdown FILE] [--set key=value …]
-                                 [--phase warm_up]
 
-Times are of the threads that execute operations, so with several threads they add up to more
-than a step. With `--threads 1`, the default, every operation's time is its own work. `--by name`
-lists the single operations of the graph, `--by type` sums over the operations of a kind.
+A method with a warm-up gets two tables. Times are of the threads that execute operations, so with
+several threads they add up to more than a step. With `--threads 1`, the default, every operation's
+time is its own work. `--by name` lists the single operations of the graph, `--by type` sums over
+the operations of a kind.
 """
 
 import argparse
 import collections
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,41 +86,46 @@ def main() -> None:
         epilog=__doc__.rpartition("\n\n")[2],
     )
     parser.add_argument("--method", default="feature_matching")
-    parser.add_argument("--phase", choices=["step", "warm_up"], default="step")
     parser.add_argument("--by", choices=["type", "name"], default="type")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=25)
-    parser.add_argument("--markdown", type=Path, help="write the whole table into this file")
+    parser.add_argument("--markdown", type=Path, help="write the whole tables into this file")
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", dest="keys")
     options = parser.parse_args()
     keys = dict(pair.split("=", 1) for pair in options.keys)
     config = resolved(options.method, options.threads, keys)
-    ours = program(config, *synthetic(), options.phase)
-    ours.run(10)
-    milliseconds = np.median([ours.run(options.steps) for _ in range(5)]) / options.steps * 1e3
-    found = table(ours, options.steps, options.by)
-    which = options.method if options.phase == "step" else f"{options.method}, {options.phase}"
-    title = f"{which}: {milliseconds:.1f} ms a step, {options.threads} threads"
-    shown = Table(title=title)
-    for column in ("operation", "calls / step", "ms / step", "share"):
-        shown.add_column(column, justify="left" if column == "operation" else "right")
-    lines = [f"# {title}", "", "| operation | calls / step | ms / step | share |"]
-    lines.append("|---|--:|--:|--:|")
-    for i, (op, calls, ms, share) in enumerate(found.itertuples(index=False)):
-        cells = (op, f"{calls:.1f}", f"{ms:.3f}", f"{share:.1%}")
-        lines.append("| " + " | ".join(cells) + " |")
-        if i < options.rows:
-            shown.add_row(*cells)
-    rest = found[options.rows :]
-    if len(rest):
-        ms, share = rest["ms"].sum(), rest["share"].sum()
-        shown.add_row(
-            f"({len(rest)} more)", f"{rest['calls'].sum():.1f}", f"{ms:.3f}", f"{share:.1%}"
-        )
-    Console().print(shown)
+    lines = []
+    for phase in ["warm_up", "step"] if config.own.get("warm_up_share") else ["step"]:
+        ours = program(config, *synthetic(), phase)
+        ours.run(10)
+        milliseconds = np.median([ours.run(options.steps) for _ in range(5)]) / options.steps * 1e3
+        found = table(ours, options.steps, options.by)
+        title = f"{options.method}, {phase}: {milliseconds:.1f} ms, {options.threads} threads"
+        Console().print(shown(found, title, options.rows))
+        lines += ["", f"# {title}", "", "| operation | calls / step | ms / step | share |"]
+        lines.append("|---|--:|--:|--:|")
+        lines += [f"| {' | '.join(cells(row))} |" for row in found.itertuples(index=False)]
     if options.markdown:
-        options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options.markdown.write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
+
+
+def shown(found: pd.DataFrame, title: str, rows: int) -> Table:
+    """The longest operations, and the sum of the others, for the terminal."""
+    listed = Table(title=title)
+    for column in ("operation", "calls / step", "ms / step", "share"):
+        listed.add_column(column, justify="left" if column == "operation" else "right")
+    for row in found[:rows].itertuples(index=False):
+        listed.add_row(*cells(row))
+    if len(rest := found[rows:]):
+        listed.add_row(*cells((f"({len(rest)} more)", *rest[["calls", "ms", "share"]].sum())))
+    return listed
+
+
+def cells(row: Sequence[Any]) -> tuple[str, str, str, str]:
+    """A row of the table as text."""
+    op, calls, ms, share = row
+    return str(op), f"{calls:.1f}", f"{ms:.3f}", f"{share:.1%}"
 
 
 if __name__ == "__main__":
