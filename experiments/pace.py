@@ -43,14 +43,17 @@ def seconds_a_step(
     from pipeline.training import warm_up
 
     share = config.own.get("warm_up_share", 0.0)
-    # Three reports of each kind of step; before the first of each lies what is left out.
-    own = {**config.own, **({"warm_up_share": 0.5} if share else {})}
-    update = {"steps": (6 if share else 3) * STEPS, "report_every": STEPS, "own": own}
+    # Three reports of each kind of step; before the first of each lies what is left out. The
+    # training is stopped long before its end: a short one would be judged to have collapsed.
+    reports, warm_up_steps = 6 if share else 3, 3 * STEPS if share else 0
+    steps = warm_up_steps + 15 * STEPS
+    own = {**config.own, **({"warm_up_share": warm_up_steps / steps} if share else {})}
+    update = {"steps": steps, "report_every": STEPS, "own": own}
     times: list[float] = []
 
     def note_the_time(report: object) -> bool:
         times.append(now())
-        return True
+        return len(times) < reports
 
     warm_up.forget()
     train(dataset, split, config.model_copy(update=update), note_the_time).release()
