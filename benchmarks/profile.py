@@ -101,7 +101,9 @@ def main() -> None:
         ours.run(10)
         milliseconds = np.median([ours.run(options.steps) for _ in range(5)]) / options.steps * 1e3
         found = table(ours, options.steps, options.by)
-        title = f"{options.method}, {phase}: {milliseconds:.1f} ms, {options.threads} threads"
+        title = (
+            f"{options.method}, {phase}: {milliseconds:.1f} ms a step, {options.threads} threads"
+        )
         Console().print(shown(found, title, options.rows))
         lines += ["", f"# {title}", "", "| operation | calls / step | ms / step | share |"]
         lines.append("|---|--:|--:|--:|")

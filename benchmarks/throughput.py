@@ -131,7 +131,7 @@ def main() -> None:
     images, labels = mnist(options.data_dir) if options.data_dir else synthetic()
     keys = dict(pair.split("=", 1) for pair in options.keys)
     for method in options.methods.split(","):
-        config = resolved(method, options.threads, {**TWINS.get(method, {}), **keys})
+        config = resolved(method, options.threads, {**keys, **TWINS.get(method, {})})
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             np.save(f"{folder}/images.npy", images)
             np.save(f"{folder}/labels.npy", labels)

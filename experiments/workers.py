@@ -13,12 +13,11 @@ from collections.abc import Callable
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 from experiments import life, trial
 from pipeline import interrupts
-from pipeline.command_line import guarded
+from pipeline.command_line import EXIT_INTERRUPTED, guarded
 from pipeline.errors import RunFailure, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +56,8 @@ class Local:
         """
         for process in [process for process in self.alive if not process.is_alive()]:
             self.alive.remove(process)
-            self.deaths = self.deaths + 1 if process.exitcode and process.exitcode > 0 else 0
+            by_itself = (process.exitcode or 0) > 0 and process.exitcode != EXIT_INTERRUPTED
+            self.deaths = self.deaths + 1 if by_itself else 0
         if self.deaths >= DEATHS:
             raise RunFailure(
                 f"{DEATHS} workers in a row could not begin; see what they said above."
@@ -243,8 +243,7 @@ def _in_process(work: Work) -> NoReturn:
 
     def run() -> None:
         with contextlib.suppress(KeyboardInterrupt):  # its parent says so
-            for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(sign, _once)
+            interrupts.listen(once=_hush)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             work()
 
@@ -268,13 +267,6 @@ def _follow(sentinel: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _once(signum: int, frame: FrameType | None) -> NoReturn:
-    """Interrupt; what closes the run and gives the trial back is not interrupted again."""
-    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, _unheard)  # SIG_IGN would be complained of if one waits already
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow's C++ prints where it was
-    interrupts.interrupt(signum, frame)
-
-
-def _unheard(signum: int, frame: FrameType | None) -> None:
-    """Do nothing."""
+def _hush() -> None:
+    """Interrupted, TensorFlow's C++ prints where it was."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

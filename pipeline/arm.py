@@ -160,6 +160,7 @@ def evaluate(
     )
     metrics: dict[str, float] = {}
     while True:
+        interrupts.heed()
         with clock.section("evaluate"):
             part = next(parts, None)
         if part is None:

@@ -56,27 +56,28 @@ def own_keys(rest: Sequence[str]) -> dict[str, str]:
 
 def guarded(action: Callable[[], None]) -> int:
     """Run a command; tell what ends it in one line and return the exit code."""
-    interrupts.listen()
-    try:
+    with interrupts.listening():
         try:
-            action()
-        except Exception:
-            interrupts.heed()
-            raise
-    except UserError as error:
-        return _fail(str(error), EXIT_MISTAKE)
-    except RunFailure as error:
-        return _fail(str(error), EXIT_FAILURE)
-    except Exception as error:
-        if os.environ.get("SSGAN_DEBUG"):
-            raise
-        kind = f"{type(error).__name__}: {error}"
-        return _fail(f"{kind} (set SSGAN_DEBUG=1 to see where).", EXIT_FAILURE)
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted; a run that had begun is KILLED and keeps what it had.", EXIT_INTERRUPTED
-        )
-    return 0
+            try:
+                action()
+            except Exception:
+                interrupts.heed()
+                raise
+        except UserError as error:
+            return _fail(str(error), EXIT_MISTAKE)
+        except RunFailure as error:
+            return _fail(str(error), EXIT_FAILURE)
+        except Exception as error:
+            if os.environ.get("SSGAN_DEBUG"):
+                raise
+            kind = f"{type(error).__name__}: {error}"
+            return _fail(f"{kind} (set SSGAN_DEBUG=1 to see where).", EXIT_FAILURE)
+        except KeyboardInterrupt:
+            return _fail(
+                "interrupted; a run that had begun is KILLED and keeps what it had.",
+                EXIT_INTERRUPTED,
+            )
+        return 0
 
 
 def _fail(message: str, code: int) -> int:

@@ -12,10 +12,9 @@ from pipeline.command_line import EXIT_INTERRUPTED, guarded
 
 @pytest.fixture(autouse=True)
 def _listening():
-    before = {sign: signal.getsignal(sign) for sign in interrupts.SIGNALS}
-    interrupts.listen()
-    yield
-    interrupts.listen()
+    before = {sign: signal.signal(sign, signal.SIG_DFL) for sign in interrupts.SIGNALS}
+    with interrupts.listening():
+        yield
     for sign, handler in before.items():
         signal.signal(sign, handler)
 
@@ -24,12 +23,16 @@ def press(sign=signal.SIGINT):
     os.kill(os.getpid(), sign)
 
 
+def lost():
+    raise OSError("the connection is lost")
+
+
 def hide():
     """A database driver that is interrupted while it waits for an answer."""
     try:
         press()
     except KeyboardInterrupt:
-        raise OSError("the connection is lost") from None
+        lost()
 
 
 @pytest.mark.parametrize("sign", interrupts.SIGNALS)
@@ -46,35 +49,75 @@ def test_a_signal_waits_until_the_block_is_done(sign):
     with pytest.raises(KeyboardInterrupt):
         block()
     assert done
-    assert interrupts.heard()
+    press_is_raised_again()
 
 
-def test_a_block_that_hangs_can_be_left(monkeypatch):
-    monkeypatch.setattr(interrupts, "PATIENCE", 0.0)
-    done = []
+def press_is_raised_again():
+    with pytest.raises(KeyboardInterrupt):
+        press()
 
+
+def test_a_block_that_fails_does_not_hide_the_signal_that_waits():
     @interrupts.undisturbed()
     def block():
         press()
+        lost()
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+
+
+def test_a_block_that_hangs_can_be_left(monkeypatch):
+    monkeypatch.setattr(interrupts, "HANG", -1.0)
+    done = []
+
+    @interrupts.undisturbed()
+    @interrupts.undisturbed()
+    def block():
         press()
         done.append(True)
 
     with pytest.raises(KeyboardInterrupt):
         block()
     assert not done
+    monkeypatch.undo()
+    test_a_signal_waits_until_the_block_is_done(signal.SIGINT)
+
+
+def test_what_cleans_up_after_a_worker_s_first_signal_is_not_interrupted():
+    told = []
+    interrupts.listen(once=lambda: told.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    press(signal.SIGTERM)
+    with interrupts.undisturbed():
+        press()
+    assert told == [True]
+
+
+def test_what_the_command_was_started_to_ignore_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.listen()
+    press(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt), interrupts.undisturbed():
+        press(signal.SIGTERM)
 
 
 def test_an_interrupt_that_a_library_tells_as_its_own_failure_is_one(capsys):
     assert guarded(hide) == EXIT_INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
+    assert not interrupts.heard()
 
 
-def test_the_storage_s_answer_is_waited_for_and_ctrl_c_then_heard():
+@pytest.mark.parametrize("hang", [interrupts.HANG, -1.0])
+def test_ctrl_c_while_the_storage_is_away_ends_the_waiting(hang, monkeypatch):
+    monkeypatch.setattr(interrupts, "HANG", hang)
     asked = []
 
     def ask():
         asked.append(True)
         hide()
+        lost()
 
     with pytest.raises(KeyboardInterrupt):
         patiently(ask)

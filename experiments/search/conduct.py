@@ -46,8 +46,8 @@ def search(plan: Plan) -> answer.Answer:
     pool = _pool(job, first.data_dir)
     study = Study.open(plan, open_storage(place), digest)
     leader = _Leader(study)
-    run = _summary(study, leader)
-    with _closed(run, plan), leader.released():
+    with leader.released(), _closed(_summary(study, leader), plan) as run:
+        patiently(lambda: study.note(summary=run.id))
         told = study.notes()
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
         study.note(resumed=datetime.now().isoformat())
@@ -67,9 +67,7 @@ def _summary(study: Study, leader: "_Leader") -> Run:
     """The study's one summary run: the leader makes it, and the store, for all that join."""
     while not patiently(leader.leads) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
-    run = tracking.study_run(study.plan.experiment, study.plan.study)
-    patiently(lambda: study.note(summary=run.id))
-    return run
+    return tracking.study_run(study.plan.experiment, study.plan.study)
 
 
 def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int | None) -> None:
@@ -186,10 +184,10 @@ def _threads(plan: Plan, asked: int | None) -> int:
 
 
 @contextmanager
-def _closed(run: Run, plan: Plan) -> Iterator[None]:
+def _closed(run: Run, plan: Plan) -> Iterator[Run]:
     """End the summary run as the block ends."""
     try:
-        yield
+        yield run
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
         interrupted = stopped or interrupts.heard()

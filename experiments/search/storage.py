@@ -16,13 +16,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from pipeline import interrupts
 from pipeline.errors import UserError
-from pipeline.interrupts import undisturbed
 
 JOURNAL = Path("studies") / "journal.log"
 GRPC = "grpc://"
 GRPC_SECONDS = 10  # for the proxy to answer
-PATIENCE = 600  # seconds a finished trial waits for a database that is away
+PATIENCE = 600  # seconds to wait for a database that is away
 # What a database or a proxy that is away raises.
 AWAY = (SQLAlchemyError, StorageInternalError, OSError, grpc.RpcError)
 CREATION = (1.0, 2.0, 4.0)  # seconds between attempts while others make the tables
@@ -40,10 +40,12 @@ def patiently(ask: Callable[[], T]) -> T:
     """
     end, pause = time.monotonic() + PATIENCE, 0.5
     while True:
+        interrupts.heed()
         try:
-            with undisturbed():
+            with interrupts.undisturbed():
                 return ask()
         except AWAY:
+            interrupts.heed()
             if time.monotonic() + pause > end:
                 raise
             time.sleep(pause)

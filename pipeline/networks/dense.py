@@ -16,7 +16,7 @@ from pipeline.training.devices import Random
 def _squares(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Sum of squares of each column.
 
-    TensorFlow's own gradient takes three operations of the matrix's size, this one.
+    TensorFlow's own gradient takes three operations of the matrix's size, this takes one.
     """
 
     def backward(upstream: tf.Tensor) -> tf.Tensor:
@@ -52,14 +52,14 @@ class WeightNormalizedDense(keras.layers.Layer):
         return self.apply(x, *self.prepare())
 
     def prepare(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """v as it is multiplied, [d, units], and g / ‖v‖, float32 [units]."""
+        """v, float32 [d, units], and g / ‖v‖, float32 [units]."""
         direction = tf.convert_to_tensor(self.direction.value)
         scale = self.gain.value * tf.math.rsqrt(_squares(direction))
-        return tf.cast(direction, self.product_dtype), scale
+        return direction, scale
 
     def apply(self, x: tf.Tensor, direction: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         """Map [n, d] to [n, units]; the scale is applied after the product, n × units work."""
-        product = tf.matmul(tf.cast(x, self.product_dtype), direction)
+        product = tf.matmul(tf.cast(x, self.product_dtype), tf.cast(direction, self.product_dtype))
         return tf.cast(product, tf.float32) * scale + self.bias.value
 
     def initialise(self, x: tf.Tensor) -> tf.Tensor:

@@ -274,8 +274,10 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
 @undisturbed()
 def _end(run: Run, error: BaseException | None) -> None:
     """Set the final status; Ctrl-C meanwhile cannot leave the run open."""
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit) or heard()
-    killed = error is not None and (interrupted or isinstance(error, Stopped))
+    stopped = isinstance(error, Stopped)
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+    interrupted = interrupted or (error is not None and not stopped and heard())
+    killed = interrupted or stopped
     try:
         if error is not None:
             reason = "interrupted" if interrupted else str(error) or type(error).__name__

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.ndimage import map_coordinates
 
 from pipeline import config as configuration
 from pipeline import data
@@ -128,6 +129,20 @@ def test_an_elastic_bend_moves_neighbours_alike_and_no_further_than_asked():
     assert np.corrcoef(y, y1)[0, 1] > 0.9
     assert abs(np.corrcoef(x, x2)[0, 1]) < 0.3  # a bend, not a shift
     assert abs(np.corrcoef(y, y2)[0, 1]) < 0.3
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (1, 5), (5, 1), (1, 1)])
+def test_an_elastic_bend_is_bilinear_between_pixels(shape):
+    def bent(image):
+        return elastic(tf.constant(image[None, ..., None], tf.float32), 0.3, Random(5)).numpy()[
+            0, ..., 0
+        ]
+
+    # A ramp tells where each pixel is read from.
+    places = [bent(ramp / 20) * 20 for ramp in np.indices(shape)]
+    image = np.random.default_rng(0).random(shape)
+    wanted = map_coordinates(image, places, order=1, mode="nearest")
+    np.testing.assert_allclose(bent(image), wanted, atol=1e-4)
 
 
 def test_thickness_follows_the_size_of_the_image_and_both_ways():
