@@ -23,22 +23,17 @@ class Program:
     """A method ready to run, compiled."""
 
     method: Any  # pipeline.methods.Method
-    run: Callable[[int], float]  # takes so many steps, gives the seconds they took
+    # By the kind of step, "step" and perhaps "warm_up": takes so many, gives the seconds they took.
+    runs: dict[str, Callable[[int], float]]
 
 
-def program(
-    config: Config,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer[Any]],
-    phase: str = "step",
-) -> Program:
+def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> Program:
     """Build and compile `config.method`.
 
     Args:
         config: batch sizes, networks, threads and all else.
         images: uint8 [n, h, w, c], the pool.
         labels: int [l], the labels of the first l images.
-        phase: which of the method's kinds of step, "step" or "warm_up".
     """
     from pipeline.training import runtime
 
@@ -64,20 +59,23 @@ def program(
     arrays = Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
     if compiled.method.warm_up_share:  # what a graph would give; any labels take as long
         compiled.method.graph_labels.assign(np.arange(len(images), dtype=np.int32) % n_classes)
-    inputs, call = Inputs(compiled, arrays, config), compiled.phases[phase].run
-    first = loop.first_step(compiled.method, config)
-    begin, end = (first, config.steps) if phase == "step" else (0, first)
-    done = begin
+    inputs, first = Inputs(compiled, arrays, config), loop.first_step(compiled.method, config)
 
-    def run(steps: int) -> float:
-        nonlocal done
-        start = time.perf_counter()
-        call(*inputs.steps(done, steps, begin, end)).numpy()
-        done += steps
-        return time.perf_counter() - start
+    def runner(phase: str, begin: int, end: int) -> Callable[[int], float]:
+        done = begin
 
-    run(1)
-    return Program(compiled.method, run)
+        def run(steps: int) -> float:
+            nonlocal done
+            start = time.perf_counter()
+            compiled.phases[phase].run(*inputs.steps(done, steps, begin, end)).numpy()
+            done += steps
+            return time.perf_counter() - start
+
+        run(1)
+        return run
+
+    runs = {"warm_up": runner("warm_up", 0, first)} if first else {}
+    return Program(compiled.method, {**runs, "step": runner("step", first, config.steps)})
 
 
 def gemm() -> Callable[[int], float]:
@@ -112,7 +110,7 @@ def build(order: dict[str, Any]) -> tuple[dict[str, turns.Run], dict[str, Any]]:
     ours = program(config, images, np.load(order["labels"]))
     needed = flops.step(ours.method, config, images.shape[1:])
     about = {"flops": needed, "gemm_flops": 2 * GEMM_SIDE**3}
-    return {"steps": ours.run, "gemm": gemm()}, about
+    return {"steps": ours.runs["step"], "gemm": gemm()}, about
 
 
 if __name__ == "__main__":

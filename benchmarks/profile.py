@@ -12,7 +12,7 @@ the operations of a kind.
 import argparse
 import collections
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ours import Program, program
+from benchmarks.ours import program
 from benchmarks.throughput import resolved, synthetic
 
 
-def table(ours: Program, steps: int, by: str = "type") -> pd.DataFrame:
+def table(run: Callable[[int], float], steps: int, by: str = "type") -> pd.DataFrame:
     """Profile so many steps; rows by time, longest first.
 
     Returns:
@@ -38,7 +38,7 @@ def table(ours: Program, steps: int, by: str = "type") -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder, options=options)
         try:
-            ours.run(steps)
+            run(steps)
         finally:
             tf.profiler.experimental.stop()
         (file,) = Path(folder).rglob("*.xplane.pb")
@@ -96,11 +96,10 @@ def main() -> None:
     keys = dict(pair.split("=", 1) for pair in options.keys)
     config = resolved(options.method, options.threads, keys)
     lines = []
-    for phase in ["warm_up", "step"] if config.own.get("warm_up_share") else ["step"]:
-        ours = program(config, *synthetic(), phase)
-        ours.run(10)
-        milliseconds = np.median([ours.run(options.steps) for _ in range(5)]) / options.steps * 1e3
-        found = table(ours, options.steps, options.by)
+    for phase, run in program(config, *synthetic()).runs.items():
+        run(10)
+        milliseconds = np.median([run(options.steps) for _ in range(5)]) / options.steps * 1e3
+        found = table(run, options.steps, options.by)
         title = (
             f"{options.method}, {phase}: {milliseconds:.1f} ms a step, {options.threads} threads"
         )

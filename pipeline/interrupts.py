@@ -91,7 +91,8 @@ def heed() -> None:
 def undisturbed() -> Iterator[None]:
     """Let a signal wait until the block is done, however it ends: nothing is left half-way.
 
-    One that comes `HANG` seconds after the first does not wait.
+    For signals that `listen` has taken, in the main thread alone. One that comes `HANG` seconds
+    after the first does not wait.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -17,7 +17,6 @@ import pytest
 
 from pipeline.__main__ import COMMANDS, main
 from pipeline.data._idx import FILES
-from pipeline.interrupts import SIGNALS
 
 ROOT = Path(__file__).resolve().parent.parent
 # The smallest training there is, long enough to be interrupted.
@@ -25,15 +24,6 @@ ENDLESS = ["--method", "supervised", "--network", "dense", "--dense_units", "[8]
 ENDLESS += ["--augment_rotation", "0", "--augment_scale", "0", "--augment_shear", "0"]
 ENDLESS += ["--augment_shift", "0", "--deterministic", "false", "--threads", "1"]
 ENDLESS += ["--steps", "10000000", "--report_every", "100"]
-
-
-@pytest.fixture(autouse=True)
-def _signals():
-    """`main` takes the signals; give them back."""
-    before = {sign: signal.getsignal(sign) for sign in SIGNALS}
-    yield
-    for sign, handler in before.items():
-        signal.signal(sign, handler)
 
 
 @pytest.fixture

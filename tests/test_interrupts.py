@@ -49,10 +49,6 @@ def test_a_signal_waits_until_the_block_is_done(sign):
     with pytest.raises(KeyboardInterrupt):
         block()
     assert done
-    press_is_raised_again()
-
-
-def press_is_raised_again():
     with pytest.raises(KeyboardInterrupt):
         press()
 

@@ -1,0 +1,122 @@
+"""A compiled method: for many trainings, on several devices, in faster arithmetic."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import config as configuration
+from pipeline import data
+from pipeline.arm import choose_split
+from pipeline.errors import UserError
+from pipeline.networks.build import Spec
+from pipeline.stages.train import train as train_stage
+from pipeline.training import loop, program, runtime
+from tests.training.test_loop import SMALL, prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+# ---------------------------------------------------------------- one program, many trainings
+
+
+def trained(release, **flags):
+    """Test predictions after a few steps on digits, with or without letting the program go."""
+    config = configuration.load(SMALL | {"steps": "30"} | {k: str(v) for k, v in flags.items()})
+    digits = data.load("digits", None)
+    chosen = choose_split(config, digits)
+    result = train_stage(digits, chosen, config)
+    predicted = result.model.classify(digits.test_images)
+    if release:
+        result.release()
+    return predicted, result.history.trace_seconds
+
+
+def test_a_program_serves_other_seeds_rates_lengths_and_label_counts_without_a_new_trace():
+    first = {"label_frac": 0.1, "seed": 1, "discriminator_lr": 0.001}
+    other = {"label_frac": 0.05, "seed": 2, "discriminator_lr": 0.003, "steps": 20, "split_seed": 3}
+    fresh = [trained(False, **first), trained(False, **other)]
+    trained(True, **first)
+    reused = [trained(True, **other), trained(True, **first)]
+    for (wanted, compiled), (predicted, going_on) in zip(reversed(fresh), reused, strict=True):
+        np.testing.assert_allclose(predicted, wanted, rtol=1e-4, atol=1e-6)
+        assert going_on < compiled
+
+
+def test_two_devices_compute_what_one_does():
+    """In a process of its own: logical devices are made before TensorFlow runs anything."""
+    losses = []
+    for devices in (1, 2):
+        script = (
+            "import json; from pipeline.training import runtime;"
+            f"runtime.start(0, None, True, {devices});"
+            "from tests.training.test_program import shared_out;"
+            f"print(json.dumps(shared_out({devices})))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+            timeout=120,
+        )
+        losses.append(json.loads(done.stdout))
+    # Rounding differs, and six steps from random weights amplify it; biases start at zero.
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-2, atol=1e-3)
+
+
+def shared_out(devices):
+    """Losses and weights of every method after a few steps spread over some devices.
+
+    Without noise and augmentation: their random numbers go by place in the batch, and the
+    devices' parts of labelled and unlabelled images lie in other places than in the whole.
+    """
+    numbers = []
+    still = {f"augment_{key}": 0 for key in ("rotation", "scale", "shear", "shift")}
+    still |= {"input_noise": 0, "layer_noise": 0, "dense_units": "[64, 32]"}
+    for name in ("feature_matching", "ssgan"):
+        flags = {"steps": 6, "report_every": 6, "devices": devices, "seed": 1}
+        config, arrays = prepare(method=name, **flags, **still)
+        spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, arrays.images[:200])
+        prepared = program.prepare(config, spec)
+        reports = loop.train(prepared, arrays, config, lambda report: True).reports
+        numbers += [v for k, v in sorted(reports[-1].metrics.items()) if k.endswith("loss")]
+        numbers += [
+            float(tf.reduce_sum(abs(v))) for v in prepared.method.average.trainable_variables
+        ]
+    return numbers
+
+
+# ---------------------------------------------------------------- precision, XLA, devices
+
+
+@pytest.mark.parametrize("flags", [{"precision": "bfloat16"}, {"jit_compile": "true"}])
+def test_faster_arithmetic_trains_the_same_but_for_rounding(flags):
+    errors = []
+    for chosen in ({}, flags):
+        still = {"method": "feature_matching", "steps": "60", "report_every": "60"}
+        config, arrays = prepare(**SMALL, **still, **chosen)
+        spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, arrays.images[:200])
+        prepared = program.prepare(config, spec)
+        (report,) = loop.train(prepared, arrays, config, lambda report: True).reports
+        errors.append(report.metrics["train/discriminator_loss"])
+        assert {v.dtype for v in prepared.method.network.trainable_variables} == {"float32"}
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+
+
+def test_what_cannot_be_compiled_or_shared_out_is_told_before_training():
+    spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, np.zeros([9, 8, 8, 1], np.uint8))
+    config, _ = prepare(method="supervised", jit_compile="true")
+    with pytest.raises(UserError, match="set every augment_"):
+        program.prepare(config, spec)
