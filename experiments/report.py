@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from experiments.search.answer import Answer, columns, headline, next_command, table
+from experiments.search.answer import Answer, columns, failures, headline, next_command, table
 
 WIDTH = 110  # of a table that goes into a file
 
@@ -14,8 +14,10 @@ def show(answer: Answer) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(headline(answer))
+    for line in failures(answer):
+        console.print(line, markup=False)
     if not answer.points:
-        console.print(f"no trial was completed; run {answer.address} shows why.")
+        console.print(f"no trial was completed; run {answer.address}")
         return
     shown = Table()
     for column in columns(answer):

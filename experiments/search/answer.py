@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -56,6 +57,7 @@ class Answer:
     study: str
     mode: str
     counts: Mapping[str, int]  # trials by state
+    failures: Mapping[str, int]  # trials by why they failed
     points: Sequence[Point]
     n_valid: int
     folder: Path
@@ -80,13 +82,14 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     for point in points:
         run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
     config = study.plan.config({key: held.ends[0] for key, held in study.plan.space.items()})
-    counts = {state.name: 0 for state in TrialState}
-    for trial in study.all_trials():
-        counts[trial.state.name] += 1
+    ended = study.all_trials()
+    counts = Counter(trial.state.name for trial in ended)
+    failed = [trial for trial in ended if trial.state == TrialState.FAIL]
     answer = Answer(
         study.plan.study,
         study.plan.settings.mode,
-        {name: count for name, count in counts.items() if count},
+        {state.name: counts[state.name] for state in TrialState if counts[state.name]},
+        Counter(str(trial.user_attrs.get("reason")) for trial in failed),
         points,
         config.valid_labels or 0,
         there,
@@ -252,7 +255,8 @@ def _log(answer: Answer, study: Study, run: Run) -> None:
     rows = [f"| {' | '.join(row)} |" for row in table(answer)]
     shown = columns(answer)
     head = [f"| {' | '.join(shown)} |", "|" + "---|" * len(shown)]
-    run.tags({tracking.NOTE: "\n".join([headline(answer), "", *head, *rows])})
+    said = [headline(answer), *failures(answer), "", *head, *rows]
+    run.tags({tracking.NOTE: "\n".join(said)})
 
 
 def columns(answer: Answer) -> list[str]:
@@ -265,6 +269,11 @@ def headline(answer: Answer) -> str:
     counts = ", ".join(f"{count} {name.lower()}" for name, count in answer.counts.items())
     what = "the Pareto front" if answer.mode == "pareto" else "the best of each label count"
     return f"Study {answer.study} ({counts} trials): {what}, chosen on validation labels alone"
+
+
+def failures(answer: Answer) -> list[str]:
+    """One line for each reason why trials failed."""
+    return [f"{count} failed: {reason}" for reason, count in answer.failures.items()]
 
 
 def table(answer: Answer) -> list[list[str]]:

@@ -112,7 +112,12 @@ class Run:
         entry = numpy_dataset.from_numpy(images, name=name, digest=digest)
         context = mlflow.entities.InputTag("mlflow.data.context", "training")
         entity = mlflow.entities.DatasetInput(entry._to_mlflow_entity(), [context])
-        self.client.log_inputs(self.id, [entity])
+        try:
+            self.client.log_inputs(self.id, [entity])
+        except MlflowException:
+            # Of two first runs of an experiment at once mlflow 3.17.2 refuses one: each would
+            # make the entry. By now it is there.
+            self.client.log_inputs(self.id, [entity])
 
     @reachable()
     def model(

@@ -1,0 +1,16 @@
+"""What a study says at its end."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.report import show
+from experiments.search.answer import Answer
+
+
+def test_a_study_says_why_trials_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "MemoryError: [the batch] is too large"
+    show(Answer("s", "pareto", {"FAIL": 3}, {reason: 3}, [], 90, Path("s"), "sqlite:///s.db"))
+    said = capsys.readouterr().out
+    assert "3 fail trials" in said
+    assert f"3 failed: {reason}\n" in said

@@ -1,0 +1,35 @@
+"""The MLflow store, written by several at once."""
+
+import threading
+
+import numpy as np
+from mlflow import MlflowClient
+
+from pipeline.tracking import Run
+
+WRITERS = 4
+
+
+def test_an_experiment_s_first_runs_may_log_the_same_data_at_once(store: str) -> None:
+    images = np.zeros((10, 8, 8), np.uint8)
+    client, refused = MlflowClient(store), []
+
+    def log(run: Run, ready: threading.Barrier) -> None:
+        ready.wait()
+        try:
+            run.dataset("digits", "0123abcd", images)
+        except Exception as error:
+            refused.append(error)
+
+    for number in range(3):  # the collision is likely, not certain
+        there = client.create_experiment(f"raced {number}")
+        runs = [Run(client.create_run(there).info.run_id, there, client) for _ in range(WRITERS)]
+        ready = threading.Barrier(WRITERS)
+        writers = [threading.Thread(target=log, args=(run, ready)) for run in runs]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        logged = [client.get_run(run.id).inputs.dataset_inputs for run in runs]
+        assert [len(inputs) for inputs in logged] == [1] * WRITERS
+    assert not refused
