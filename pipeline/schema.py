@@ -151,8 +151,9 @@ SPLIT_KEYS = frozenset(
 
 # What arms that are compared on one split share.
 PAIRED_KEYS = frozenset({"seed", "deterministic", "threads", "baseline"})
-# A method's own key that ends so is a share, in [0, 1]; any other number is ≥ 0.
+# A method's own key that ends so is a share, in [0, 1], or divides; any other number is ≥ 0.
 SHARES = ("_share", "_threshold", "_ramp", "_from")
+DIVISORS = ("_epsilon",)
 # Each says alone which labels are read.
 RIVALS = ("label_frac", "labels_per_class", "split_file")
 
@@ -167,6 +168,8 @@ def _type_of(key: str, value: Value) -> Any:
     """The type a method's own key must have, from its name and value in the method's YAML."""
     if key.endswith(SHARES):
         return Share
+    if key.endswith(DIVISORS):
+        return Rate
     if isinstance(value, bool | str):
         return type(value)
     if isinstance(value, int):

@@ -195,6 +195,7 @@ WRONG = [
     ("latent_size: 0", "latent_size = 0", "greater than or equal to 1"),
     ("latent_size: 1.5", "latent_size = 1.5", "integer"),
     ("generator_units: [8, 0]", "generator_units = [8, 0]", "greater than or equal to 1"),
+    ("adam_epsilon: 0\nmethod: sgan", "adam_epsilon = 0", "greater than 0"),
     # names
     ("dataset: mnsit", "dataset = 'mnsit'", "did you mean mnist?; known: " + ", ".join(DATASETS)),
     ("dataset: [mnist]", "dataset = ['mnist']", "known: " + ", ".join(DATASETS)),
