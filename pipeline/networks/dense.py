@@ -32,16 +32,24 @@ class WeightNormalizedDense(keras.layers.Layer):
     (as in the code of Salimans et al. 2016: hidden gains fixed, the output's trained).
     """
 
-    def __init__(self, units: int, train_gain: bool, seed: int, policy: str = "float32") -> None:
-        """A layer of `units` outputs; `policy` is Keras's dtype policy of the product alone."""
+    def __init__(
+        self,
+        units: int,
+        train_gain: bool,
+        start: keras.initializers.Initializer,
+        policy: str = "float32",
+    ) -> None:
+        """A layer of `units` outputs; `start` initialises v.
+
+        `policy` is Keras's dtype policy of the product alone.
+        """
         super().__init__()
-        self.units, self.train_gain, self.seed = units, train_gain, seed
+        self.units, self.train_gain, self.start = units, train_gain, start
         self.product_dtype = keras.DTypePolicy(policy).compute_dtype
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create direction v, gain g and bias b."""
-        start = keras.initializers.RandomNormal(stddev=0.1, seed=self.seed)
-        self.direction = self.add_weight(shape=(shape[-1], self.units), initializer=start)
+        self.direction = self.add_weight(shape=(shape[-1], self.units), initializer=self.start)
         self.gain = self.add_weight(
             shape=(self.units,), initializer="ones", trainable=self.train_gain
         )
@@ -99,10 +107,15 @@ class DenseClassifier(Classifier):
         self.image_shape = image_shape
         self.random, self.size = random, prod(image_shape)
         self.input_noise, self.layer_noise = input_noise, layer_noise
-        self.hidden = [
-            WeightNormalizedDense(n, False, seed + i, policy) for i, n in enumerate(units)
+        starts = [
+            keras.initializers.RandomNormal(stddev=0.1, seed=seed + i)
+            for i in range(len(units) + 1)
         ]
-        self.output_layer = WeightNormalizedDense(n_classes, True, seed + len(units))
+        self.hidden = [
+            WeightNormalizedDense(n, False, start, policy)
+            for n, start in zip(units, starts[:-1], strict=True)
+        ]
+        self.output_layer = WeightNormalizedDense(n_classes, True, starts[-1])
         for layer, width in zip(
             [*self.hidden, self.output_layer], [self.size, *units], strict=True
         ):
@@ -132,10 +145,15 @@ class DenseClassifier(Classifier):
         return Activations(logits, (hidden[-1],), tuple(hidden[-3:-1] or hidden))
 
     def initialise(self, images: NDArray[np.floating]) -> None:
-        """Data-dependent initialisation from images [n, h, w, c] in [0, 1]."""
+        """Data-dependent initialisation from images [n, h, w, c] in [0, 1].
+
+        With noise, as in the paper's code: hidden gains stay what they are made here, so they
+        decide how much of an activation is signal.
+        """
         h = tf.reshape(tf.constant(images), [-1, self.size])
+        h = add_noise(h, self.input_noise, self.random)
         for layer in self.hidden:
-            h = tf.nn.relu(layer.initialise(h))
+            h = add_noise(tf.nn.relu(layer.initialise(h)), self.layer_noise, self.random)
         self.output_layer.initialise(h)
 
 
@@ -182,18 +200,19 @@ def salimans_generator(
 ) -> keras.Model:
     """Salimans et al. 2016, MNIST: uniform latents, 500-500 softplus with batch norm, sigmoid.
 
-    The output layer has unit-norm weights (their `nn.l2normalize`) and a trained gain.
+    Batch norm has no gain; the output layer has unit-norm weights (their `nn.l2normalize`) and a
+    trained one.
     """
     layers: list[keras.layers.Layer] = [keras.Input([latent_size])]
-    for i, n in enumerate(units):
-        start = keras.initializers.RandomNormal(stddev=0.05, seed=seed + i)
+    starts = [keras.initializers.GlorotUniform(seed + i) for i in range(len(units) + 1)]
+    for n, start in zip(units, starts[:-1], strict=True):
         layers += [
             keras.layers.Dense(n, use_bias=False, kernel_initializer=start, dtype=policy),
-            BatchNormalization(momentum=0.9),
+            BatchNormalization(momentum=0.9, epsilon=1e-6, train_scale=False),
             keras.layers.Activation("softplus"),
         ]
     layers += [
-        WeightNormalizedDense(prod(image_shape), True, seed + len(units), policy),
+        WeightNormalizedDense(prod(image_shape), True, starts[-1], policy),
         keras.layers.Activation("sigmoid"),
         keras.layers.Reshape(image_shape),
     ]

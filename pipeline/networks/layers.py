@@ -61,15 +61,19 @@ class BatchNormalization(keras.layers.Layer):
     [n, h, w, d]; `update_statistics=False` keeps generated images out of the moving statistics.
     """
 
-    def __init__(self, momentum: float = 0.98, epsilon: float = 1e-4) -> None:
+    def __init__(
+        self, momentum: float = 0.98, epsilon: float = 1e-4, train_scale: bool = True
+    ) -> None:
         """Keep `momentum` of the moving statistics at each update."""
         super().__init__()
-        self.momentum, self.epsilon = momentum, epsilon
+        self.momentum, self.epsilon, self.train_scale = momentum, epsilon, train_scale
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create scale, offset and moving statistics of size d."""
         size = (shape[-1],)
-        self.scale = self.add_weight(shape=size, initializer="ones", name="scale")
+        self.scale = self.add_weight(
+            shape=size, initializer="ones", trainable=self.train_scale, name="scale"
+        )
         self.offset = self.add_weight(shape=size, initializer="zeros", name="offset")
         self.mean = self.add_weight(
             shape=size, initializer="zeros", trainable=False, name="moving_mean"

@@ -70,11 +70,12 @@ def make_conv(shape=(8, 8, 1), n_classes=10, noise=0.3):
 # ---------------------------------------------------------------- weight normalisation
 
 
-def test_data_dependent_initialisation_standardises_every_layer(digits):
-    network = make_dense()
+def test_data_dependent_initialisation_standardises_every_layer_with_its_noise(digits):
+    network = make_dense(noise=0.3)
     images = digits / np.float32(255)
     network.initialise(images)
-    h = images.reshape(len(images), -1)
+    again = make_random()  # the same noise
+    h = add_noise(images.reshape(len(images), -1), 0.3, again)
     for layer in (*network.hidden, network.output_layer):
         y = layer(h).numpy()
         np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-4)
@@ -83,7 +84,7 @@ def test_data_dependent_initialisation_standardises_every_layer(digits):
         weights = layer(np.eye(h.shape[1], dtype=np.float32)).numpy() - bias
         norms = np.linalg.norm(weights, axis=0)
         np.testing.assert_allclose(norms, layer.gain.numpy(), rtol=1e-3)
-        h = np.maximum(y, 0)
+        h = add_noise(tf.nn.relu(y), 0.3, again)
 
 
 def test_only_the_output_gain_is_trained():
@@ -108,7 +109,7 @@ def test_two_passes_that_share_prepared_weights_have_the_gradients_of_two(digits
 
 
 def test_the_gradient_of_a_weight_norm_is_that_of_its_formula():
-    layer = WeightNormalizedDense(3, True, 0)
+    layer = WeightNormalizedDense(3, True, keras.initializers.RandomNormal(seed=0))
     x = tf.random.stateless_normal([7, 5], [0, 0])
     layer(x)
     layer.gain.assign([0.5, 1.0, 2.0])
@@ -213,7 +214,7 @@ def test_the_convolutional_classifier_fits_the_image(shape, convolutions):
 
 
 @pytest.mark.parametrize("name", ["conv", "dense"])
-def test_the_exported_classifier_gives_the_networks_probabilities(name, digits):
+def test_the_exported_classifier_gives_the_networks_probabilities(name, digits, tmp_path):
     config = configuration.load({"network": name, "dense_units": "[60, 40]"})
     spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, digits)
     network = classifier(config, spec, make_random(), 0)
@@ -224,6 +225,9 @@ def test_the_exported_classifier_gives_the_networks_probabilities(name, digits):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert probabilities.std(axis=0).max() > 0.01
+    exported.export(str(tmp_path / "kept"), verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "kept"))
+    np.testing.assert_allclose(loaded.serve(digits), probabilities, atol=1e-5)
 
 
 def test_the_average_starts_equal_and_lives_on_its_own(digits):
