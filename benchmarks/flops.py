@@ -4,17 +4,16 @@ Counted are the multiply-adds of matrix products and convolutions, two operation
 convolution's at the image's edge count as if the padding were there. Noise, augmentation,
 normalisation, activations, losses, Adam and moving averages count nothing.
 
-A step needs, with r real images (labelled and unlabelled), f generated ones, and the teacher's
-u unlabelled ones (ssgan):
+A step needs, with r real images (labelled and unlabelled), f generated ones, and u unlabelled
+ones:
 
 - classifier: forward, r + f images; gradient of its weights, r + f; gradient of its layers'
   inputs, r + f, but not of the first layer's, which are images;
 - generator: forward, f; gradient of its weights, f; of its layers' inputs but the first's, f;
 - gradient of feature matching down to the generated images, f: all layers but the output's;
-- teacher: forward, u.
-
-One forward pass of the generated images serves both updates. A program that makes it twice does
-more than it needs, and does not get the second one counted.
+- `ssgan`'s teacher: forward, u;
+- where the generator learns from other images than the discriminator (all methods here but
+  `ssgan`): forward of the generator, f, and of the updated classifier but for its output, f + u.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,18 +34,30 @@ def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:
         real=config.batch_size + unlabelled,
         generated=generated,
         teacher=unlabelled if config.method == "ssgan" else 0,
+        again=0 if config.method == "ssgan" else unlabelled,
     )
 
 
 def operations(
-    classifier: Sequence[int], generator: Sequence[int], *, real: int, generated: int, teacher: int
+    classifier: Sequence[int],
+    generator: Sequence[int],
+    *,
+    real: int,
+    generated: int,
+    teacher: int,
+    again: int,
 ) -> int:
-    """Operations of a step, from multiply-adds of each layer for one image and image counts."""
+    """Operations of a step, from multiply-adds of each layer for one image and image counts.
+
+    again: unlabelled images that the generator's update looks at beside `generated` new ones.
+    """
     both = real + generated
     multiply_adds = both * (2 * sum(classifier) + sum(classifier[1:]))
     multiply_adds += generated * (2 * sum(generator) + sum(generator[1:]))
     multiply_adds += generated * sum(classifier[:-1])
     multiply_adds += teacher * sum(classifier)
+    if again:
+        multiply_adds += generated * sum(generator) + (generated + again) * sum(classifier[:-1])
     return 2 * multiply_adds
 
 

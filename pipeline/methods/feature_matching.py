@@ -1,8 +1,8 @@
 """Semi-supervised GAN with feature matching, Salimans et al. 2016 (arXiv 1606.03498, 5 and 6.1).
 
 K+1 classes by logsumexp, weight-normalised noisy dense discriminator, data-dependent
-initialisation. Discriminator and generator are updated from one forward pass of the generated
-images, where the paper's code makes two.
+initialisation. The generator learns from other images than the discriminator has just learned to
+reject, as in the paper's code: on the same ones the discriminator can run away from it.
 """
 
 import tensorflow as tf
@@ -42,25 +42,33 @@ class FeatureMatching(Method):
         }
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Update both networks once."""
+        """Update the discriminator once, then the generator."""
         n, m = batch.labels.shape[0], batch.unlabelled_images.shape[0]
         real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
         images = affine(real_images, self.config, self.random)
-        z = self.random.uniform([m, self.own["latent_size"]])
-        with tf.GradientTape(persistent=True) as tape:
+        generated = self.generator(self._latents(m), training=True)
+        with tf.GradientTape() as tape:
             prepared = self.network.prepare()
             true = self.network.forward(images, True, True, prepared)
-            fake = self.network.forward(self.generator(z, training=True), True, False, prepared)
+            fake = self.network.forward(generated, True, False, prepared)
             unlabelled = Activations(true.logits[n:], tuple(part[n:] for part in true.features))
             supervised = losses.classification(true.logits[:n], batch.labels)
-            reported = {
-                "supervised_loss": supervised,
-                **self._discriminator_losses(supervised, unlabelled, fake),
-                **self._generator_losses(unlabelled, fake),
-            }
-        for name, network in (("discriminator", self.network), ("generator", self.generator)):
-            descend(self.optimizers[name], tape, reported[f"{name}_loss"], network)
-        return reported
+            discriminating = self._discriminator_losses(supervised, unlabelled, fake)
+        loss = discriminating["discriminator_loss"]
+        descend(self.optimizers["discriminator"], tape, loss, self.network)
+
+        prepared = self.network.prepare()
+        unlabelled = self.network.forward(images[n:], True, False, prepared)
+        with tf.GradientTape() as tape:
+            generated = self.generator(self._latents(m), training=True)
+            fake = self.network.forward(generated, True, False, prepared)
+            generating = self._generator_losses(unlabelled, fake)
+        loss = generating["generator_loss"]
+        descend(self.optimizers["generator"], tape, loss, self.generator)
+        return {"supervised_loss": supervised, **discriminating, **generating}
+
+    def _latents(self, n: int) -> tf.Tensor:
+        return self.random.uniform([n, self.own["latent_size"]])
 
     def _discriminator_losses(
         self, supervised: tf.Tensor, real: Activations, fake: Activations

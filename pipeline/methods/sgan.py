@@ -14,7 +14,7 @@ from pipeline.training import losses
 
 
 class SGAN(FeatureMatching):
-    """The networks and the joint update of `FeatureMatching`, another loss of the generator."""
+    """The networks and the updates of `FeatureMatching`, another loss of the generator."""
 
     def _generator_losses(self, real: Activations, fake: Activations) -> dict[str, tf.Tensor]:
         return {"generator_loss": losses.real(fake.logits)}

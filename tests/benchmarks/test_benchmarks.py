@@ -16,7 +16,11 @@ def test_operations_of_a_step_by_hand():
     matching = 6 * 20
     teacher = 7 * 32
     total = 2 * (forward_and_weights + inputs + generator + matching + teacher)
-    assert flops.operations([20, 12], [10], real=10, generated=6, teacher=7) == total
+    counts = {"real": 10, "generated": 6, "teacher": 7}
+    assert flops.operations([20, 12], [10], **counts, again=0) == total
+    # The generator's update looks at 6 new images and 3 real ones.
+    total += 2 * (6 * 10 + (6 + 3) * 20)
+    assert flops.operations([20, 12], [10], **counts, again=3) == total
 
 
 def test_layers_are_read_off_the_graph():

@@ -27,15 +27,19 @@ def test_without_its_two_terms_it_is_feature_matching():
 
 def test_the_two_terms_by_hand():
     method = make("bad_gan", **QUIET, pull_away_weight=0.7, entropy_weight=0.3)
+    matching = make("feature_matching", **QUIET)
+    for one in (method, matching):
+        one.optimizers["discriminator"].learning_rate.assign(0.0)
     labelled, labels, pool = digits()
-    z = next_numbers(method).uniform([len(pool), 100])
-    generated = method.generator(z, training=True)
+    numbers = next_numbers(method)
+    numbers.uniform([len(pool), 100])  # of the discriminator's images
+    generated = method.generator(numbers.uniform([len(pool), 100]), training=True)
     features = method.network.forward(generated, False, False).features[0].numpy()
     directions = features / np.linalg.norm(features, axis=1, keepdims=True)
     cosines = (directions @ directions.T)[~np.eye(len(pool), dtype=bool)]
     p = tf.nn.softmax(method.network(pool)).numpy()
     entropy = -(p * np.log(p)).sum(axis=1).mean()
-    matched = step(make("feature_matching", **QUIET), (labelled, labels, pool))
+    matched = step(matching, (labelled, labels, pool))
 
     reported = step(method, (labelled, labels, pool))
     assert reported["pull_away_loss"] == pytest.approx(np.mean(cosines**2), rel=1e-3)
