@@ -114,9 +114,11 @@ class Run:
         entity = mlflow.entities.DatasetInput(entry._to_mlflow_entity(), [context])
         try:
             self.client.log_inputs(self.id, [entity])
-        except MlflowException:
+        except MlflowException as error:
             # Of two first runs of an experiment at once mlflow 3.17.2 refuses one: each would
             # make the entry. By now it is there.
+            if error.error_code != "BAD_REQUEST":
+                raise
             self.client.log_inputs(self.id, [entity])
 
     @reachable()
