@@ -1,8 +1,7 @@
 """Feature matching (Salimans et al. 2016, MNIST) in plain PyTorch.
 
 The generator's step draws new latents and passes both them and the unlabelled images through the
-discriminator again, as the paper's code does: 200 image passes of the discriminator, 100 of the
-generator and one backward pass of each that ours has not.
+discriminator again, as ours and the paper's code do.
 """
 
 import itertools
