@@ -13,7 +13,8 @@ ones:
 - gradient of feature matching down to the generated images, f: all layers but the output's;
 - `ssgan`'s teacher: forward, u;
 - where the generator learns from other images than the discriminator (all methods here but
-  `ssgan`; `sgan` needs no second look at real images, which is counted all the same): forward of the generator, f, and of the updated classifier but for its output, f + u.
+  `ssgan`): forward of the generator, f, and of the updated classifier but for its output, f + u
+  (`sgan` needs no real images there; they are counted all the same).
 """
 
 from collections.abc import Callable, Sequence

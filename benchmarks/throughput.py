@@ -13,8 +13,8 @@ in training's reports. CPU time is of all threads: on a machine that others use 
 than the clock.
 
 "needed" FLOPs are the algorithm's (`benchmarks.flops`) and the same for every arm; PyTorch's own
-counter says what the twin executes, `ssgan`'s second pass of generated images included. The share of
-the ceiling is the needed FLOPs a second over the faster of the two GEMMs.
+counter says what the twin executes, `ssgan`'s second pass of generated images included. The share
+of the ceiling is the needed FLOPs a second over the faster of the two GEMMs.
 
 `--torch_python` is a Python that has torch (2.13 was used); it needs nothing of ours. Without it
 this Python is used if it has torch, else ours is measured alone. Pixels are random unless
