@@ -30,6 +30,6 @@ def test_an_experiment_s_first_runs_may_log_the_same_data_at_once(store: str) ->
             writer.start()
         for writer in writers:
             writer.join()
+        assert not refused
         logged = [client.get_run(run.id).inputs.dataset_inputs for run in runs]
         assert [len(inputs) for inputs in logged] == [1] * WRITERS
-    assert not refused

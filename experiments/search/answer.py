@@ -25,7 +25,7 @@ from pipeline.errors import RunFailure
 from pipeline.schema import Value
 from pipeline.tracking import Run
 
-REASONS, REASON = 5, 200  # why trials were lost: how many, and characters of each
+REASONS, REASON = 5, 200  # why trials failed: how many, and characters of each
 TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
 
 
@@ -58,7 +58,7 @@ class Answer:
     study: str
     mode: str
     counts: Mapping[str, int]  # trials by state
-    failures: Mapping[str, int]  # the most frequent reasons why trials were lost
+    failures: Mapping[str, int]  # the most frequent reasons why trials failed
     points: Sequence[Point]
     n_valid: int
     folder: Path
@@ -85,12 +85,12 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     config = study.plan.config({key: held.ends[0] for key, held in study.plan.space.items()})
     everyone = study.all_trials()
     counts = Counter(trial.state.name for trial in everyone)
-    lost = [trial.user_attrs for trial in everyone if trial.user_attrs.get("failed")]
+    failed = [trial.user_attrs for trial in everyone if trial.user_attrs.get("failed")]
     answer = Answer(
         study.plan.study,
         study.plan.settings.mode,
         {state.name: counts[state.name] for state in TrialState if counts[state.name]},
-        dict(Counter(str(t.get("reason"))[:REASON] for t in lost).most_common(REASONS)),
+        dict(Counter(str(t.get("reason"))[:REASON] for t in failed).most_common(REASONS)),
         points,
         config.valid_labels or 0,
         there,
@@ -256,8 +256,8 @@ def _log(answer: Answer, study: Study, run: Run) -> None:
     rows = [f"| {' | '.join(row)} |" for row in table(answer)]
     shown = columns(answer)
     head = [f"| {' | '.join(shown)} |", "|" + "---|" * len(shown)]
-    lost = [f"- {line}" for line in failures(answer)]
-    said = [headline(answer), "", *head, *rows, "", *lost]
+    reasons = [f"- {line}" for line in failures(answer)]
+    said = [headline(answer), "", *head, *rows, "", *reasons]
     run.tags({tracking.NOTE: "\n".join(said)})
 
 
@@ -274,8 +274,8 @@ def headline(answer: Answer) -> str:
 
 
 def failures(answer: Answer) -> list[str]:
-    """One line for each of the most frequent reasons why trials were lost."""
-    return [f"{count} lost: {reason}" for reason, count in answer.failures.items()]
+    """One line for each of the most frequent reasons why trials failed, pruned for it or not."""
+    return [f"{count} failed: {reason}" for reason, count in answer.failures.items()]
 
 
 def table(answer: Answer) -> list[list[str]]:

@@ -13,4 +13,4 @@ def test_a_study_says_why_trials_failed(capsys: pytest.CaptureFixture[str]) -> N
     show(Answer("s", "pareto", {"FAIL": 3}, {reason: 3}, [], 90, Path("s"), "sqlite:///s.db"))
     said = capsys.readouterr().out
     assert "3 fail trials" in said
-    assert f"3 lost: {reason}\n" in said
+    assert f"3 failed: {reason}\n" in said
