@@ -15,8 +15,6 @@ from benchmarks import turns
 from pipeline import config as configuration
 from pipeline.schema import Config
 
-GEMM_SIDE = 2048  # of the square float32 matrices whose product is the ceiling
-
 
 @dataclass(frozen=True)
 class Program:
@@ -78,29 +76,6 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     return Program(compiled.method, {**runs, "step": runner("step", first, config.steps)})
 
 
-def gemm() -> Callable[[int], float]:
-    """The ceiling: so many float32 products of `GEMM_SIDE`² matrices in one graph → seconds."""
-    import tensorflow as tf
-
-    start = tf.random.normal([GEMM_SIDE, GEMM_SIDE])
-    factor = tf.random.normal([GEMM_SIDE, GEMM_SIDE], stddev=GEMM_SIDE**-0.5)
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
-    def products(count: tf.Tensor) -> tf.Tensor:
-        product = start
-        for _ in tf.range(count):
-            product = tf.matmul(product, factor)  # each needs the one before
-        return product[0, 0]
-
-    def run(count: int) -> float:
-        begin = time.perf_counter()
-        products(tf.constant(count)).numpy()
-        return time.perf_counter() - begin
-
-    run(1)
-    return run
-
-
 def build(order: dict[str, Any]) -> tuple[dict[str, turns.Run], dict[str, Any]]:
     """What the worker runs; `order` has `config` (flat), `images` and `labels` (.npy files)."""
     from benchmarks import flops
@@ -109,8 +84,7 @@ def build(order: dict[str, Any]) -> tuple[dict[str, turns.Run], dict[str, Any]]:
     images = np.load(order["images"])
     ours = program(config, images, np.load(order["labels"]))
     needed = flops.step(ours.method, config, images.shape[1:])
-    about = {"flops": needed, "gemm_flops": 2 * GEMM_SIDE**3}
-    return {"steps": ours.runs["step"], "gemm": gemm()}, about
+    return {"steps": ours.runs["step"]}, {"flops": needed}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ceiling
 from benchmarks.turns import Worker, WorkerFailure
 from pipeline import config as configuration
 from pipeline import data
@@ -86,10 +87,11 @@ def measure(
         DataFrame by arm of medians, of one step or product, `seconds` and `cpu_seconds` (of all
         threads), `images_per_second`, and `low`, `high`: slowest and fastest round over median.
     """
-    turns = [(name, worker, "steps", steps) for name, worker in workers.items()]
+    arms = [name for name in workers if name != "ceiling"]
+    turns = [(name, workers[name], "steps", steps) for name in arms]
     turns += [
         (f"GEMM {name}", workers[name], "gemm", GEMMS)
-        for name in ("ours", "eager")
+        for name in ("ceiling", "eager")
         if name in workers
     ]
     rows = []
@@ -136,7 +138,10 @@ def main() -> None:
             np.save(f"{folder}/images.npy", images)
             np.save(f"{folder}/labels.npy", labels)
             order = {"images": f"{folder}/images.npy", "labels": f"{folder}/labels.npy"}
-            commands = {"ours": [sys.executable, "-m", "benchmarks.ours"]}
+            commands = {
+                "ours": [sys.executable, "-m", "benchmarks.ours"],
+                "ceiling": [sys.executable, "-m", "benchmarks.ceiling"],
+            }
             if torch_python:
                 # The tuned variants are compared with the idiomatic one, which cannot be missing.
                 names = dict.fromkeys(["eager", *options.variants.split(",")])
@@ -160,7 +165,7 @@ def _started(
         try:
             workers[name] = Worker(command, {**order, "config": config.flat(), "variant": name})
         except WorkerFailure as failure:
-            if name in ("ours", "eager"):
+            if name in ("ours", "ceiling", "eager"):
                 sys.exit(f"{name}: {failure}")
             console.print(f"{name} left out: {str(failure).splitlines()[-1]}", markup=False)
         else:
@@ -172,10 +177,10 @@ def _show(
     console: Console, rates: pd.DataFrame, about: Mapping[str, Mapping[str, Any]], title: str
 ) -> None:
     ours = about["ours"]
-    labels = {"ours": "ours (TensorFlow)", "GEMM ours": "GEMM, TensorFlow"}
+    labels = {"ours": "ours (TensorFlow)", "GEMM ceiling": "GEMM, TensorFlow"}
     labels["GEMM eager"] = "GEMM, PyTorch"
     gemms = rates.index.str.startswith("GEMM")
-    ceiling = ours["gemm_flops"] / rates.loc[gemms, "seconds"].min() / 1e9
+    peak = ceiling.FLOPS / rates.loc[gemms, "seconds"].min() / 1e9
     table = Table(title=title)
     headings = ("images/s", "steps/s", "ms", "spread", "CPU ms", "ours ÷ it", "GFLOP/s", "of GEMM")
     table.add_column("", no_wrap=True)
@@ -183,7 +188,7 @@ def _show(
         table.add_column(heading, justify="right", no_wrap=True)
     for arm, row in rates.iterrows():
         gemm = str(arm).startswith("GEMM")
-        rate = ours["gemm_flops" if gemm else "flops"] / row["seconds"] / 1e9
+        rate = (ceiling.FLOPS if gemm else ours["flops"]) / row["seconds"] / 1e9
         table.add_row(
             labels.get(str(arm), f"PyTorch {arm}"),
             "" if gemm else f"{row['images_per_second']:,.0f}",
@@ -193,7 +198,7 @@ def _show(
             f"{row['cpu_seconds'] * 1e3:.1f}",
             "" if gemm or arm == "ours" else f"{row['seconds'] / rates.at['ours', 'seconds']:.2f}",
             f"{rate:.0f}",
-            f"{rate / ceiling:.0%}",
+            f"{rate / peak:.0%}",
         )
     console.print(table)
     twins = [about[name] for name in about if name != "ours" and "flops" in about[name]]

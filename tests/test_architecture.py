@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "experiments.trial": "arm clock data errors schema",
     "experiments.pace": "arm data schema stages training",
     "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
-    "experiments.search": "config data errors interrupts flow schema tracking experiments.plan "
-    "experiments.life experiments.trial experiments.pace experiments.workers",
+    "experiments.search": "config data errors interrupts flow schema tracking runtime "
+    "experiments.plan experiments.life experiments.trial experiments.pace experiments.workers",
     "experiments.report": "experiments.search",
     "experiments.__main__": "command_line config errors experiments.plan experiments.search "
     "experiments.report",

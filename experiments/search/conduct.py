@@ -6,7 +6,6 @@ ones up and writes the answer. When it dies, another takes over.
 
 import contextlib
 import functools
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from experiments.search.work import Job, work
 from pipeline import data, interrupts, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.tracking import Run
+from pipeline.training import runtime
 
 PAUSE = 0.5  # seconds between two looks at the study
 LOST = "the worker was lost (killed, out of memory, or its machine went away)"
@@ -180,7 +180,7 @@ def _threads(plan: Plan, asked: int | None) -> int:
         return asked
     if settings.workers == "ray":
         return settings.cpus_per_trial
-    return max(1, len(os.sched_getaffinity(0)) // settings.workers)
+    return max(1, runtime.cores() // settings.workers)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Stage train: data and split in, a trained model and its history out."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,12 +105,15 @@ def _validation(
 def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Call `function` on slices of `BATCH` rows, padded to one shape so that it traces once."""
 
+    def slice_from(rows: NDArray[Any], begin: int) -> NDArray[Any]:
+        part = rows[begin : begin + BATCH]
+        padded = np.pad(part, [(0, BATCH - len(part)), *[(0, 0)] * (part.ndim - 1)])
+        return np.asarray(function(padded))[: len(part)]
+
     def call(rows: NDArray[Any]) -> NDArray[Any]:
-        parts = []
-        for begin in range(0, len(rows), BATCH):
-            part = rows[begin : begin + BATCH]
-            padded = np.pad(part, [(0, BATCH - len(part)), *[(0, 0)] * (part.ndim - 1)])
-            parts.append(np.asarray(function(padded))[: len(part)])
-        return np.concatenate(parts)
+        with ThreadPoolExecutor(2) as pool:  # `runtime.start`: two operations at a time
+            return np.concatenate(
+                list(pool.map(partial(slice_from, rows), range(0, len(rows), BATCH)))
+            )
 
     return call

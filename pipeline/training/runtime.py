@@ -15,6 +15,9 @@ from pipeline.errors import RunFailure
 def start(seed: int, threads: int | None, deterministic: bool, devices: int | None = None) -> None:
     """Import TensorFlow and set threads, seed and determinism, before it runs anything.
 
+    With two threads, two operations run at a time on one thread each. These networks are small:
+    two threads at one operation wait for each other. And the sums are then those of one thread.
+
     More than one device on a machine without GPUs splits the CPU into as many logical devices.
 
     With `deterministic`, Grappler's meta optimiser is switched off too: with it, some processes
@@ -28,11 +31,16 @@ def start(seed: int, threads: int | None, deterministic: bool, devices: int | No
     with _quiet_stderr():
         import tensorflow as tf
 
-        wanted = threads or 0  # TensorFlow's own choice: the cores this process may use
-        if tf.config.threading.get_intra_op_parallelism_threads() != wanted:
+        threading = tf.config.threading
+        wanted = threads or cores()
+        within = 1 if wanted == 2 else wanted
+        if (within, wanted) != (
+            threading.get_intra_op_parallelism_threads(),
+            threading.get_inter_op_parallelism_threads(),
+        ):
             try:
-                tf.config.threading.set_intra_op_parallelism_threads(wanted)
-                tf.config.threading.set_inter_op_parallelism_threads(wanted)
+                threading.set_intra_op_parallelism_threads(within)
+                threading.set_inter_op_parallelism_threads(wanted)
             except RuntimeError:
                 raise RunFailure(
                     f"threads = {threads}: TensorFlow already runs in this process with another "
@@ -47,6 +55,13 @@ def start(seed: int, threads: int | None, deterministic: bool, devices: int | No
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": deterministic})
         tf.keras.utils.set_random_seed(seed)
         tf.config.list_logical_devices()  # looks for GPUs, and says so, now
+
+
+def cores() -> int:
+    """The CPU cores that the machine, the process's affinity and its container leave to it."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 @contextmanager

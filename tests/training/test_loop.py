@@ -147,26 +147,32 @@ def test_the_average_follows_weights_and_copies_statistics():
 # ---------------------------------------------------------------- reproducibility
 
 
-def test_the_seed_gives_the_run_in_this_and_in_other_processes():
-    script = (
-        "import json, sys; from pipeline.training import runtime; runtime.start(0, None, True);"
-        "from tests.training.test_loop import short_run; print(json.dumps(short_run(1)))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script]
+def test_the_seed_gives_the_run_in_other_processes_and_with_one_thread_or_two():
     processes = [
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [
+                *(sys.executable, "-c"),
+                "import json; from pipeline.training import runtime;"
+                f"runtime.start(0, {threads}, True);"
+                "from tests.training.test_loop import short_run; print(json.dumps(short_run(1)))",
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        for _ in range(2)
+        for threads in (None, 1, 2)
     ]
     first, again, other = short_run(1), short_run(1), short_run(2)
     np.testing.assert_allclose(again, first, rtol=TOLERANCE)
     assert not np.allclose(other, first, rtol=1e-2)
+    elsewhere = []
     for process in processes:
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr.decode()
-        np.testing.assert_allclose(json.loads(stdout), first, rtol=TOLERANCE)
+        elsewhere.append(json.loads(stdout))
+    np.testing.assert_allclose(elsewhere[0], first, rtol=TOLERANCE)
+    assert elsewhere[1] == elsewhere[2]
 
 
 @pytest.mark.parametrize("name", ["ssgan", "seed_gan"])
