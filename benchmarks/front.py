@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    files = spread(list(options.study.glob("best-*.yaml")), options.points)
+    if not (found := list(options.study.glob("best-*.yaml"))):
+        parser.error(f"--study {options.study}: no best-*.yaml there; studies/<study> has them")
+    files = spread(found, options.points)
     cells = [
         (file.name, seed, name, config)
         for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)

@@ -15,13 +15,14 @@ not have to take itself, and its seconds are without them.
 
 With --equal_cpu ARM every arm gets the steps that take the CPU seconds of that arm's steps,
 measured on a few steps each beforehand (`ssgan`'s graph comes on top). Each worker is one process
-with one thread (or --threads); rows that --csv already has are not computed again.
+with one thread (or --threads); rows that --csv already has, of the same settings, are not computed
+again.
 """
 
 import argparse
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -132,14 +133,27 @@ def main() -> None:
             cells = _same_cpu(cells, options.equal_cpu, pools[0])
         path = Path(options.csv)
         rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-        known = {(row["arm"], row["draw"], row["labels"]) for row in rows}
+        settings = _settings(options, flags)
+        known = {
+            (row["arm"], row["draw"], row["labels"])
+            for row in rows
+            if row.get("settings") == settings
+        }
         n_classes = len(load(cells[0].config, 0).class_names)
         waiting = [c for c in cells if (c.arm, c.draw, c.labels_per_class * n_classes) not in known]
         for row in _rows(waiting, pools):
-            rows.append(row)
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+            rows.append({**row, "settings": settings})
             pd.DataFrame(rows).to_csv(path, index=False)
-    show(pd.DataFrame(rows))
+    results = pd.DataFrame(rows)
+    show(results[results["settings"] == settings])
+
+
+def _settings(options: argparse.Namespace, flags: Mapping[str, str]) -> str:
+    """What the rows of one table share."""
+    shared = {key: value for key, value in flags.items() if key not in ("data_dir", "baseline")}
+    shared |= {"held_out": options.held_out, "equal_cpu": options.equal_cpu}
+    return " ".join(f"{key}={value}" for key, value in sorted(shared.items()) if value)
 
 
 def _rows(cells: list[Cell], pools: list[ProcessPoolExecutor]) -> Iterator[dict[str, object]]:

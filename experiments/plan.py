@@ -34,8 +34,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    study: Annotated[str | None, Optional] = Field(
-        description="the study's name, by which it goes on; null = <dataset>-<search>"
+    study: Annotated[str | None, Field(pattern=r"^[^'\"`\\]+$"), Optional] = Field(
+        description="the study's name, by which it goes on, without quotes and backslashes; "
+        "null = <dataset>-<search>"
     )
     mode: Literal["pareto", "budget"] = Field(
         description="pareto: error against labels used; budget: best rates at each label count"
@@ -89,6 +90,9 @@ class Range(BaseModel):
             raise ValueError(f"log needs low above 0, not {self.low:g}")
         if self.log and self.step:
             raise ValueError("log and step exclude each other")
+        numbers = (self.low, self.high, self.step or 1)
+        if self.whole and any(number != int(number) for number in numbers):
+            raise ValueError("low, high and step must be whole numbers here")
         return self
 
     @property
@@ -103,6 +107,13 @@ class Choices(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     choices: Annotated[list[Any], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Choices":
+        texts = [json.dumps(choice) for choice in self.choices]
+        if repeated := {text for text in texts if texts.count(text) > 1}:
+            raise ValueError(f"{', '.join(sorted(repeated))} stands there more than once")
+        return self
 
     @property
     def ends(self) -> list[Value]:
@@ -173,11 +184,19 @@ class Plan:
             for key, held in self.space.items()
         }
         settings = {k: v for k, v in self.settings.model_dump().items() if k not in ELASTIC}
-        fixed = {key: sourced.value for key, sourced in self.fixed.items()}
-        left_out = {"data_dir", "threads", "experiment", "seed"}  # the seed has its own place
-        fixed = {key: str(value) for key, value in fixed.items() if key not in left_out}
-        said = {"space": space, "settings": settings, "fixed": fixed, "data": digest, "seed": seed}
-        return dict(json.loads(json.dumps(said)))
+        said = {"space": space, "settings": settings, "fixed": self._fixed()}
+        return dict(json.loads(json.dumps({**said, "data": digest, "seed": seed})))
+
+    def _fixed(self) -> dict[str, str]:
+        """Every value that is not searched, defaults too: an update may have changed those."""
+        left_out = BOOKKEEPING | {"data_dir", "threads", "seed"} | self.space.keys()
+        firsts = {key: held.ends[0] for key, held in self.space.items()}
+        found: dict[str, str] = {}
+        for method in self.methods() or [""]:
+            flat = self.config(firsts | ({"method": method} if method else {})).flat()
+            start = f"{method}." if method else ""
+            found |= {start + key: str(v) for key, v in flat.items() if key not in left_out}
+        return found
 
 
 def names() -> list[str]:
@@ -253,8 +272,8 @@ def _firsts(searched: Layer) -> Layer:
     found: Layer = {}
     for key, sourced in searched.items():
         value: Any = sourced.value
-        choices = value.get("choices") or [value.get("low")]
-        if choices[0] is not None and isinstance(choices, list):
+        choices = value.get("choices", [value.get("low")])
+        if isinstance(choices, list) and choices and choices[0] is not None:
             found[key] = Sourced(choices[0], sourced.source)
     return found
 
@@ -264,10 +283,7 @@ def _distribution(key: str, sourced: Sourced, plain: Config) -> Range | Choices:
     try:
         if "choices" in value:
             return Choices.model_validate(value)
-        default = plain.flat().get(key)
-        ends = [value.get("low"), value.get("high")]
-        whole = all(type(end) is int for end in ends) and not isinstance(default, float)
-        return Range.model_validate({**value, "whole": whole})
+        return Range.model_validate({**value, "whole": isinstance(plain.flat().get(key), int)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -4,6 +4,7 @@ The only importer of yaml. What the keys mean stands in `pipeline.schema`.
 """
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,9 +82,10 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
 
     With many labels, `batch_size` labelled images a step would not take it through them: its
     batch grows until it sees each label `baseline_passes` times, up to all the images a step
-    that the compared method sees.
+    that the compared method sees. It stays a multiple of what is known to divide among devices.
     """
-    wanted = -(-config.baseline_passes * n_labelled // config.steps)
+    unit = math.gcd(config.batch_size, config.unlabelled_batch_size)
+    wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
     most = config.batch_size + config.unlabelled_batch_size
     batch_size = max(config.batch_size, min(wanted, most))
     layer = _method_layer("supervised", Sourced("supervised", "the baseline"), None)
@@ -178,7 +180,10 @@ def read_yaml(path: Path) -> Layer:
 
 def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
     """The highest layer that names a rival takes the others back to their defaults."""
+    validation = ("valid_frac", "valid_labels")
+    asked: Layer = {}  # of validation, from the highest layer down to the one looked at
     for layer in reversed(layers):
+        asked = {**{key: layer[key] for key in validation if key in layer}, **asked}
         named = [key for key in RIVALS if key in layer and not is_none(layer[key].value)]
         if len(named) > 1:
             sources = " and ".join(layer[key].source for key in named)
@@ -186,14 +191,16 @@ def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
                 f"{' and '.join(named)} (from {sources}): each says which labels are read; give "
                 "one of them."
             )
-        for key in ("valid_frac", "valid_labels"):
-            if named == ["split_file"] and layer.get(key, Sourced(0, "")).value not in (0, None):
+        for key, sourced in asked.items():
+            none = is_none(sourced.value) or str(sourced.value) in ("0", "0.0")
+            if named == ["split_file"] and not none:
                 raise UserError(
-                    f"{key} (from {layer[key].source}): the manifest of split_file says "
+                    f"{key} (from {sourced.source}): the manifest of split_file says "
                     f"which labels validate; leave {key} out."
                 )
         if named:
-            return {key: default[key] for key in RIVALS if key not in named}
+            others = {*RIVALS, *(validation if named == ["split_file"] else ())} - {*named}
+            return {key: default[key] for key in others}
     return {}
 
 

@@ -75,7 +75,8 @@ def evaluate(flags: Mapping[str, str]) -> Result:
     runtime.start(config.seed, config.threads, config.deterministic)
     with arm.opened("evaluate", config, dataset, split, source=source) as run:
         measured = arm.evaluate(run, config, dataset, split, resume.load_model(source), clock)
-        baseline, baseline_run = None, tracking.child_of(source, BASELINE)
+        baseline = None
+        baseline_run = tracking.child_of(source, BASELINE) if config.baseline else None
         if baseline_run:
             with _open_baseline(config, dataset, split, run, baseline_run) as (child, paired, time):
                 loaded = resume.load_model(baseline_run)

@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pipeline.training import runtime
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "pandas")
 
@@ -38,6 +40,7 @@ def environment() -> dict[str, str | int | None]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
+        "cores": runtime.cores(),  # that this process may use; `threads: null` means as many
         "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
         **{package: installed(package) for package in PACKAGES},
     }

@@ -51,11 +51,15 @@ def continue_from(
     config = configuration.load(flags, base)
     decided = SPLIT_KEYS if stage == "train" else {"method", *base}
     now = config.flat()
-    # The method first: another one has other keys, which would be blamed instead.
-    for key in sorted(decided - FREE_KEYS, key=lambda key: (key != "method", key)):
-        if key in base and now.get(key) != base[key]:
+    default = configuration.defaults()
+    # The method first: another one has other keys, which would be blamed instead. Then what was
+    # typed: it sets others back.
+    order = sorted(decided - FREE_KEYS, key=lambda key: (key != "method", key not in flags, key))
+    for key in order:
+        was = base.get(key, default.get(key))
+        if now.get(key) != was:
             raise UserError(
-                f"{key} = {now.get(key)!r}: run {source} has decided {base[key]!r} and {stage} "
+                f"{key} = {now.get(key)!r}: run {source} has decided {was!r} and {stage} "
                 f"continues from it; leave {key} out, or start again without run_id."
             )
     return config, source

@@ -21,7 +21,7 @@ def is_none(value: Value) -> bool:
     return value in (None, "", "null", "none", "None")
 
 
-def _emptyis_none(value: Value) -> Value:
+def _empty_is_none(value: Value) -> Value:
     return None if is_none(value) else value
 
 
@@ -46,7 +46,7 @@ def _expanded(value: Value) -> Any:
         raise PydanticCustomError("path", "{reason}", {"reason": str(error)}) from None
 
 
-Optional = BeforeValidator(_emptyis_none)
+Optional = BeforeValidator(_empty_is_none)
 Number = BeforeValidator(_no_truth)
 Count = Annotated[int, Field(ge=1), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**31), Number]

@@ -135,7 +135,8 @@ def test_a_run_id_that_cannot_be_continued(told, split_run):
     assert "not made by ssgan" in told("train", "--run_id", foreign)
     line = told("evaluate", "--run_id", split_run)
     assert "of kind 'split'; evaluate continues from train or pipeline" in line
-    for key, value in {"label_frac": "0.2", "split_seed": "1", "dataset": "npz"}.items():
+    others = {"label_frac": "0.2", "split_seed": "1", "dataset": "npz", "labels_per_class": "10"}
+    for key, value in others.items():
         line = told("train", "--run_id", split_run, f"--{key}", value)
         assert key in line
         assert value in line

@@ -125,7 +125,8 @@ def test_the_baseline_sees_many_labels_often_enough():
     flags = {"steps": "100", "batch_size": "10", "unlabelled_batch_size": "40"}
     arm = config.load({**flags, "baseline_passes": "5"})
     sizes = {n: config.baseline_of(arm, n).batch_size for n in (20, 200, 401, 1000, 9999)}
-    assert sizes == {20: 10, 200: 10, 401: 21, 1000: 50, 9999: 50}
+    # Multiples of 10: whatever number of devices the other arm's batches divide among.
+    assert sizes == {20: 10, 200: 10, 401: 30, 1000: 50, 9999: 50}
 
 
 def test_the_highest_layer_says_which_labels_are_read(file):
@@ -145,6 +146,14 @@ def test_two_answers_to_which_labels_are_read_are_one_too_many(lines, file):
     assert "line 2" in mistake({"config": file(lines)})
     flags = dict(line.split(": ") for line in lines.splitlines())
     assert all(f"--{key}" in mistake(flags) or key == "split_file" for key in flags)
+
+
+def test_a_manifest_says_which_labels_validate_whichever_layer_names_it(file):
+    manifest, share = file("split_file: a.parquet\n"), {"valid_frac": "0.2"}
+    assert "--valid_frac" in mistake({"config": manifest, **share})
+    assert config.load({"config": manifest, "valid_frac": "0"}).valid_frac == 0
+    over = config.load({"config": file("valid_frac: 0.2\n"), "split_file": "a.parquet"})
+    assert (str(over.split_file), over.valid_frac) == ("a.parquet", 0)
 
 
 def test_an_arm_on_the_same_split_keeps_the_seed():

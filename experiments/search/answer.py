@@ -200,7 +200,8 @@ def _complete(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def _keep(point: Point, there: Path) -> str:
     """Save the configuration of a point's run; returns the file."""
-    name = f"best-{point.n_labels}-labels-{point.method}.yaml"
+    # Two trials with as many labels and the same error are both on the front.
+    name = f"best-{point.n_labels}-labels-{point.method}-trial-{point.number}.yaml"
     file = tracking.fetch(point.run_id, "config.yaml", there)
     return str(file.replace(there / name))
 

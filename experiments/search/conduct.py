@@ -9,7 +9,6 @@ import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
@@ -50,7 +49,7 @@ def search(plan: Plan) -> answer.Answer:
         patiently(lambda: study.note(summary=run.id))
         told = study.notes()
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
-        study.note(resumed=datetime.now().isoformat())
+        study.forgive_failures()
         _greet(plan, study, place, run)
         try:
             _conduct(study, leader, pool, job.threads)

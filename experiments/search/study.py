@@ -8,7 +8,6 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -242,17 +241,29 @@ class Study:
 
     def failures_in_a_row(self) -> list[str]:
         """Reasons of the last trials to end, as far back as all of them failed."""
-        since = datetime.fromisoformat(self.notes().get("resumed", "1970-01-01"))
+        old = set(self.notes().get("failed_before", ()))
         ended = [
-            t for t in self.all_trials() if t.datetime_complete and t.datetime_complete > since
+            (trial.datetime_complete, f"{cell.name} {trial.number}", trial.user_attrs)
+            for cell in [*self.cells, *self.tops]
+            for trial in self.trials(cell)
+            if trial.datetime_complete
         ]
-        ended.sort(key=lambda trial: trial.datetime_complete or since, reverse=True)
         reasons = []
-        for trial in ended:
-            if not trial.user_attrs.get("failed"):
+        for _, name, said in sorted(ended, key=lambda one: one[:2], reverse=True):
+            if not said.get("failed") or name in old:
                 break
-            reasons.append(str(trial.user_attrs.get("reason")))
+            reasons.append(str(said.get("reason")))
         return reasons
+
+    def forgive_failures(self) -> None:
+        """Count failures in a row from here on: a command that goes on means to try again."""
+        failed = [
+            f"{cell.name} {trial.number}"
+            for cell in [*self.cells, *self.tops]
+            for trial in self.trials(cell)
+            if trial.user_attrs.get("failed")
+        ]
+        self.note(failed_before=failed)
 
     def _id(self, name: str) -> int:
         return self.storage.get_study_id_from_name(name)

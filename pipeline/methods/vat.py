@@ -43,13 +43,7 @@ class VirtualAdversarialTraining(Supervised):
 
     def _predict(self, images: tf.Tensor) -> tf.Tensor:
         """Logits [n, K] as in training, but without noise: the images alone make a difference."""
-        network = self.network
-        noise = network.input_noise, network.layer_noise
-        network.input_noise = network.layer_noise = 0.0
-        try:
-            return network.forward(images, True, False).logits
-        finally:
-            network.input_noise, network.layer_noise = noise
+        return self.network.forward(images, True, False, noisy=False).logits
 
     def _perturbation(self, images: tf.Tensor, clean: tf.Tensor) -> tf.Tensor:
         """The virtual adversarial perturbation, of norm ε for each image; [n, h, w, c].

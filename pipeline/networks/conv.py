@@ -74,10 +74,15 @@ class ConvClassifier(Classifier):
         self(tf.zeros([1, *image_shape]))
 
     def forward(
-        self, images: tf.Tensor, training: bool, update_statistics: bool, prepared: None = None
+        self,
+        images: tf.Tensor,
+        training: bool,
+        update_statistics: bool,
+        prepared: None = None,
+        noisy: bool = True,
     ) -> Activations:
         """See `Classifier.forward`; features are FC-128 and the last convolution's map."""
-        noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
+        noise = (self.input_noise, self.layer_noise) if training and noisy else (0.0, 0.0)
         h = add_noise(images, noise[0], self.random) * self.pixel_scale.value
         layers, maps = [*self.convolutions, self.hidden], []
         for layer, norm in zip(layers, self.norms, strict=True):

@@ -132,10 +132,11 @@ class DenseClassifier(Classifier):
         training: bool,
         update_statistics: bool,
         prepared: list[tuple[tf.Tensor, tf.Tensor]] | None = None,
+        noisy: bool = True,
     ) -> Activations:
         """See `Classifier.forward`; there are no moving statistics."""
         *weights, last = prepared or self.prepare()
-        noise = (self.input_noise, self.layer_noise) if training else (0.0, 0.0)
+        noise = (self.input_noise, self.layer_noise) if training and noisy else (0.0, 0.0)
         h = add_noise(tf.reshape(images, [-1, self.size]), noise[0], self.random)
         hidden = []
         for layer, (direction, scale) in zip(self.hidden, weights, strict=True):

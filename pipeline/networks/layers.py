@@ -37,15 +37,21 @@ class Classifier(keras.Model):
         return None
 
     def forward(
-        self, images: tf.Tensor, training: bool, update_statistics: bool, prepared: Any = None
+        self,
+        images: tf.Tensor,
+        training: bool,
+        update_statistics: bool,
+        prepared: Any = None,
+        noisy: bool = True,
     ) -> Activations:
         """Logits and features.
 
         Args:
             images: float32 [n, h, w, c] in [0, 1].
-            training: add noise, normalise by the batch's own statistics.
+            training: add noise if `noisy`, normalise by the batch's own statistics.
             update_statistics: let this batch count in the moving statistics that inference uses.
             prepared: what `prepare` has given, if several passes shall share it.
+            noisy: without, training normalises only.
         """
         raise NotImplementedError
 

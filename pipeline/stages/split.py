@@ -78,6 +78,12 @@ def split(
         )
     if valid_labels is not None:
         is_valid = _last(valid_labels, chosen, valid_frac)
+        if (chosen & is_valid).any():
+            raise UserError(
+                f"valid_labels={valid_labels}: validation takes the last {valid_labels} of the "
+                f"labelling order, whatever the budget, and {int((chosen & is_valid).sum())} of "
+                f"them are among labels_per_class={labels_per_class}; use a smaller one of the two"
+            )
         chosen = chosen | is_valid
     labelled, valid = order[chosen & ~is_valid], order[chosen & is_valid]
     return Split(

@@ -105,15 +105,16 @@ def _validation(
 def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Call `function` on slices of `BATCH` rows, padded to one shape so that it traces once."""
 
-    def slice_from(rows: NDArray[Any], begin: int) -> NDArray[Any]:
+    from pipeline.training import runtime
+
+    def results(rows: NDArray[Any], begin: int) -> NDArray[Any]:
         part = rows[begin : begin + BATCH]
         padded = np.pad(part, [(0, BATCH - len(part)), *[(0, 0)] * (part.ndim - 1)])
         return np.asarray(function(padded))[: len(part)]
 
     def call(rows: NDArray[Any]) -> NDArray[Any]:
-        with ThreadPoolExecutor(2) as pool:  # `runtime.start`: two operations at a time
-            return np.concatenate(
-                list(pool.map(partial(slice_from, rows), range(0, len(rows), BATCH)))
-            )
+        with ThreadPoolExecutor(runtime.at_once()) as pool:
+            parts = pool.map(partial(results, rows), range(0, len(rows), BATCH))
+            return np.concatenate(list(parts))
 
     return call

@@ -144,18 +144,17 @@ class Run:
         Returns:
             The logged model's id.
         """
-        with reachable():
-            return log_model(
-                self.client,
-                self.experiment_id,
-                self.id,
-                model,
-                name,
-                example,
-                output,
-                latents=latents,
-                register_as=register_as,
-            )
+        return log_model(
+            self.client,
+            self.experiment_id,
+            self.id,
+            model,
+            name,
+            example,
+            output,
+            latents=latents,
+            register_as=register_as,
+        )
 
 
 @contextmanager

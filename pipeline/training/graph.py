@@ -16,6 +16,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.sparse.linalg import cg
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
+
+from pipeline.training import runtime
 
 COMPONENTS = 256  # principal components kept
 WHITENING = 0.25  # components are divided by this power of their variance; 0.5 = fully whitened
@@ -35,13 +38,20 @@ def principal_components(
     components decide alone. `sample` is float32 [m, d]: what the components are fitted to.
     """
     fitted = PCA(min(COMPONENTS, *sample.shape), svd_solver="randomized", random_state=0)
-    fitted.fit(sample)
+    with _one_order():
+        fitted.fit(sample)
     scale = np.maximum(fitted.explained_variance_, 1e-12) ** WHITENING
 
     def components(features: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(fitted.transform(features) / scale, np.float32)
+        with _one_order():
+            return np.asarray(fitted.transform(features) / scale, np.float32)
 
     return components
+
+
+def _one_order() -> threadpool_limits:
+    """Keep BLAS to one thread: its sums depend on their number, and other settings decide it."""
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def spread_labels(
@@ -131,7 +141,7 @@ def _neighbors(
     def search(part: NDArray[np.float32]) -> Any:
         return tf.math.top_k(tf.matmul(part, every, transpose_b=True), count)
 
-    with ThreadPoolExecutor(2) as pool:  # as many as there are operations at a time
+    with ThreadPoolExecutor(runtime.at_once()) as pool:
         found = list(pool.map(search, np.array_split(rows, -(-len(rows) // BLOCK))))
     cosines = np.concatenate([part.values.numpy() for part in found])
     return np.concatenate([part.indices.numpy() for part in found]), cosines

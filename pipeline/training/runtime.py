@@ -31,21 +31,19 @@ def start(seed: int, threads: int | None, deterministic: bool, devices: int | No
     with _quiet_stderr():
         import tensorflow as tf
 
-        threading = tf.config.threading
         wanted = threads or cores()
-        within = 1 if wanted == 2 else wanted
-        if (within, wanted) != (
-            threading.get_intra_op_parallelism_threads(),
-            threading.get_inter_op_parallelism_threads(),
-        ):
+        layout = (1 if wanted == 2 else wanted, wanted)
+        if (current := _layout()) != layout:
             try:
-                threading.set_intra_op_parallelism_threads(within)
-                threading.set_inter_op_parallelism_threads(wanted)
+                tf.config.threading.set_intra_op_parallelism_threads(layout[0])
+                tf.config.threading.set_inter_op_parallelism_threads(layout[1])
             except RuntimeError:
-                raise RunFailure(
-                    f"threads = {threads}: TensorFlow already runs in this process with another "
-                    "number of threads; start a new process."
-                ) from None
+                # Without a number asked for, what others have started before us will do.
+                if threads is not None or current != (0, 0):
+                    raise RunFailure(
+                        f"threads = {threads or 'null'}: TensorFlow already runs in this process "
+                        "with another number of threads; start a new process."
+                    ) from None
         cpu, *_ = tf.config.list_physical_devices("CPU")
         if (devices or 1) > 1 and not tf.config.list_physical_devices("GPU"):
             parts = [tf.config.LogicalDeviceConfiguration()] * (devices or 1)
@@ -62,6 +60,22 @@ def cores() -> int:
     from joblib import cpu_count
 
     return int(cpu_count())
+
+
+def at_once() -> int:
+    """How many operations a caller may hand TensorFlow at a time for all threads to have work."""
+    return 2 if _layout() == (1, 2) else 1
+
+
+def _layout() -> tuple[int, int]:
+    """Threads of an operation, and operations at a time; 0, 0 = TensorFlow's own choice."""
+    from tensorflow import config
+
+    threading = config.threading
+    return (
+        threading.get_intra_op_parallelism_threads(),
+        threading.get_inter_op_parallelism_threads(),
+    )
 
 
 @contextmanager

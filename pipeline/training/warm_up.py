@@ -23,15 +23,8 @@ KEYS = (
     *("method", "seed", "unlabelled_batch_size", "discriminator_beta_1", "deterministic"),
     *("warmup_steps", "decay", "decay_from", "final_lr_fraction", "ema_decay"),
     *("network", "dense_units", "input_noise", "layer_noise", "augment_rotation"),
-    *(
-        "augment_scale",
-        "augment_shear",
-        "augment_shift",
-        "precision",
-        "jit_compile",
-        "devices",
-        "threads",
-    ),
+    *("augment_scale", "augment_shear", "augment_shift"),
+    *("precision", "jit_compile", "devices", "threads"),
 )
 
 

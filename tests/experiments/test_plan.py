@@ -69,7 +69,14 @@ def test_budget_compares_every_method_at_every_label_count():
         ("generator_lr: {lo: 0.1, high: 1}\n", ["line 5", "low"]),
         ("generator_lr: {low: a, high: 1}\n", ["line 5", "generator_lr = 'a'"]),
         ("method: {choices: [ssgan, nope]}\n", ["'nope'", "line 5", "no such method"]),
+        ("steps: {low: 500.5, high: 2000}\n", ["line 5", "steps = 500.5"]),
+        ("steps: {low: 500, high: 2000.5}\n", ["line 5", "whole numbers"]),
+        ("steps: {low: 500, high: 2000, step: 0.5}\n", ["line 5", "whole numbers"]),
         ("method: {choices: []}\n", ["line 5", "choices"]),
+        ("method: {choices: ssgan}\n", ["line 5", "choices"]),
+        ("method: {choices: {a: 1}}\n", ["line 5", "choices"]),
+        ("generator_lr: {choices: [0.1, 0.1]}\n", ["line 5", "0.1", "more than once"]),
+        ("study: it's\n", ["line 5", "without quotes"]),
         ("trials: 0\n", ["trials = 0", "line 5"]),
         ("run_id: abc\n", ["run_id", "line 5", "leave it out"]),
         ("labels_per_class: {low: 2, high: 9}\n", ["label_frac"]),
@@ -106,3 +113,5 @@ def test_the_fingerprint_sees_the_space_but_not_how_it_is_run(tmp_path):
     other = plan.read({"search": path, "steps": "9"}).fingerprint("data", 0)
     assert first == same
     assert first != other
+    assert float(first["fixed"]["warm_up_share"]) >= 0  # a default, which an update may change
+    assert first["fixed"].keys().isdisjoint({"label_frac", "threads", "seed", "data_dir"})

@@ -125,7 +125,7 @@ def test_a_maker_that_died_before_it_said_what_it_makes_is_replaced(tmp_path, mo
 
 def test_another_space_or_other_data_under_the_name_is_refused_with_the_difference(place):
     opened(place)
-    with pytest.raises(UserError, match=r"steps: not there → 7; choose another name"):
+    with pytest.raises(UserError, match=r"steps: 1000 → 7; choose another name"):
         opened(place, steps="7")
     with pytest.raises(UserError, match="data: data → others"):
         opened(place, digest="others")
@@ -138,6 +138,10 @@ def test_failures_in_a_row_are_counted_from_the_last(tmp_path):
     for number in range(3):
         study.claim().finish(TrialState.FAIL, None, reason=f"bad {number}", failed=True)
     assert study.failures_in_a_row() == ["bad 2", "bad 1", "bad 0"]
+    study.forgive_failures()
+    assert study.failures_in_a_row() == []
+    study.claim().finish(TrialState.FAIL, None, reason="bad again", failed=True)
+    assert study.failures_in_a_row() == ["bad again"]
     finished(study.claim())
     assert study.failures_in_a_row() == []
 

@@ -243,6 +243,14 @@ def test_the_average_starts_equal_and_lives_on_its_own(digits):
     assert not np.allclose(network(images), before)
 
 
+@pytest.mark.parametrize("make", [make_conv, make_dense])
+def test_noise_can_be_left_out_of_training(make):
+    network, images = make(), tf.random.uniform([20, 8, 8, 1])
+    still = [network.forward(images, True, False, noisy=False).logits for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+    assert np.abs(network.forward(images, True, False).logits - still[0]).max() > 1e-3
+
+
 # ---------------------------------------------------------------- generators
 
 

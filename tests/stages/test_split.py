@@ -132,6 +132,7 @@ def test_unknown_labels_stay_unlabelled():
         ({"valid_frac": 0.001}, "nor would all labels"),
         ({"valid_frac": 0.2, "valid_labels": 9}, "give one of them"),
         ({"label_frac": 0.5, "valid_labels": N}, "for training, which leaves"),
+        ({"labels_per_class": 7, "valid_labels": 60}, "are among labels_per_class=7"),
         ({"split_seed": -1}, "split_seed=-1 is not allowed"),
     ],
 )
