@@ -20,7 +20,7 @@ from pipeline import config as configuration
 from pipeline import data, figures
 from pipeline.arm import SCORERS, choose_split
 from pipeline.data import Dataset
-from pipeline.measure import samples
+from pipeline.measure import samples, scorer
 from pipeline.schema import Config
 from pipeline.stages.train import Model, train
 
@@ -88,7 +88,7 @@ def _report(
     print(f"  read as wanted {right.mean():.2%}:  {shares}")
     labels = _test_labels(dataset)
     every = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "scorer")
-    features = samples.domain_scorer(dataset.train_images, every, dataset.digest, SCORERS)
+    features = scorer.domain_scorer(dataset.train_images, every, dataset.digest, SCORERS)
     measured = samples.measure(
         dataset.test_images, images, wanted, dataset.test_images, labels, features, seed
     ).metrics

@@ -1,21 +1,16 @@
 """How good generated images are, measured in the features of a classifier of the same data.
 
 In: real and generated uint8 images [n, h, w, c]. Out: a few numbers. Inception features know
-photographs, not digits or scans, so the features come from `domain_scorer`: a small convnet
-trained on ALL training labels of the data set. It serves evaluation only; no method, no choice of
-a model and no prediction may use it, because it has read more labels than the run was given.
-Numbers of different scorers (another data digest or SCORER_VERSION) do not compare.
+photographs, not digits or scans, so the features come from `scorer.domain_scorer`. Numbers of
+different scorers (another data digest or `scorer.VERSION`) do not compare.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,20 +22,13 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 logger = logging.getLogger(__name__)
 
 KID_SUBSETS = 100  # as in Bińkowski et al. 2018
 KID_SUBSET_SIZE = 500
 CAS_SAMPLES = 5000  # the cost of an SVC grows with the square of its samples
-
-SCORER_VERSION = 1  # raise it with any change to the scorer's network or training
-SCORER_SEED = 20_260
-SCORER_STEPS = 400
-SCORER_BATCH = 128
-SCORER_FEATURES = 64
-SCORER_CALL = 500  # images a call when it gives features
 
 
 @dataclass(frozen=True)
@@ -66,8 +54,8 @@ def measure(
 ) -> SampleQuality:
     """Measure images [m, h, w, c] and their labels [m] against real images [n, h, w, c].
 
-    `features` comes from `domain_scorer`. KID uses subsets of at most half of the smaller set, so
-    that they differ. Raises ValueError with fewer than 6 real or 4 generated images.
+    `features` comes from `scorer.domain_scorer`. KID uses subsets of at most half of the smaller
+    set, so that they differ. Raises ValueError with fewer than 6 real or 4 generated images.
     """
     real, fake = features(real_images), features(fake_images)
     subset_size = min(KID_SUBSET_SIZE, len(real) // 2, len(fake) // 2)
@@ -189,130 +177,3 @@ def classification_accuracy_score(
 def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Images [n, h, w, c] as rows [n, h·w·c] in [0, 1]."""
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
-
-
-def domain_scorer(
-    train_images: NDArray[np.uint8],
-    train_labels: NDArray[np.int64],
-    digest: str,
-    cache_dir: Path,
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Features of a convnet trained on ALL training labels; for evaluation only.
-
-    Takes images [n, h, w, c] and labels [n] (-1 = unlabelled, ignored). Returns a function from
-    uint8 images of the same [h, w, c] to float32 features [n, SCORER_FEATURES], >= 0. The network
-    is kept in `cache_dir` under `digest` (of the training data) and trained only when there is no
-    sound copy. Neither Python's, NumPy's nor TensorFlow's global random state is read or changed.
-    Raises ValueError when fewer than two classes are labelled.
-    """
-    import keras
-
-    # os.path's version leaves "~" as it is where there is no home folder.
-    folder = Path(os.path.expanduser(cache_dir))  # noqa: PTH111
-    path = folder / f"scorer-{SCORER_VERSION}-{digest}.keras"
-    model = _load_scorer(path, train_images.shape[1:])
-    if model is None:
-        model = _train_scorer(train_images, train_labels)
-        _save_scorer(model, path)
-    extractor = keras.Model(model.inputs, model.get_layer("features").output)
-
-    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batches = np.array_split(images, max(1, -(-len(images) // SCORER_CALL)))
-        return np.concatenate([np.asarray(extractor.predict_on_batch(b)) for b in batches])
-
-    return features
-
-
-def _scorer(image_shape: tuple[int, ...], n_classes: int) -> keras.Model:
-    """Halve the image by strided convolutions until it is at most 4 wide, then two dense layers.
-
-    Batch normalisation keeps the features of every data set on one scale, which KID depends on.
-    """
-    import keras
-
-    seeds = iter(range(SCORER_SEED, SCORER_SEED + 100))
-
-    def weights(kind: type[keras.layers.Layer], *args: object, **kwargs: object) -> object:
-        # Own seeds leave the global ones alone; float32 whatever the run's global precision is.
-        init = keras.initializers.HeNormal(seed=next(seeds))
-        return kind(*args, kernel_initializer=init, dtype="float32", **kwargs)
-
-    def normalised_relu(name: str) -> list[object]:
-        # 0.9: the default momentum of 0.99 would not settle within the few steps.
-        norm = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")
-        return [norm, keras.layers.ReLU(dtype="float32", name=name)]
-
-    layers: list[object] = [
-        keras.Input(image_shape, dtype="uint8"),
-        keras.layers.Rescaling(1 / 255, dtype="float32"),
-    ]
-    side, filters = max(image_shape[:2]), 32
-    while side > 4:
-        stride = 4 if side > 64 else 2  # the first layers of large images cost the most
-        conv = weights(
-            keras.layers.Conv2D,
-            filters,
-            stride + 1,
-            strides=stride,
-            padding="same",
-            use_bias=False,
-        )
-        layers += [conv, *normalised_relu(f"conv_{side}")]
-        side, filters = -(-side // stride), min(2 * filters, 128)
-    layers += [
-        keras.layers.Flatten(dtype="float32"),
-        weights(keras.layers.Dense, SCORER_FEATURES, use_bias=False),
-        *normalised_relu("features"),
-        weights(keras.layers.Dense, n_classes),
-    ]
-    return keras.Sequential(layers)
-
-
-def _train_scorer(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> keras.Model:
-    """Train on the labelled images for a fixed number of steps, whatever the data set's size."""
-    import keras
-
-    labelled = np.flatnonzero(labels >= 0)
-    if len(np.unique(labels[labelled])) < 2:
-        raise ValueError("the domain scorer needs labels of at least two classes")
-    model = _scorer(images.shape[1:], int(labels.max()) + 1)
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, SCORER_STEPS)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,  # XLA would take longer to compile than the training takes
-    )
-    # Whole passes in random order, one after the other. Our own order: Keras' shuffle would draw
-    # from TensorFlow's global generator.
-    rng = np.random.default_rng(SCORER_SEED)
-    drawn = SCORER_STEPS * SCORER_BATCH
-    passes = [rng.permutation(labelled) for _ in range(-(-drawn // len(labelled)))]
-    for batch in np.concatenate(passes)[:drawn].reshape(SCORER_STEPS, SCORER_BATCH):
-        model.train_on_batch(images[batch], labels[batch])
-    return model
-
-
-def _load_scorer(path: Path, image_shape: tuple[int, ...]) -> keras.Model | None:
-    """The cached network, or None when there is none that can be used."""
-    import keras
-
-    try:
-        if not path.exists():
-            return None
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-        if model.input_shape[1:] != image_shape:
-            raise ValueError(f"made for images {model.input_shape[1:]}, not {image_shape}")
-    except Exception as error:  # a damaged file fails in many ways: zip, JSON, HDF5, Keras
-        logger.warning("domain scorer %s cannot be used, training it again: %s", path, error)
-        return None
-    return model
-
-
-def _save_scorer(model: keras.Model, path: Path) -> None:
-    """Write under another name, then rename: no reader ever meets half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            model.save(Path(scratch) / path.name)
-            (Path(scratch) / path.name).replace(path)
-    except OSError as error:  # the cache saves time; a full or read-only disk costs only that
-        logger.warning("domain scorer not kept in %s: %s", path, error)

@@ -95,7 +95,7 @@ def _samples(
     scorer_dir: Path,
 ) -> tuple[Mapping[str, float], NDArray[np.uint8], NDArray[np.int64] | None]:
     """Sample measures (none on fewer than `LEAST` test images), and samples to show."""
-    from pipeline.measure import samples
+    from pipeline.measure import samples, scorer
 
     assert model.latents is not None
     assert model.generate is not None
@@ -109,7 +109,7 @@ def _samples(
     # An unconditional generator's samples are labelled by the classifier they trained.
     labels = wanted if wanted is not None else model.classify(images).argmax(axis=1)
     everything = np.arange(len(dataset.train_labels))
-    features = samples.domain_scorer(
+    features = scorer.domain_scorer(
         dataset.train_images,
         dataset.train_labels.read(everything, "scorer"),
         dataset.digest,

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline.measure import samples
+from pipeline.measure import samples, scorer
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def features(digits, cache):
     train, _, y_train, _ = digits
-    return samples.domain_scorer(train, y_train, "digits", cache)
+    return scorer.domain_scorer(train, y_train, "digits", cache)
 
 
 def noise(shape):
@@ -94,22 +94,20 @@ def test_scorer_features_tell_the_classes_apart_and_come_back_from_the_cache(
     assert neighbours.score(features(test), y_test) > 0.9
     assert features(test).dtype == np.float32
 
-    monkeypatch.setattr(samples, "_train_scorer", None)  # training again would fail
-    again = samples.domain_scorer(train, y_train, "digits", cache)
+    monkeypatch.setattr(scorer, "_train", None)  # training again would fail
+    again = scorer.domain_scorer(train, y_train, "digits", cache)
     np.testing.assert_array_equal(again(test), features(test))
-    assert [path.name for path in cache.iterdir()] == [
-        f"scorer-{samples.SCORER_VERSION}-digits.keras"
-    ]
+    assert [path.name for path in cache.iterdir()] == [f"scorer-{scorer.VERSION}-digits.keras"]
 
 
 def test_damaged_cache_is_trained_again_without_touching_global_seeds(
     digits, features, tmp_path, caplog
 ):
     train, test, y_train, _ = digits
-    path = tmp_path / f"scorer-{samples.SCORER_VERSION}-digits.keras"
+    path = tmp_path / f"scorer-{scorer.VERSION}-digits.keras"
     path.write_bytes(b"PK\x03\x04 half a file")
     before = random.getstate(), np.random.get_state()[1].tobytes()
-    again = samples.domain_scorer(train, y_train, "digits", tmp_path)
+    again = scorer.domain_scorer(train, y_train, "digits", tmp_path)
     assert (random.getstate(), np.random.get_state()[1].tobytes()) == before
     assert "training it again" in caplog.text
     assert path.stat().st_size > 10_000
@@ -118,12 +116,12 @@ def test_damaged_cache_is_trained_again_without_touching_global_seeds(
 
 
 def test_scorer_ignores_unlabelled_images_and_follows_the_image_shape(tmp_path, monkeypatch):
-    monkeypatch.setattr(samples, "SCORER_STEPS", 2)
+    monkeypatch.setattr(scorer, "STEPS", 2)
     images, labels = noise((40, 12, 20, 3)), np.arange(40) % 3 - 1
-    scorer = samples.domain_scorer(images, labels, "rgb", tmp_path)
-    assert scorer(images[:5]).shape == (5, samples.SCORER_FEATURES)
+    features = scorer.domain_scorer(images, labels, "rgb", tmp_path)
+    assert features(images[:5]).shape == (5, scorer.FEATURES)
     with pytest.raises(ValueError, match="two classes"):
-        samples.domain_scorer(images, np.full(40, -1), "none", tmp_path)
+        scorer.domain_scorer(images, np.full(40, -1), "none", tmp_path)
 
 
 def test_measure_ranks_real_images_before_noise(digits, features):
