@@ -28,7 +28,7 @@ from pipeline.interrupts import undisturbed
 
 TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
-CREATION = 10.0  # seconds in which a study that another process has just made is complete
+MADE_WITHIN = 10.0  # seconds in which a study that another process has just made is complete
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Study:
         study = cls(plan, storage, seed, plan.cells())
         ours = plan.fingerprint(digest, seed)
         created = _create(storage, plan.study, len(OBJECTIVES[plan.settings.mode]))
-        end = time.monotonic() + (0 if created else CREATION)
+        end = time.monotonic() + (0 if created else MADE_WITHIN)
         while (theirs := study.notes().get("fingerprint")) is None and time.monotonic() < end:
             time.sleep(0.1)
         if theirs is None:  # its maker, if it was another process, has died
