@@ -9,7 +9,7 @@ from pipeline.training import devices
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, with the bias correction in the rate) for some variables."""
+    """Adam (Kingma & Ba 2015, algorithm 1) for some variables."""
 
     def __init__(
         self,
@@ -20,8 +20,8 @@ class Adam:
     ) -> None:
         """Start at zero moments; the loop sets `learning_rate` at each step.
 
-        epsilon: added to the root of the mean squared gradient. A parameter whose gradients are
-            smaller moves by less than the rate.
+        epsilon: added to the root of the mean squared gradient, bias-corrected. A parameter whose
+            gradients are smaller moves by less than the rate.
         """
         self.trained = list(variables)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
@@ -46,7 +46,9 @@ class Adam:
             "lr": devices.local(self.learning_rate).read_value(),
             "beta1": self.beta_1,
             "beta2": self.beta_2,
-            "epsilon": self.epsilon,
+            # The kernel corrects the rate alone; uncorrected, a large epsilon would hold back the
+            # first thousand steps (a generator's most: its gradients are smaller).
+            "epsilon": self.epsilon * tf.sqrt(1.0 - tf.pow(self.beta_2, taken)),
         }
         state = zip(self.trained, self.means, self.squares, gradients, strict=True)
         for variable, mean, square, gradient in state:
