@@ -17,6 +17,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from experiments import workers
 from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
@@ -78,7 +79,7 @@ def main() -> None:
         for name, config in arms(file, options.keys.split(","), seed).items()
     ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(options.workers, context, workers.follow_parent) as pool:
         results = list(pool.map(error, [config for *_, config in cells]))
     rows = [
         (file, labels, seed, name, wrong)

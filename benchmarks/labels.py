@@ -33,7 +33,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from experiments import pace
+from experiments import pace, workers
 from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
@@ -126,7 +126,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         pools = [
-            stack.enter_context(ProcessPoolExecutor(1, mp_context=context))
+            stack.enter_context(ProcessPoolExecutor(1, context, workers.follow_parent))
             for _ in range(options.workers)
         ]
         if options.equal_cpu:

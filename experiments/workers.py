@@ -234,12 +234,17 @@ def start(work: Work) -> BaseProcess:
     return process
 
 
-def _in_process(work: Work) -> NoReturn:
-    """A worker process's life: quiet, ended by the first signal, and by its parent's end."""
-    os.environ["TTY_COMPATIBLE"] = "0"  # the training's progress bars would overwrite each other
+def follow_parent() -> None:
+    """Let this process end when the one that has started it does, however that ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _in_process(work: Work) -> NoReturn:
+    """A worker process's life: quiet, ended by the first signal, and by its parent's end."""
+    os.environ["TTY_COMPATIBLE"] = "0"  # the training's progress bars would overwrite each other
+    follow_parent()
 
     def run() -> None:
         with contextlib.suppress(KeyboardInterrupt):  # its parent says so
