@@ -6,6 +6,12 @@ import pytest
 
 from benchmarks import flops, profile
 from benchmarks.turns import Worker, WorkerFailure
+from pipeline.training import runtime
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)  # with the threads that later tests count on
 
 
 def test_operations_of_a_step_by_hand():

@@ -115,7 +115,7 @@ def test_what_is_given_up_runs_again_once_whoever_fills(place):
 
 
 def test_a_maker_that_died_before_it_said_what_it_makes_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.search.study.CREATION", 0.2)
+    monkeypatch.setattr("experiments.search.study.MADE_WITHIN", 0.2)
     place = str(tmp_path / "j.log")
     open_storage(place).create_new_study([StudyDirection.MINIMIZE] * 2, "s")
     study = opened(place)

@@ -7,6 +7,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.measure import samples, scorer
+from pipeline.training import runtime
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)  # with the threads that later tests count on
 
 
 @pytest.fixture(scope="module")
