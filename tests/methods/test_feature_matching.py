@@ -27,16 +27,17 @@ def test_the_networks_are_the_papers():
 
 def test_the_losses_are_the_papers():
     method = make("feature_matching", input_noise=0, layer_noise=0, unsupervised_weight=0.7)
-    method.optimizers["discriminator"].learning_rate.assign(0.0)
+    method.optimizers["generator"].learning_rate.assign(0.0)
+    method.optimizers["discriminator"].learning_rate.assign(0.1)
     labelled, labels, pool = digits()
-    # The generator is judged by other images than the discriminator.
+    # The generator comes first, the discriminator is shown other images than those.
     numbers = next_numbers(method)
     first, second = (
         method.generator(numbers.uniform([len(pool), 100]), training=True) for _ in range(2)
     )
     forward = [method.network.forward(tf.constant(x), False, False) for x in (pool, first, second)]
-    real, fake, _ = (a.logits.numpy() for a in forward)
-    real_f, _, fake_f = (a.features[0].numpy() for a in forward)
+    real, _, fake = (a.logits.numpy() for a in forward)
+    real_f, fake_f, _ = (a.features[0].numpy() for a in forward)
 
     def log_z(logits):
         return np.log(np.exp(logits).sum(axis=1))
