@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from experiments.space import Choices, Range, read_distribution
 from pipeline import config as configuration
 from pipeline.config import CONFIGS, Layer, Sourced
 from pipeline.errors import UserError
@@ -69,56 +70,6 @@ class Settings(BaseModel):
 
 
 SETTINGS = tuple(Settings.model_fields)
-
-
-class Range(BaseModel):
-    """Numbers from low to high, both included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    low: Annotated[float, Number]
-    high: Annotated[float, Number]
-    log: bool = False  # even in the logarithm
-    step: Annotated[float, Field(gt=0), Number] | None = None
-    whole: bool = False  # decided by the key
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if not self.low < self.high:
-            raise ValueError(f"low = {self.low:g} must lie below high = {self.high:g}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"log needs low above 0, not {self.low:g}")
-        if self.log and self.step:
-            raise ValueError("log and step exclude each other")
-        numbers = (self.low, self.high, self.step or 1)
-        if self.whole and any(number != int(number) for number in numbers):
-            raise ValueError("low, high and step must be whole numbers here")
-        return self
-
-    @property
-    def ends(self) -> list[Value]:
-        """The values at both ends."""
-        return [int(v) if self.whole else v for v in (self.low, self.high)]
-
-
-class Choices(BaseModel):
-    """One of several values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    choices: Annotated[list[Any], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _each_once(self) -> "Choices":
-        texts = [json.dumps(choice) for choice in self.choices]
-        if repeated := {text for text in texts if texts.count(text) > 1}:
-            raise ValueError(f"{', '.join(sorted(repeated))} stands there more than once")
-        return self
-
-    @property
-    def ends(self) -> list[Value]:
-        """Every value."""
-        return list(self.choices)
 
 
 @dataclass(frozen=True)
@@ -241,7 +192,7 @@ def read(flags: Mapping[str, str]) -> Plan:
         if rival in searched:
             fixed = {key: s for key, s in fixed.items() if key not in LABEL_KEYS}
     plain = configuration.resolve(fixed, _firsts(searched))
-    space = {key: _distribution(key, sourced, plain) for key, sourced in searched.items()}
+    space = {key: read_distribution(key, sourced, plain) for key, sourced in searched.items()}
     study = settings.study or f"{plain.dataset}-{path.stem}"
     plan = Plan(study, settings, space, fixed)
     _check(plan, searched, str(path))
@@ -276,22 +227,6 @@ def _firsts(searched: Layer) -> Layer:
         if isinstance(choices, list) and choices and choices[0] is not None:
             found[key] = Sourced(choices[0], sourced.source)
     return found
-
-
-def _distribution(key: str, sourced: Sourced, plain: Config) -> Range | Choices:
-    value: Any = sourced.value
-    try:
-        if "choices" in value:
-            return Choices.model_validate(value)
-        return Range.model_validate({**value, "whole": isinstance(plain.flat().get(key), int)})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{key} = {value} (from {sourced.source}): {where + ': ' if where else ''}"
-            f"{first['msg'].removeprefix('Value error, ')}; a distribution is {{low: …, high: …}}, "
-            "with log: true or step: … if wanted, or {choices: […]}."
-        ) from None
 
 
 def _ends(plan: Plan, searched: Layer) -> Iterator[Layer]:

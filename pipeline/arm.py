@@ -16,6 +16,7 @@ from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST
 from pipeline.schema import BOOKKEEPING, Config
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
+from pipeline.stages.manifest import from_manifest, to_manifest
 from pipeline.stages.split import Split
 from pipeline.stages.train import Model, TrainedModel
 from pipeline.tracking import Run
@@ -34,7 +35,7 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
     labels = dataset.train_labels.read(everything, "split")
     n_test = len(dataset.test_labels)
     if config.split_file is not None:
-        return splitting.from_manifest(config.split_file, labels, n_test)
+        return from_manifest(config.split_file, labels, n_test)
     return splitting.split(
         labels,
         n_test,
@@ -80,7 +81,7 @@ def opened(
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
-        manifest = splitting.to_manifest(split, labels)
+        manifest = to_manifest(split, labels)
         run.table(manifest, MANIFEST)
         if draw_split and parent is None:
             counts = figures.label_counts(manifest, dataset.class_names, dataset.name)

@@ -14,8 +14,8 @@ from pipeline import data, tracking
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.schema import FREE_KEYS, SPLIT_KEYS, Config
-from pipeline.stages import split as splitting
 from pipeline.stages import train as training
+from pipeline.stages.manifest import from_manifest
 from pipeline.stages.split import Split
 from pipeline.stages.train import Model
 
@@ -80,7 +80,7 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
     labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
     with tempfile.TemporaryDirectory() as folder:
         manifest = tracking.fetch(source, MANIFEST, Path(folder))
-        return dataset, splitting.from_manifest(manifest, labels, len(dataset.test_labels))
+        return dataset, from_manifest(manifest, labels, len(dataset.test_labels))
 
 
 def load_model(run_id: str) -> tuple[Model, str]:

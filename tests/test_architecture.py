@@ -35,13 +35,15 @@ MAY_IMPORT = {
     "command_line": "config errors interrupts tracking",
     "flow": "arm clock config schema data resume summary stages tracking runtime",
     "__main__": "command_line config errors summary flow",
-    "experiments.plan": "config errors schema",
+    "experiments.space": "config errors schema",
+    "experiments.plan": "config errors schema experiments.space",
     "experiments.life": "",
     "experiments.trial": "arm clock data errors schema",
     "experiments.pace": "arm data schema stages training",
     "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
     "experiments.search": "config data errors interrupts flow schema tracking runtime "
-    "experiments.plan experiments.life experiments.trial experiments.pace experiments.workers",
+    "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
+    "experiments.workers",
     "experiments.report": "experiments.search",
     "experiments.__main__": "command_line config errors experiments.plan experiments.search "
     "experiments.report",

@@ -9,7 +9,8 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.plan import Cell, Choices, Plan, Range
+from experiments.plan import Cell, Plan
+from experiments.space import Choices, Range
 from pipeline.schema import Value
 
 STARTUP = 10  # trials before the sampler models anything, at most

@@ -6,18 +6,14 @@ inside the 20-label set), and validation is paid from them. Depends on `split_se
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from pipeline.data.dataset import UNKNOWN, LabelDoor
 from pipeline.errors import RunFailure, UserError
 
 Indices = NDArray[np.int64]
-PARTS = ("labelled", "valid", "unlabelled", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,106 +201,6 @@ def _too_few_for_validation(
         f"(label_frac={_fraction(needed, n)}); label more, or use a larger valid_frac, "
         "or valid_frac=0 for none"
     )
-
-
-def to_manifest(split: Split, labels: Indices) -> pd.DataFrame:
-    """Table of the split: index (int64), part (str), label (int64; labelled and valid, else -1)."""
-    frames = []
-    for part in PARTS:
-        indices = getattr(split, part)
-        known = labels[indices] if part in ("labelled", "valid") else UNKNOWN
-        frames.append(pd.DataFrame({"index": indices, "part": part, "label": known}))
-    return pd.concat(frames, ignore_index=True)
-
-
-def from_manifest(path: Path, labels: Indices, n_test: int) -> Split:
-    """Read a parquet manifest, ours or the user's, for training labels int64 [n] and n_test.
-
-    Training images it leaves out are used for nothing; the test part must be whole. Raises
-    UserError, naming the path, if the file is not a manifest or does not fit the data.
-    """
-    where = f"split_file={path}"
-    table = _read_manifest(path, where)
-    parts = {}
-    for part in PARTS:
-        rows = table[table["part"] == part]
-        _check_rows(rows, part, labels, n_test, where)
-        parts[part] = np.sort(rows["index"].to_numpy())
-    trained = np.concatenate([parts[part] for part in PARTS[:3]])
-    for indices, half in ((trained, "training"), (parts["test"], "test")):
-        values, counts = np.unique(indices, return_counts=True)
-        if len(values) < len(indices):
-            raise UserError(
-                f"{where}: {half} image {values[counts > 1][0]} stands in it more than once; list "
-                "each image once, in one part"
-            )
-    if len(parts["test"]) < n_test:
-        raise UserError(
-            f"{where}: lists {len(parts['test'])} of the {n_test} test images; the test part "
-            "stays whole: add the others with part 'test' and label -1"
-        )
-    lacking = np.setdiff1d(labels[labels != UNKNOWN], labels[parts["labelled"]])
-    if len(lacking):
-        raise UserError(
-            f"{where}: class {lacking[0]} has no labelled image; add at least one of each class"
-        )
-    return Split(**parts)
-
-
-def _read_manifest(path: Path, where: str) -> pd.DataFrame:
-    """Read the table and check its columns, their types and the names of the parts."""
-    if not path.is_file():
-        raise UserError(f"{where}: no such file; give a parquet file with index, part and label")
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            content = file.read()
-        content.validate(full=True)
-        # What pandas noted beside the columns is not needed, and a foreign note can be wrong.
-        table: pd.DataFrame = content.to_pandas(ignore_metadata=True)
-    except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's own derive from these
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{where}: not a readable parquet file ({reason})") from error
-    missing = [column for column in ("index", "part", "label") if column not in table.columns]
-    if missing:
-        raise UserError(
-            f"{where}: has no column {', '.join(missing)}; it has "
-            f"{', '.join(map(str, table.columns)) or 'none'}, needed are index, part and label"
-        )
-    for column in ("index", "label"):
-        if not pd.api.types.is_integer_dtype(table[column]) or table[column].isna().any():
-            raise UserError(
-                f"{where}: column {column} is {table[column].dtype}, perhaps with gaps; it must "
-                "hold whole numbers only (label: -1 where there is none)"
-            )
-    unknown = table.loc[~table["part"].astype(str).isin(PARTS), "part"]
-    if len(unknown):
-        raise UserError(
-            f"{where}: part {unknown.iloc[0]!r} is not known; allowed are {', '.join(PARTS)}"
-        )
-    return table.astype({"index": np.int64, "label": np.int64})
-
-
-def _check_rows(rows: pd.DataFrame, part: str, labels: Indices, n_test: int, where: str) -> None:
-    """Check one part's rows against the data: index range, and labels where labels belong."""
-    n = n_test if part == "test" else len(labels)
-    outside = rows[(rows["index"] < 0) | (rows["index"] >= n)]
-    if len(outside):
-        raise UserError(
-            f"{where}: index {outside['index'].iloc[0]} of part {part} is outside the data, "
-            f"allowed are 0..{n - 1}; was the manifest made for another data set?"
-        )
-    paid = part in ("labelled", "valid")
-    expected = labels[rows["index"]] if paid else np.full(len(rows), UNKNOWN)
-    wrong = (rows["label"] != expected) | (paid & (expected == UNKNOWN))
-    if wrong.any():
-        index, label = rows.loc[wrong, ["index", "label"]].iloc[0]
-        remedy = (
-            f"the data say {labels[index]} (-1 is unknown: no label to give); was the manifest "
-            "made for another data set?"
-            if paid
-            else "only labelled and valid images carry one: write -1"
-        )
-        raise UserError(f"{where}: image {index} of part {part} has label {label}; {remedy}")
 
 
 def audit(split: Split, door: LabelDoor) -> int:

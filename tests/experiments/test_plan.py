@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments import plan
-from experiments.plan import Choices, Range
+from experiments.space import Choices, Range
 from pipeline.errors import UserError
 
 SPACE = """\

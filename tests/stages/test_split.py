@@ -4,12 +4,11 @@ import itertools
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pipeline.data import LabelDoor
 from pipeline.errors import RunFailure, UserError
-from pipeline.stages.split import Split, audit, from_manifest, split, to_manifest
+from pipeline.stages.split import Split, audit, split
 
 DEFAULTS = {"label_frac": 0.1, "labels_per_class": None, "valid_frac": 0.0, "split_seed": 0}
 SIZES = (400, 130, 130, 60, 7)
@@ -169,81 +168,6 @@ def test_the_labels_that_validation_takes_are_enough_and_needed():
     assert len(run(label_frac=float(hint), valid_frac=0.1).valid) == 1
     with pytest.raises(UserError, match="it takes"):
         run(label_frac=(int(needed) - 1) / N, valid_frac=0.1)
-
-
-# ---------------------------------------------------------------- manifest
-
-
-@pytest.mark.parametrize("changes", [{}, {"valid_frac": 0.3}, {"label_frac": 1.0}])
-def test_manifest_round_trip(tmp_path, changes):
-    result = run(**changes)
-    manifest = to_manifest(result, LABELS)
-    assert list(manifest.columns) == ["index", "part", "label"]
-    manifest.sample(frac=1, random_state=0).to_parquet(tmp_path / "m.parquet")
-    assert_equal(from_manifest(tmp_path / "m.parquet", LABELS, N_TEST), result)
-    shown = manifest[manifest["label"] != -1]
-    assert set(shown["part"]) <= {"labelled", "valid"}
-    assert len(shown) == result.n_labels
-
-
-def set_cell(table, row, column, value):
-    table.loc[row, column] = value
-    return table
-
-
-@pytest.mark.parametrize(
-    ("mistake", "words"),
-    [
-        (lambda t: t.drop(columns="label"), "no column label; it has index, part, needed"),
-        (lambda t: t.astype({"index": float}), "column index is float64"),
-        (lambda t: t.astype({"label": str}), "column label is str"),
-        (lambda t: set_cell(t.astype({"label": "Int64"}), 3, "label", None), "with gaps"),
-        (lambda t: t.replace({"part": {"valid": "validation"}}), "'validation' is not known"),
-        (lambda t: set_cell(t, 0, "part", None), "is not known; allowed are labelled"),
-        (lambda t: t.assign(part=1), "part .*1.* is not known"),
-        (lambda t: set_cell(t, 0, "index", N), f"index {N} of part labelled .* 0..{N - 1}"),
-        (lambda t: set_cell(t, 0, "index", -1), "index -1 of part labelled is outside"),
-        (lambda t: set_cell(t, len(t) - 1, "index", 9), "index 9 of part test .* 0..8"),
-        (lambda t: pd.concat([t, t.tail(1)]), "test image 8 stands in it more than once"),
-        (
-            lambda t: pd.concat([t, t.head(1).assign(part="unlabelled", label=-1)]),
-            "training image .* more than once",
-        ),
-        (lambda t: t.iloc[:-1], "lists 8 of the 9 test images"),
-        (lambda t: t[t["label"] != 2], "class 2 has no labelled image"),
-        (lambda t: set_cell(t, 0, "label", 9), "part labelled has label 9; the data say"),
-        (lambda t: set_cell(t, 0, "label", -1), "part labelled has label -1; the data say"),
-        (lambda t: set_cell(t, len(t) - 1, "label", 1), "part test has label 1; only labelled"),
-    ],
-)
-def test_manifest_mistakes(tmp_path, mistake, words):
-    path = tmp_path / "m.parquet"
-    mistake(to_manifest(run(valid_frac=0.3), LABELS)).to_parquet(path)
-    with pytest.raises(UserError, match=words) as error:
-        from_manifest(path, LABELS, N_TEST)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_manifest_cannot_label_an_image_whose_label_is_unknown(tmp_path):
-    path = tmp_path / "m.parquet"
-    manifest = to_manifest(run(), LABELS)
-    manifest.loc[0, "label"] = -1
-    manifest.to_parquet(path)
-    labels = LABELS.copy()
-    labels[manifest.loc[0, "index"]] = -1
-    with pytest.raises(UserError, match=r"label -1; the data say -1 \(-1 is unknown"):
-        from_manifest(path, labels, N_TEST)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"index,part,label\n0,labelled,1\n"])
-def test_manifest_file_that_is_none(tmp_path, content):
-    path = tmp_path / "m.parquet"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(str(path))) as error:
-        from_manifest(path, LABELS, N_TEST)
-    assert "\n" not in str(error.value)
 
 
 # ---------------------------------------------------------------- audit

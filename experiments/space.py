@@ -1,0 +1,81 @@
+"""What a key of a search may be: numbers of a range, or one of several values."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.config import Sourced
+from pipeline.errors import UserError
+from pipeline.schema import Config, Number, Value
+
+
+class Range(BaseModel):
+    """Numbers from low to high, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    low: Annotated[float, Number]
+    high: Annotated[float, Number]
+    log: bool = False  # even in the logarithm
+    step: Annotated[float, Field(gt=0), Number] | None = None
+    whole: bool = False  # decided by the key
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"low = {self.low:g} must lie below high = {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low above 0, not {self.low:g}")
+        if self.log and self.step:
+            raise ValueError("log and step exclude each other")
+        numbers = (self.low, self.high, self.step or 1)
+        if self.whole and any(number != int(number) for number in numbers):
+            raise ValueError("low, high and step must be whole numbers here")
+        return self
+
+    @property
+    def ends(self) -> list[Value]:
+        """The values at both ends."""
+        return [int(v) if self.whole else v for v in (self.low, self.high)]
+
+
+class Choices(BaseModel):
+    """One of several values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    choices: Annotated[list[Any], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Choices":
+        texts = [json.dumps(choice) for choice in self.choices]
+        if repeated := {text for text in texts if texts.count(text) > 1}:
+            raise ValueError(f"{', '.join(sorted(repeated))} stands there more than once")
+        return self
+
+    @property
+    def ends(self) -> list[Value]:
+        """Every value."""
+        return list(self.choices)
+
+
+def read_distribution(key: str, sourced: Sourced, plain: Config) -> Range | Choices:
+    """The distribution of `key` that a YAML mapping describes, for the other keys of `plain`.
+
+    Raises:
+        UserError: it describes none; with its file and line.
+    """
+    value: Any = sourced.value
+    try:
+        if "choices" in value:
+            return Choices.model_validate(value)
+        return Range.model_validate({**value, "whole": isinstance(plain.flat().get(key), int)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{key} = {value} (from {sourced.source}): {where + ': ' if where else ''}"
+            f"{first['msg'].removeprefix('Value error, ')}; a distribution is {{low: …, high: …}}, "
+            "with log: true or step: … if wanted, or {choices: […]}."
+        ) from None
