@@ -12,7 +12,7 @@ ones:
 - generator: forward, f; gradient of its weights, f; of its layers' inputs but the first's, f;
 - gradient of feature matching down to the generated images, f: all layers but the output's;
 - `ssgan`'s teacher: forward, u;
-- where the generator learns from other images than the discriminator (all methods here but
+- where the generator learns from other images than the discriminator (all but
   `ssgan`): forward of the generator, f, and of the classifier but for its output, f.
 """
 
@@ -23,11 +23,16 @@ from pipeline.schema import Config
 
 
 def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:
-    """Operations that one step of `method`, built from `config` for such images, needs."""
+    """Operations that one step of `method`, built from `config` for such images, needs.
+
+    Known for `feature_matching`, `bad_gan`, `sgan` and `ssgan`.
+    """
     classifier = layers(lambda x: method.network.forward(x, False, False).logits, image_shape)
-    generator = layers(lambda z: method.generator(z, training=False), [method.latents.size])
     unlabelled = config.unlabelled_batch_size
-    generated = config.own.get("generated_batch_size", unlabelled)
+    generator, generated = [], 0  # `ssgan` with gan_weight 0 has none
+    if method.latents is not None:
+        generator = layers(lambda z: method.generator(z, training=False), [method.latents.size])
+        generated = config.own.get("generated_batch_size", unlabelled)
     return operations(
         classifier,
         generator,

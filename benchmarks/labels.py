@@ -15,12 +15,14 @@ not have to take itself, and its seconds are without them.
 
 With --equal_cpu ARM every arm gets the steps that take the CPU seconds of that arm's steps,
 measured on a few steps each beforehand (`ssgan`'s graph comes on top). Each worker is one process
-with one thread (or --threads); rows that --csv already has, of the same settings, are not computed
-again.
+with one thread (or --threads); rows that --csv already has, of the same settings and data, are not
+computed again. A training that fails is told, leaves no row, and does not stop the others.
 """
 
 import argparse
 import multiprocessing
+import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -37,12 +39,15 @@ from experiments import pace, workers
 from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
+from pipeline.command_line import guarded
 from pipeline.data import Dataset
 from pipeline.data.dataset import build
+from pipeline.errors import RunFailure, UserError
 from pipeline.schema import Config
 from pipeline.stages.train import train
 
 HELD_OUT_SEED = 1234
+COLUMNS = ["arm", "labels", "draw", "steps", "recalled", "error", "wall_s", "cpu_s", "settings"]
 
 
 @dataclass(frozen=True)
@@ -113,64 +118,111 @@ def seconds_a_step(cell: Cell) -> float:
 
 
 def main() -> None:
+    """Compute the cells that are not in the table yet, and show the table.
+
+    Raises:
+        UserError: an arm, a value or the table's file that cannot be; nothing has been trained.
+        RunFailure: some trainings failed; the others are in the table.
+    """
     options = _options()
     flags = {"dataset": options.dataset, "threads": str(options.threads), "baseline": "false"}
     flags |= {"data_dir": options.data_dir} if options.data_dir else {}
     flags |= dict(pair.split("=", 1) for pair in options.set)
+    arms = re.split(r",(?![^\[]*\])", options.arms)  # but not within a list
     cells = [
         Cell(arm, int(count), draw, tuple(flags.items()), options.held_out)
         for draw in range(options.first_draw, options.first_draw + options.draws)
-        for arm in options.arms.split(",")
+        for arm in arms
         for count in options.labels_per_class.split(",")
     ]
-    context = multiprocessing.get_context("spawn")
+    _check(cells, options.equal_cpu)
+    whole = load(cells[0].config, 0)
+    settings, path = _settings(options, flags, whole), Path(options.csv)
+    known = _read(path, settings)
+    done = set(zip(known["arm"], known["draw"], known["labels"], strict=True))
+    per_class = len(whole.class_names)
+    waiting = [c for c in cells if (c.arm, c.draw, c.labels_per_class * per_class) not in done]
+    context, failed = multiprocessing.get_context("spawn"), 0
     with ExitStack() as stack:
         pools = [
             stack.enter_context(ProcessPoolExecutor(1, context, workers.follow_parent))
             for _ in range(options.workers)
         ]
+        stack.push(_end_workers)
         if options.equal_cpu:
-            cells = _same_cpu(cells, options.equal_cpu, pools[0])
-        path = Path(options.csv)
-        rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-        settings = _settings(options, flags)
-        known = {
-            (row["arm"], row["draw"], row["labels"])
-            for row in rows
-            if row.get("settings") == settings
-        }
-        n_classes = len(load(cells[0].config, 0).class_names)
-        waiting = [c for c in cells if (c.arm, c.draw, c.labels_per_class * n_classes) not in known]
+            steps = dict(zip(known["arm"], known["steps"], strict=True))
+            waiting = _same_cpu(waiting, options.equal_cpu, steps, pools[0])
         for row in _rows(waiting, pools):
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-            rows.append({**row, "settings": settings})
-            pd.DataFrame(rows).to_csv(path, index=False)
-    results = pd.DataFrame(rows)
-    show(results[results["settings"] == settings])
+            if "failed" in row:
+                failed += 1
+                continue
+            frame = pd.DataFrame([{**row, "settings": settings}])[COLUMNS]
+            frame.to_csv(path, mode="a", header=not path.exists(), index=False)
+    show(_read(path, settings))
+    if failed:
+        raise RunFailure(f"{failed} of {len(waiting)} trainings failed, see above.")
 
 
-def _settings(options: argparse.Namespace, flags: Mapping[str, str]) -> str:
+def _check(cells: list[Cell], equal_cpu: str | None) -> None:
+    for cell in cells:
+        if equal_cpu and cell.arm != equal_cpu and ":steps=" in cell.arm:
+            raise UserError(f"{cell.arm}: --equal_cpu decides its steps; leave steps out.")
+        if any("=" not in pair for pair in cell.arm.split(":")[1:]):
+            raise UserError(f"{cell.arm}: an arm is method:key=value:key=value.")
+        _ = cell.config
+
+
+def _read(path: Path, settings: str) -> pd.DataFrame:
+    """The rows so far that have these settings."""
+    if not path.resolve().parent.is_dir():
+        raise UserError(f"--csv {path}: there is no such folder.")
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    if list(table.columns) != COLUMNS:
+        raise UserError(f"--csv {path}: not a table of this command; give another file.")
+    return table[table["settings"] == settings]
+
+
+def _settings(options: argparse.Namespace, flags: Mapping[str, str], dataset: Dataset) -> str:
     """What the rows of one table share."""
     shared = {key: value for key, value in flags.items() if key not in ("data_dir", "baseline")}
     shared |= {"held_out": options.held_out, "equal_cpu": options.equal_cpu}
+    shared |= {"digest": dataset.digest}
     return " ".join(f"{key}={value}" for key, value in sorted(shared.items()) if value)
 
 
+def _end_workers(kind: type[BaseException] | None, *_: object) -> None:
+    """What ends the command, ends trainings that nobody waits for."""
+    for process in multiprocessing.active_children() if kind else []:
+        process.terminate()
+
+
 def _rows(cells: list[Cell], pools: list[ProcessPoolExecutor]) -> Iterator[dict[str, object]]:
-    waiting = [pools[cell.draw % len(pools)].submit(measure, cell) for cell in cells]
+    waiting = {pools[cell.draw % len(pools)].submit(measure, cell): cell for cell in cells}
     for future in as_completed(waiting):
-        yield future.result()
+        try:
+            yield future.result()
+        except RunFailure as failure:
+            cell = waiting[future]
+            yield {"arm": cell.arm, "draw": cell.draw, "failed": failure}
 
 
-def _same_cpu(cells: list[Cell], reference: str, pool: ProcessPoolExecutor) -> list[Cell]:
-    """The cells, each with the steps that take as many CPU seconds as the reference arm's."""
-    one = {cell.arm: cell for cell in cells}
-    one.setdefault(reference, replace(cells[0], arm=reference))
-    price = {arm: pool.submit(seconds_a_step, cell) for arm, cell in one.items()}
-    budget = one[reference].config.steps * price[reference].result()
-    steps = {arm: round(budget / future.result()) for arm, future in price.items()}
-    for arm, count in steps.items():
-        print(f"{arm}: {1000 * price[arm].result():.1f} CPU ms a step, {count} steps", flush=True)
+def _same_cpu(
+    cells: list[Cell], reference: str, known: Mapping[str, int], pool: ProcessPoolExecutor
+) -> list[Cell]:
+    """The cells, each with the steps that take as many CPU seconds as the reference arm's.
+
+    known: steps of arms that have rows already, which they keep.
+    """
+    one = {cell.arm: cell for cell in cells if cell.arm not in {reference, *known}}
+    steps = dict(known)
+    if one:
+        one[reference] = replace(cells[0], arm=reference)
+        price = {arm: pool.submit(seconds_a_step, cell) for arm, cell in one.items()}
+        budget = one[reference].config.steps * price[reference].result()
+        for arm, future in price.items():
+            steps[arm] = round(budget / future.result())
+            print(f"{arm}: {1000 * future.result():.1f} CPU ms a step, {steps[arm]} steps")
     return [
         cell
         if cell.arm == reference
@@ -223,4 +275,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

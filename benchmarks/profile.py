@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=25)
     parser.add_argument("--markdown", type=Path, help="write the whole tables into this file")
-    parser.add_argument("--set", nargs="*", default=[], metavar="key=value", dest="keys")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="keys")
     options = parser.parse_args()
     keys = dict(pair.split("=", 1) for pair in options.keys)
     config = resolved(options.method, options.threads, keys)

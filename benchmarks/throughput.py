@@ -44,8 +44,9 @@ from pipeline import data
 from pipeline.schema import Config
 
 GEMMS = 10  # products a turn
-# What the twin does: without a warm-up the pseudo-labels are the teacher's.
-TWINS = {"ssgan": {"warm_up_share": "0"}}
+# The methods that have a twin, and what it does: without a warm-up `ssgan`'s pseudo-labels are the
+# teacher's.
+TWINS: Mapping[str, Mapping[str, str]] = {"feature_matching": {}, "ssgan": {"warm_up_share": "0"}}
 HOW_TO_GET_TORCH = (
     "PyTorch is not here: ours and the ceiling alone. To compare, python3 -m venv torch_venv && "
     "torch_venv/bin/pip install torch==2.13.0 numpy, then --torch_python torch_venv/bin/python."
@@ -113,14 +114,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--torch_python")
-    parser.add_argument("--methods", default="feature_matching,ssgan")
+    parser.add_argument("--methods", default=",".join(TWINS))
     parser.add_argument("--variants", default="eager,tuned,compiled")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--data_dir", type=Path)
-    parser.add_argument("--set", nargs="*", default=[], metavar="key=value", dest="keys")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="keys")
     options = parser.parse_args()
+    if unknown := set(options.methods.split(",")) - set(TWINS):
+        parser.error(f"--methods: {', '.join(unknown)} has no twin; choose of {', '.join(TWINS)}")
     console = Console()
     console.width = max(console.width, 110)  # the table's, on a narrow terminal too
     if (load := os.getloadavg()[0]) > 0.5:
@@ -133,7 +136,7 @@ def main() -> None:
     images, labels = mnist(options.data_dir) if options.data_dir else synthetic()
     keys = dict(pair.split("=", 1) for pair in options.keys)
     for method in options.methods.split(","):
-        config = resolved(method, options.threads, {**keys, **TWINS.get(method, {})})
+        config = resolved(method, options.threads, {**keys, **TWINS[method]})
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             np.save(f"{folder}/images.npy", images)
             np.save(f"{folder}/labels.npy", labels)

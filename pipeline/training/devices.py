@@ -3,7 +3,9 @@
 Under `tf.distribute.MirroredStrategy` every device holds a copy of each variable, takes its part
 of the batch and changes its copies alike: what is a mean over the batch goes through `mean`, and
 random numbers are drawn for the whole batch and sliced. A step thus computes the same on any
-number of devices, up to rounding. On one device every function here gives its argument back.
+number of devices, up to rounding and to what compares images with each other (contrastive
+negatives, the pull-away term), which stays within a device; noise and augmentation go to other
+images. On one device every function here gives its argument back.
 """
 
 import functools

@@ -1,7 +1,10 @@
 """What the benchmarks count, and how they ask their workers."""
 
+import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks import flops, profile
@@ -66,3 +69,44 @@ def test_a_worker_answers_in_turn_and_says_why_it_ended():
     with pytest.raises(WorkerFailure, match="KeyError: 'other'"):
         worker.run("other", 1)
     worker.close()
+
+
+def labels_table(folder, *options):
+    """Run `benchmarks.labels` on digits into a table in `folder`."""
+    arguments = ["-m", "benchmarks.labels", "--draws", "1", "--csv", str(folder / "t.csv")]
+    return subprocess.run(
+        [sys.executable, *arguments, *options],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_training_that_fails_leaves_the_other_rows_and_they_stay(tmp_path):
+    lost = "supervised:steps=60:report_every=20:discriminator_lr=100000"
+    kept = "supervised:steps=60:report_every=60"
+    done = labels_table(tmp_path, "--arms", f"{lost},{kept}")
+    assert done.returncode == 1
+    assert "1 of 2 trainings failed" in done.stderr
+    assert pd.read_csv(tmp_path / "t.csv")["arm"].tolist() == [kept]
+    again = labels_table(tmp_path, "--arms", kept)
+    assert again.returncode == 0
+    assert "wall_s" not in again.stdout  # nothing trained
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--arms", "supervised,fixmach"], "fixmatch"),
+        (["--arms", "supervised:steps"], "an arm is method:key=value"),
+        (["--arms", "fixmatch:steps=9", "--equal_cpu", "ssgan"], "decides its steps"),
+        (["--csv", "nowhere/t.csv"], "no such folder"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(tmp_path, options, words):
+    done = labels_table(tmp_path, *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -59,3 +59,17 @@ def test_the_losses_are_the_papers():
         },
         rel=1e-3,
     )
+
+
+def test_the_discriminator_is_shown_images_of_the_updated_generator():
+    method = make("feature_matching", input_noise=0, layer_noise=0)
+    method.optimizers["generator"].learning_rate.assign(0.1)
+    method.optimizers["discriminator"].learning_rate.assign(0.0)
+    _, _, pool = digits()
+    numbers = next_numbers(method)
+    _, latents = (numbers.uniform([len(pool), 100]) for _ in range(2))
+    reported = step(method, digits())["unsupervised_loss"]
+    z = np.exp(method.network(pool).numpy()).sum(axis=1)
+    z_generated = np.exp(method.network(method.generator(latents, training=True)).numpy())
+    expected = 0.5 * np.mean(np.log1p(1 / z)) + 0.5 * np.mean(np.log1p(z_generated.sum(axis=1)))
+    assert reported == pytest.approx(expected, rel=1e-3)
