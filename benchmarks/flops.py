@@ -13,7 +13,8 @@ ones:
 - gradient of feature matching down to the generated images, f: all layers but the output's;
 - `ssgan`'s teacher: forward, u;
 - where the generator learns from other images than the discriminator (all but
-  `ssgan`): forward of the generator, f, and of the classifier but for its output, f.
+  `ssgan`): forward of the generator, f, and of the updated classifier but for its output, f + u
+  (`sgan` needs no real images there; they are counted all the same).
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:
         real=config.batch_size + unlabelled,
         generated=generated,
         teacher=unlabelled if config.method == "ssgan" else 0,
-        again=0 if config.method == "ssgan" else generated,
+        again=0 if config.method == "ssgan" else unlabelled,
     )
 
 
@@ -54,14 +55,15 @@ def operations(
 ) -> int:
     """Operations of a step, from multiply-adds of each layer for one image and image counts.
 
-    again: generated images of the generator's update, if they are not the discriminator's.
+    again: unlabelled images that the generator's update looks at beside `generated` new ones.
     """
     both = real + generated
     multiply_adds = both * (2 * sum(classifier) + sum(classifier[1:]))
     multiply_adds += generated * (2 * sum(generator) + sum(generator[1:]))
     multiply_adds += generated * sum(classifier[:-1])
     multiply_adds += teacher * sum(classifier)
-    multiply_adds += again * (sum(generator) + sum(classifier[:-1]))
+    if again:
+        multiply_adds += generated * sum(generator) + (generated + again) * sum(classifier[:-1])
     return 2 * multiply_adds
 
 

@@ -1,7 +1,7 @@
 """Feature matching (Salimans et al. 2016, MNIST) in plain PyTorch.
 
-Each network learns from generated images of its own, the generator first; one pass of the real
-images serves both, as in ours.
+The generator's step draws new latents and passes both them and the unlabelled images through the
+discriminator again, as ours and the paper's code do.
 """
 
 import itertools
@@ -70,32 +70,34 @@ class FeatureMatching:
         )
         self.discriminator_loss = common.compiled(self._discriminator_loss, settings)
         self.generator_loss = common.compiled(self._generator_loss, settings)
-        self.classify = common.compiled(self.network, settings)
 
     def step(self) -> None:
-        """Update generator, then discriminator, then the moving average."""
+        """Update discriminator, then generator, then the moving average."""
         labelled, labels, unlabelled = self.batches.draw()
         images = common.augment(torch.cat([labelled, unlabelled]), self.settings).flatten(1)
-        logits, features = self.classify(images)
+        self.discriminating.descend(self.discriminator_loss(images, labels))
         self.network.requires_grad_(False)
-        self.generating.descend(self.generator_loss(features[len(labels) :].detach()))
+        self.generating.descend(self.generator_loss(images[len(labels) :]))
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith("hidden") or "original0" not in name)
-        self.discriminating.descend(self.discriminator_loss(logits, labels))
         self.average.update_parameters(self.network)
 
-    def _generator_loss(self, features: Tensor) -> Tensor:
-        fakes = self.generator(torch.rand(len(features), self.settings["latent_size"]))
-        return common.match(features, self.network(fakes)[1])
-
-    def _discriminator_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        labelled, unlabelled = logits.tensor_split([len(labels)])
+    def _discriminator_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        n, m = len(labels), len(images) - len(labels)
         with torch.no_grad():
-            fakes = self.generator(torch.rand(len(unlabelled), self.settings["latent_size"]))
-        fake, _ = self.network(fakes)
+            fakes = self.generator(torch.rand(m, self.settings["latent_size"]))
+        logits, _ = self.network(torch.cat([images, fakes]))
+        labelled, unlabelled, fake = logits.split([n, m, m])
         unsupervised = 0.5 * (common.real(unlabelled) + common.generated(fake))
         weight = self.settings["unsupervised_weight"]
         return F.cross_entropy(labelled, labels) + weight * unsupervised
+
+    def _generator_loss(self, images: Tensor) -> Tensor:
+        fakes = self.generator(torch.rand(len(images), self.settings["latent_size"]))
+        with torch.no_grad():
+            _, true = self.network(images)
+        _, fake = self.network(fakes)
+        return common.match(true, fake)
 
 
 build = FeatureMatching

@@ -1,12 +1,9 @@
 """Semi-supervised GAN with feature matching, Salimans et al. 2016 (arXiv 1606.03498, 5 and 6.1).
 
 K+1 classes by logsumexp, weight-normalised noisy dense discriminator, data-dependent
-initialisation. Each network learns from generated images of its own, as in the paper's code: on
-the same ones the discriminator can run away from the generator. The two alternate as there, but a
-step begins with the generator: what the discriminator says of the real images then serves both.
+initialisation. The generator learns from other images than the discriminator has just learned to
+reject, as in the paper's code: on the same ones the discriminator can run away from it.
 """
-
-from typing import Any
 
 import tensorflow as tf
 
@@ -45,33 +42,30 @@ class FeatureMatching(Method):
         }
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Update the generator once, then the discriminator."""
+        """Update the discriminator once, then the generator."""
         n, m = batch.labels.shape[0], batch.unlabelled_images.shape[0]
         real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
         images = affine(real_images, self.config, self.random)
+        generated = self.generator(self._latents(m), training=True)
         with tf.GradientTape() as tape:
             prepared = self.network.prepare()
             true = self.network.forward(images, True, True, prepared)
-            unlabelled = Activations(true.logits[n:], tuple(part[n:] for part in true.features))
-            with tape.stop_recording():
-                generating = self._update_generator(unlabelled, prepared, m)
-                generated = self.generator(self._latents(m), training=True)
             fake = self.network.forward(generated, True, False, prepared)
+            unlabelled = Activations(true.logits[n:], tuple(part[n:] for part in true.features))
             supervised = losses.classification(true.logits[:n], batch.labels)
             discriminating = self._discriminator_losses(supervised, unlabelled, fake)
         loss = discriminating["discriminator_loss"]
         descend(self.optimizers["discriminator"], tape, loss, self.network)
-        return {"supervised_loss": supervised, **discriminating, **generating}
 
-    def _update_generator(self, real: Activations, prepared: Any, n: int) -> dict[str, tf.Tensor]:
-        """Take the generator's step on n generated images beside the activations of real ones."""
+        prepared = self.network.prepare()
+        unlabelled = self.network.forward(images[n:], True, False, prepared)
         with tf.GradientTape() as tape:
-            generated = self.generator(self._latents(n), training=True)
+            generated = self.generator(self._latents(m), training=True)
             fake = self.network.forward(generated, True, False, prepared)
-            generating = self._generator_losses(real, fake)
+            generating = self._generator_losses(unlabelled, fake)
         loss = generating["generator_loss"]
         descend(self.optimizers["generator"], tape, loss, self.generator)
-        return generating
+        return {"supervised_loss": supervised, **discriminating, **generating}
 
     def _latents(self, n: int) -> tf.Tensor:
         return self.random.uniform([n, self.own["latent_size"]])

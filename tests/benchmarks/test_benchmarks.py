@@ -27,9 +27,9 @@ def test_operations_of_a_step_by_hand():
     total = 2 * (forward_and_weights + inputs + generator + matching + teacher)
     counts = {"real": 10, "generated": 6, "teacher": 7}
     assert flops.operations([20, 12], [10], **counts, again=0) == total
-    # The generator's update looks at 6 images of its own.
-    total += 2 * 6 * (10 + 20)
-    assert flops.operations([20, 12], [10], **counts, again=6) == total
+    # The generator's update looks at 6 new images and 3 real ones.
+    total += 2 * (6 * 10 + (6 + 3) * 20)
+    assert flops.operations([20, 12], [10], **counts, again=3) == total
 
 
 def test_layers_are_read_off_the_graph():

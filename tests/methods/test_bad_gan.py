@@ -29,10 +29,11 @@ def test_the_two_terms_by_hand():
     method = make("bad_gan", **QUIET, pull_away_weight=0.7, entropy_weight=0.3)
     matching = make("feature_matching", **QUIET)
     for one in (method, matching):
-        one.optimizers["generator"].learning_rate.assign(0.0)
+        one.optimizers["discriminator"].learning_rate.assign(0.0)
     labelled, labels, pool = digits()
-    latents = next_numbers(method).uniform([len(pool), 100])
-    generated = method.generator(latents, training=True)
+    numbers = next_numbers(method)
+    numbers.uniform([len(pool), 100])  # of the discriminator's images
+    generated = method.generator(numbers.uniform([len(pool), 100]), training=True)
     features = method.network.forward(generated, False, False).features[0].numpy()
     directions = features / np.linalg.norm(features, axis=1, keepdims=True)
     cosines = (directions @ directions.T)[~np.eye(len(pool), dtype=bool)]

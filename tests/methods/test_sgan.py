@@ -19,7 +19,7 @@ def test_its_losses_are_those_of_a_softmax_over_k_plus_1_classes():
     still |= {f"augment_{what}": 0 for what in ("rotation", "scale", "shear", "shift")}
     method = make("sgan", **still)
     assert isinstance(method.network, ConvClassifier)
-    method.optimizers["generator"].learning_rate.assign(0.0)
+    method.optimizers["discriminator"].learning_rate.assign(0.0)
     labelled, labels, pool = digits()
     numbers = next_numbers(method)
 
@@ -28,19 +28,19 @@ def test_its_losses_are_those_of_a_softmax_over_k_plus_1_classes():
         return exponentials[:, -1] / exponentials.sum(axis=1)
 
     true = method.network.forward(tf.concat([labelled, pool], 0), True, False).logits
-    # The generator comes first, the discriminator is shown other images than those.
+    # The generator is judged by other images than the discriminator.
     first, second = (
         method.generator(numbers.uniform([len(pool), method.latents.size]), training=True)
         for _ in range(2)
     )
     fakes = [method.network.forward(images, True, False).logits for images in (first, second)]
-    real, fooling, generated = map(generated_share, (true[len(labels) :], *fakes))
+    real, generated, last = map(generated_share, (true[len(labels) :], *fakes))
     reported = step(method, (labelled, labels, pool))
     assert reported["unsupervised_loss"] == pytest.approx(
         -np.log(1 - real).mean() / 2 - np.log(generated).mean() / 2, rel=1e-3
     )
     # Non-saturating: the generator raises the probability that its images are real.
-    assert reported["generator_loss"] == pytest.approx(-np.log(1 - fooling).mean(), rel=1e-3)
+    assert reported["generator_loss"] == pytest.approx(-np.log(1 - last).mean(), rel=1e-3)
 
 
 def test_the_generator_learns_to_fool_a_discriminator_that_stands_still():
