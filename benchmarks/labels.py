@@ -222,7 +222,9 @@ def _same_cpu(
         budget = one[reference].config.steps * price[reference].result()
         for arm, future in price.items():
             steps[arm] = round(budget / future.result())
-            print(f"{arm}: {1000 * future.result():.1f} CPU ms a step, {steps[arm]} steps")
+            print(
+                f"{arm}: {1000 * future.result():.1f} CPU ms a step, {steps[arm]} steps", flush=True
+            )
     return [
         cell
         if cell.arm == reference
