@@ -9,6 +9,7 @@ from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
 from pipeline import figures
+from pipeline.figures.images import GAP_GREY
 
 NAMES = [str(k) for k in range(10)]
 
@@ -45,8 +46,8 @@ def test_contact_sheet_puts_every_enlarged_tile_in_its_place(digits):
     fourth = sheet[34:66, 0:32]
     np.testing.assert_array_equal(fourth[::4, ::4], np.repeat(images[3], 3, axis=-1))
     np.testing.assert_array_equal(fourth[3::4, 3::4], fourth[::4, ::4])
-    assert (sheet[32:34] == figures.GAP_GREY).all()
-    assert (sheet[34:, 68:] == figures.GAP_GREY).all()  # the place of the missing sixth
+    assert (sheet[32:34] == GAP_GREY).all()
+    assert (sheet[34:, 68:] == GAP_GREY).all()  # the place of the missing sixth
 
 
 def test_contact_sheet_keeps_large_colour_images_and_refuses_other_channels():

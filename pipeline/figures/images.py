@@ -1,0 +1,122 @@
+"""Figures made of images: sheets, samples, mistakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.figures.style import INK, blank, count, short, single_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TILE_PIXELS = 28  # smaller images are enlarged to at least this
+TILE_GAP = 2
+GAP_GREY = 235  # told apart from both black and white image borders
+MISTAKES_SHOWN = 24
+
+
+def contact_sheet(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """Lay images [n, h, w, 1 or 3] out row by row as one RGB image [H, W, 3].
+
+    Images under 28 pixels are enlarged by a whole factor, pixel by pixel. Between tiles lies a gap
+    of 2 pixels; with fewer images than columns the sheet is as wide as the images.
+    Raises ValueError without an image, without a column, or for other channels.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0 or columns < 1:
+        raise ValueError(f"need images [n, h, w, 1 or 3], got {images.shape}, columns={columns}")
+    factor = _enlargement(images)
+    tiles = np.repeat(np.repeat(images, factor, axis=1), factor, axis=2)
+    n, h, w, _ = tiles.shape
+    columns = min(columns, n)
+    rows = math.ceil(n / columns)
+    step_y, step_x = h + TILE_GAP, w + TILE_GAP
+    sheet = np.full((rows * step_y, columns * step_x, 3), GAP_GREY, np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = i // columns * step_y, i % columns * step_x
+        sheet[y : y + h, x : x + w] = tile  # one grey channel fills all three
+    return sheet[:-TILE_GAP, :-TILE_GAP]
+
+
+def mistakes(
+    images: NDArray[np.uint8], predictions: pd.DataFrame, class_names: Sequence[str], title: str
+) -> Figure:
+    """Show the most confident mistakes with true class, predicted class and confidence.
+
+    Takes the test images [n, h, w, c] and `Classification.predictions`, whose `index` points into
+    them.
+    """
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    shown = wrong.sort_values("confidence", ascending=False, kind="stable").head(MISTAKES_SHOWN)
+    detail = f"{count(len(wrong), 'mistake')} in {count(len(predictions), 'image')}"
+    if len(wrong):
+        detail += f"; the {len(shown)} most confident: true → predicted, confidence"
+    columns = 6
+    rows = math.ceil(len(shown) / columns)
+    figure = blank(title, detail, 9, 1.85 * rows + 0.8)
+    if not rows:
+        return figure
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    rows_shown = shown[["index", "label", "predicted", "confidence"]].to_numpy(np.float64)
+    for axes, (index, label, predicted, confidence) in zip(grid, rows_shown, strict=False):
+        _show(axes, contact_sheet(images[int(index)][None], 1))
+        names = [short(class_names[int(i)], 12) for i in (label, predicted)]
+        caption = f"{names[0]}\n→ {names[1]}, {confidence:.0%}"
+        axes.set_title(caption, fontsize=9, color=INK, parse_math=False)
+    return figure
+
+
+def sample_grid(
+    images: NDArray[np.uint8],
+    title: str,
+    labels: NDArray[np.int64] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """Show generated images [n, h, w, c] in a square, or, with labels [n], one class per row.
+
+    A row of a class with few images ends early. Without class_names the rows are numbered.
+    """
+    if labels is None:
+        columns = math.ceil(math.sqrt(len(images)))
+        sheet, names = contact_sheet(images, columns), None
+        detail = count(len(images), "sample")
+    else:
+        classes, counts = np.unique(labels, return_counts=True)
+        columns = int(counts.max())
+        tiles = np.full((len(classes), columns, *images.shape[1:]), GAP_GREY, np.uint8)
+        for row, (label, n) in enumerate(zip(classes, counts, strict=True)):
+            tiles[row, :n] = images[labels == label]
+        sheet = contact_sheet(tiles.reshape(-1, *images.shape[1:]), columns)
+        names = [class_names[i] if class_names else str(i) for i in classes]
+        detail = f"{count(len(images), 'sample')}, one class per row"
+    height, width = sheet.shape[:2]
+    scale = 7 / max(height, width)  # the longer side in inches
+    figure = blank(title, detail, max(width * scale, 4) + 0.9, height * scale + 0.8)
+    axes = single_axes(figure, "", "class" if names else "", grid=None)
+    _show(axes, sheet)
+    if names:
+        step = (height + TILE_GAP) / len(names)
+        centres = [(row + 0.5) * step - 1.5 for row in range(len(names))]
+        axes.set_yticks(centres, [short(name) for name in names], parse_math=False)
+    return figure
+
+
+def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
+    """An image without ticks and box."""
+    axes.imshow(image, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _enlargement(images: NDArray[np.uint8]) -> int:
+    """Whole factor that brings the shorter side of [n, h, w, c] to TILE_PIXELS or more."""
+    return math.ceil(TILE_PIXELS / min(int(side) for side in images.shape[1:3]))

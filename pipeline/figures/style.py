@@ -1,0 +1,76 @@
+"""What all figures look like: colours, title with its detail, axes, class names.
+
+Colours: Okabe & Ito's palette, told apart by every common kind of colour vision.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+LIGHT_BLUE = "#9fcbe6"  # lines drawn on it stay visible
+PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
+INK, MUTED, GRID = "#1f2933", "#66717d", "#e4e7eb"
+
+
+def blank(title: str, detail: str, width: float, height: float) -> Figure:
+    """A blank white figure, in inches, with its title and n at the top left."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+    per_line = int(width * 10.5)  # characters that fit across
+    text = "\n".join(textwrap.fill(part, per_line) for part in (title, detail))
+    figure.suptitle(
+        text, x=0.01, ha="left", fontsize=11, color=INK, linespacing=1.4, parse_math=False
+    )
+    return figure
+
+
+def single_axes(figure: Figure, x_label: str, y_label: str, grid: str | None) -> Axes:
+    """The only axes of a figure."""
+    axes = figure.subplots()
+    style(axes, x_label, y_label, grid)
+    return axes
+
+
+def style(axes: Axes, x_label: str, y_label: str, grid: Any) -> None:
+    """Labels, no box, light grid lines (x, y, both or None) behind the data."""
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=GRID, linewidth=0.8)
+
+
+def class_ticks(axes: Axes, which: str, class_names: Sequence[str]) -> None:
+    """Name the classes on an axis: every one, or with many of them every second, fifth, …"""
+    K = len(class_names)
+    shown = range(0, K, math.ceil(K / 40))
+    names = [short(class_names[i]) for i in shown]
+    slanted = which == "x" and max(map(len, names)) > 3
+    look: dict[str, Any] = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    )
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_ticks(shown, names, parse_math=False, **look)
+    axis.set_tick_params(length=0)
+
+
+def count(n: int, noun: str) -> str:
+    """'1 image', '1,797 images'."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def short(name: str, length: int = 16) -> str:
+    """A class name that fits beside a tick."""
+    return name if len(name) <= length else name[: length - 1] + "…"
