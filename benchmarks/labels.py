@@ -277,4 +277,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(main, kept="trainings that had ended are in the table, --csv"))

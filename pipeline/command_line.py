@@ -14,6 +14,7 @@ from pipeline import interrupts
 from pipeline.errors import RunFailure, UserError
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+RUN_KEPT = "a run that had begun is KILLED and keeps what it had"
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,8 +55,11 @@ def own_keys(rest: Sequence[str]) -> dict[str, str]:
     return flags
 
 
-def guarded(action: Callable[[], None]) -> int:
-    """Run a command; tell what ends it in one line and return the exit code."""
+def guarded(action: Callable[[], None], kept: str = RUN_KEPT) -> int:
+    """Run a command; tell what ends it in one line and return the exit code.
+
+    kept: what an interrupted command leaves behind, for that line.
+    """
     with interrupts.listening():
         try:
             try:
@@ -73,10 +77,7 @@ def guarded(action: Callable[[], None]) -> int:
             kind = f"{type(error).__name__}: {error}"
             return _fail(f"{kind} (set SSGAN_DEBUG=1 to see where).", EXIT_FAILURE)
         except KeyboardInterrupt:
-            return _fail(
-                "interrupted; a run that had begun is KILLED and keeps what it had.",
-                EXIT_INTERRUPTED,
-            )
+            return _fail(f"interrupted; {kept}.", EXIT_INTERRUPTED)
         return 0
 
 
