@@ -1,4 +1,4 @@
-# `make run` and `make test` do all set-up themselves; both may be called again at no cost.
+# `make run` and `make test` do all set-up themselves; set-up is not repeated.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

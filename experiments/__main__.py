@@ -51,7 +51,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     commands.add_parser(
         "search",
         help="Optuna over label fraction and learning rates",
-        parents=[keys, config_keys()],
+        parents=[keys, config_keys(plans.REFUSED)],
         allow_abbrev=False,
     )
     storage = commands.add_parser("storage", help="serve a database to many workers over gRPC")

@@ -22,7 +22,9 @@ SEARCHES = CONFIGS / "search"
 LABEL_KEYS = ("label_frac", "labels_per_class")
 RATES = ("generator_lr", "discriminator_lr")
 # What a trial decides itself, or what would make its runs something else.
-REFUSED = (BOOKKEEPING - {"experiment"}) | {"split_file", "baseline"}
+REFUSED = BOOKKEEPING | {"split_file", "baseline"}
+# What all trials of a study have in common, or derive from its number.
+UNSEARCHED = frozenset({"dataset", "data_dir", "seed", "threads"})
 # Where the same trials run, not which.
 ELASTIC = frozenset(
     {"study", "trials", "workers", "storage", "trials_per_process", "lease", "max_failures"}
@@ -205,6 +207,12 @@ def _reject(merged: Layer) -> None:
             f"{key} = {merged[key].value!r} (from {merged[key].source}): a search decides {key} "
             "itself; leave it out."
         )
+    for key in sorted(UNSEARCHED & set(merged)):
+        if isinstance(merged[key].value, dict):
+            raise UserError(
+                f"{key} = {merged[key].value} (from {merged[key].source}): cannot be searched; "
+                "give it a value."
+            )
 
 
 def _settings(values: Layer) -> Settings:

@@ -3,7 +3,6 @@
 import functools
 import gc
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ class Outcome:
     n_labels: int  # that it cost, validation labels among them
     run_id: str
     training_s: float  # seconds of training and validation
-    total_s: float  # seconds of all
 
 
 def train(
@@ -57,7 +55,7 @@ def train(
         Stopped: `goes_on` gave a reason; the run is KILLED with it.
         RunFailure, UserError: training was lost, or the data or the store are bad; FAILED.
     """
-    begin, clock, why = time.perf_counter(), Clock(), ""
+    clock, why = Clock(), ""
     dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
     if dataset.digest != digest:
         raise UserError(
@@ -93,7 +91,6 @@ def train(
         n_labels=split.n_labels,
         run_id=run.id,
         training_s=trained.history.seconds - seconds.get("time/report_s", 0.0),
-        total_s=time.perf_counter() - begin,
     )
 
 

@@ -88,7 +88,7 @@ class Ray:
             import ray
         except ImportError:
             raise UserError(
-                "workers = ray: Ray is not installed; pip install 'ssgan[ray]'."
+                "workers = ray: Ray is not installed; uv pip install -r requirements-ray.txt."
             ) from None
         _connect(ray)
         self.ray, self.work, self.cpus, self.gpus = ray, work, cpus, gpus

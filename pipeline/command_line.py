@@ -6,7 +6,7 @@ Exit code 2 for a user's mistake, 1 for a failure, 130 on Ctrl-C.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from pipeline import config as configuration
@@ -22,19 +22,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell the mistake in one line, as all others."""
-        raise UserError(f"{message}; python -m pipeline --help lists commands and flags.")
+        raise UserError(f"{message}; {self.prog} --help lists commands and flags.")
 
 
-def config_keys() -> Parser:
-    """A parent parser with a flag for every shared configuration key, and `--config FILE`."""
+def config_keys(left_out: Collection[str] = ()) -> Parser:
+    """A parent parser with a flag for every other shared configuration key, and `--config FILE`."""
     defaults = configuration.defaults()
     keys = Parser(add_help=False, allow_abbrev=False)
     keys.add_argument("--config", metavar="FILE", help="YAML file of keys and values")
     for key, meaning in configuration.meanings().items():
-        shown = defaults[key] if defaults[key] is not None else "none"
-        keys.add_argument(
-            f"--{key}", metavar="", help=f"{meaning} (default: {shown})".replace("%", "%%")
-        )
+        if key not in left_out:
+            shown = defaults[key] if defaults[key] is not None else "none"
+            keys.add_argument(
+                f"--{key}", metavar="", help=f"{meaning} (default: {shown})".replace("%", "%%")
+            )
     return keys
 
 

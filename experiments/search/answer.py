@@ -33,7 +33,6 @@ TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
 class Point:
     """A trial that the study recommends."""
 
-    cell: str
     number: int
     method: str
     n_labels: int  # validation labels among them
@@ -43,7 +42,7 @@ class Point:
     run_id: str  # whose model is tested: the first of the seeds that count
     on_front: bool  # no other point has both fewer labels and a lower error
     test: Mapping[str, float] | None = None  # of the run's model
-    file: str = ""  # its configuration, for `mlflow run . -P config=<file>`
+    file: str = ""  # its configuration, for `python -m pipeline run --config <file>`
 
     @property
     def error(self) -> float:
@@ -60,7 +59,6 @@ class Answer:
     counts: Mapping[str, int]  # trials by state
     failures: Mapping[str, int]  # the most frequent reasons why trials failed
     points: Sequence[Point]
-    n_valid: int
     folder: Path
     address: str
 
@@ -82,7 +80,6 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     run.table(front_frame(points), "front.csv")
     for point in points:
         run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
-    config = study.plan.config({key: held.ends[0] for key, held in study.plan.space.items()})
     everyone = study.all_trials()
     counts = Counter(trial.state.name for trial in everyone)
     failed = [trial.user_attrs for trial in everyone if trial.user_attrs.get("failed")]
@@ -92,7 +89,6 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
         {state.name: counts[state.name] for state in TrialState if counts[state.name]},
         dict(Counter(str(t.get("reason"))[:REASON] for t in failed).most_common(REASONS)),
         points,
-        config.valid_labels or 0,
         there,
         run.address,
     )
@@ -172,7 +168,6 @@ def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
     values = {key: trial.params[key] for key in study.plan.space if key in trial.params}
     held = {**cell.given, **values}
     return Point(
-        cell=cell.name,
         number=trial.number,
         method=str(held.get("method") or _method(study)),
         n_labels=trial.user_attrs["n_labels"],

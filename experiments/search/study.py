@@ -163,10 +163,6 @@ class Study:
                 return cell, trial
         return None
 
-    def waiting(self) -> int:
-        """How many trials nobody works on yet."""
-        return len(self._waiting())
-
     def _waiting(self) -> list[tuple[Cell, FrozenTrial]]:
         """Trials to claim: of the cheapest label count first, the methods in turn."""
         found = []

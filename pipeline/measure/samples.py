@@ -7,11 +7,9 @@ different scorers (another data digest or `scorer.VERSION`) do not compare.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +18,6 @@ from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
-
-if TYPE_CHECKING:
-    pass
-
-logger = logging.getLogger(__name__)
 
 KID_SUBSETS = 100  # as in Bińkowski et al. 2018
 KID_SUBSET_SIZE = 500

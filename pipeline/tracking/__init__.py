@@ -5,9 +5,9 @@ in several processes.
 """
 
 from pipeline.tracking.earlier import child_of, fetch, last_metrics, source_kind, tag
-from pipeline.tracking.models import LoadedModel, load_model
+from pipeline.tracking.models import load_model
 from pipeline.tracking.runs import Run, end_attached_run, open_run
-from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
+from pipeline.tracking.store import KIND, NOTE, SOURCE
 from pipeline.tracking.studies import (
     CELL,
     STUDY,
@@ -24,11 +24,9 @@ __all__ = [
     "CELL",
     "KIND",
     "NOTE",
-    "REASON",
     "SOURCE",
     "STUDY",
     "TRIAL",
-    "LoadedModel",
     "Run",
     "child_of",
     "describe_attached",

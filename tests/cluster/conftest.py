@@ -133,7 +133,9 @@ def postgres_program(name: str) -> str | None:
 def cluster() -> Iterator[Cluster]:
     """Everything up; everything down afterwards."""
     for module in ("ray", "psycopg"):
-        pytest.importorskip(module, reason=f"{module} is missing: pip install 'ssgan[ray]'")
+        pytest.importorskip(
+            module, reason=f"{module} is missing: uv pip install -r requirements-ray.txt"
+        )
     if not postgres_program("initdb"):
         pytest.skip("PostgreSQL's server is missing: apt-get install postgresql")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop everything too

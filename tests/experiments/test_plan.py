@@ -79,6 +79,9 @@ def test_budget_compares_every_method_at_every_label_count():
         ("study: it's\n", ["line 5", "without quotes"]),
         ("trials: 0\n", ["trials = 0", "line 5"]),
         ("run_id: abc\n", ["run_id", "line 5", "leave it out"]),
+        ("experiment: mine\n", ["experiment", "line 5", "leave it out"]),
+        ("seed: {low: 0, high: 9}\n", ["seed", "line 5", "cannot be searched"]),
+        ("dataset: {choices: [digits, mnist]}\n", ["dataset", "line 5", "cannot be searched"]),
         ("labels_per_class: {low: 2, high: 9}\n", ["label_frac"]),
     ],
 )
