@@ -2,8 +2,9 @@
 
     python -m experiments search --trials 30 --workers 2
 
-The flags are the settings of `configs/search/default.yaml` and every configuration key. Exit code
-2 for a user's mistake, 1 for a failure, 130 on Ctrl-C; the same command then goes on.
+The flags are the settings of `configs/search/default.yaml` and the configuration keys that a search
+does not decide itself. Exit code 2 for a user's mistake, 1 for a failure, 130 on Ctrl-C; the same
+command then goes on.
 """
 
 import sys

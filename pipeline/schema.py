@@ -151,7 +151,8 @@ SPLIT_KEYS = frozenset(
 
 # What arms that are compared on one split share.
 PAIRED_KEYS = frozenset({"seed", "deterministic", "threads", "baseline"})
-# A method's own key that ends so is a share, in [0, 1], or divides; any other number is ≥ 0.
+# A method's own key that ends so is a share, in [0, 1], or divides; of the others, whole numbers
+# are ≥ 1, the rest ≥ 0.
 SHARES = ("_share", "_threshold", "_ramp", "_from")
 DIVISORS = ("_epsilon",)
 # Each says alone which labels are read.
