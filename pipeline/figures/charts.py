@@ -17,9 +17,9 @@ from pipeline.figures.style import (
     ORANGE,
     PALETTE,
     VERMILION,
-    blank,
+    blank_figure,
     class_ticks,
-    count,
+    counted,
     single_axes,
     style,
 )
@@ -43,10 +43,10 @@ def confusion_matrix(
     wrong = n - int(np.trace(confusion))
     side = float(np.clip(0.48 * K + 2.2, 5, 11))
     detail = (
-        f"{count(n, 'image')}, {count(wrong, 'mistake')}; blue: share of the true class, "
+        f"{counted(n, 'image')}, {counted(wrong, 'mistake')}; blue: share of the true class, "
         "orange: relative to the most frequent mistake"
     )
-    figure = blank(title, detail, side + 0.4, side)
+    figure = blank_figure(title, detail, side + 0.4, side)
     axes = single_axes(figure, "predicted class", "true class", grid=None)
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(K, dtype=bool)
@@ -70,8 +70,8 @@ def reliability(reliability_frame: pd.DataFrame, ece: float, title: str) -> Figu
     Takes `Classification.reliability` and the ECE as a fraction (Guo et al. 2017).
     """
     frame = reliability_frame
-    detail = f"{count(int(frame['n'].sum()), 'image')}, expected calibration error {ece:.1%}"
-    figure = blank(title, detail, 5.4, 6)
+    detail = f"{counted(int(frame['n'].sum()), 'image')}, expected calibration error {ece:.1%}"
+    figure = blank_figure(title, detail, 5.4, 6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width = frame["high"] - frame["low"]
     bars = {"align": "edge", "edgecolor": "white", "linewidth": 1}
@@ -108,10 +108,10 @@ def label_counts(manifest: pd.DataFrame, class_names: Sequence[str], title: str)
     n_labelled, n_valid = (int(c.sum()) for c in counts.values())
     unlabelled = int((manifest["part"] == "unlabelled").sum())
     detail = (
-        f"{count(n_labelled + n_valid, 'label')}: {n_labelled:,} for training, {n_valid:,} for "
-        f"validation; {count(unlabelled, 'image')} unlabelled"
+        f"{counted(n_labelled + n_valid, 'label')}: {n_labelled:,} for training, {n_valid:,} for "
+        f"validation; {counted(unlabelled, 'image')} unlabelled"
     )
-    figure = blank(title, detail, float(np.clip(0.5 * K + 2, 6, 14)), 4)
+    figure = blank_figure(title, detail, float(np.clip(0.5 * K + 2, 6, 14)), 4)
     axes = single_axes(figure, "class", "labels (images)", grid="y")
     axes.bar(range(K), counts["labelled"], color=BLUE, width=0.7, label="training")
     if n_valid:
@@ -133,7 +133,7 @@ def learning_curves(history: pd.DataFrame, title: str) -> Figure:
     units = sorted(unit.unique(), key=lambda u: (u not in ("error (share)", "loss"), u))
     rows = max(len(units), 1)
     last = int(history["step"].max()) if units else 0
-    figure = blank(title, count(last, "optimiser step"), 8, 2.3 * rows + 0.7)
+    figure = blank_figure(title, counted(last, "optimiser step"), 8, 2.3 * rows + 0.7)
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False).ravel()
     for axes, name in zip(panels, units or ["nothing reported"], strict=True):
         style(axes, "", name, grid="both")

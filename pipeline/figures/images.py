@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.figures.style import INK, blank, count, short, single_axes
+from pipeline.figures.style import INK, blank_figure, counted, shortened, single_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,12 +54,12 @@ def mistakes(
     """
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     shown = wrong.sort_values("confidence", ascending=False, kind="stable").head(MISTAKES_SHOWN)
-    detail = f"{count(len(wrong), 'mistake')} in {count(len(predictions), 'image')}"
+    detail = f"{counted(len(wrong), 'mistake')} in {counted(len(predictions), 'image')}"
     if len(wrong):
         detail += f"; the {len(shown)} most confident: true → predicted, confidence"
     columns = 6
     rows = math.ceil(len(shown) / columns)
-    figure = blank(title, detail, 9, 1.85 * rows + 0.8)
+    figure = blank_figure(title, detail, 9, 1.85 * rows + 0.8)
     if not rows:
         return figure
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -68,7 +68,7 @@ def mistakes(
     rows_shown = shown[["index", "label", "predicted", "confidence"]].to_numpy(np.float64)
     for axes, (index, label, predicted, confidence) in zip(grid, rows_shown, strict=False):
         _show(axes, contact_sheet(images[int(index)][None], 1))
-        names = [short(class_names[int(i)], 12) for i in (label, predicted)]
+        names = [shortened(class_names[int(i)], 12) for i in (label, predicted)]
         caption = f"{names[0]}\n→ {names[1]}, {confidence:.0%}"
         axes.set_title(caption, fontsize=9, color=INK, parse_math=False)
     return figure
@@ -87,7 +87,7 @@ def sample_grid(
     if labels is None:
         columns = math.ceil(math.sqrt(len(images)))
         sheet, names = contact_sheet(images, columns), None
-        detail = count(len(images), "sample")
+        detail = counted(len(images), "sample")
     else:
         classes, counts = np.unique(labels, return_counts=True)
         columns = int(counts.max())
@@ -96,16 +96,16 @@ def sample_grid(
             tiles[row, :n] = images[labels == label]
         sheet = contact_sheet(tiles.reshape(-1, *images.shape[1:]), columns)
         names = [class_names[i] if class_names else str(i) for i in classes]
-        detail = f"{count(len(images), 'sample')}, one class per row"
+        detail = f"{counted(len(images), 'sample')}, one class per row"
     height, width = sheet.shape[:2]
     scale = 7 / max(height, width)  # the longer side in inches
-    figure = blank(title, detail, max(width * scale, 4) + 0.9, height * scale + 0.8)
+    figure = blank_figure(title, detail, max(width * scale, 4) + 0.9, height * scale + 0.8)
     axes = single_axes(figure, "", "class" if names else "", grid=None)
     _show(axes, sheet)
     if names:
         step = (height + TILE_GAP) / len(names)
         centres = [(row + 0.5) * step - 1.5 for row in range(len(names))]
-        axes.set_yticks(centres, [short(name) for name in names], parse_math=False)
+        axes.set_yticks(centres, [shortened(name) for name in names], parse_math=False)
     return figure
 
 

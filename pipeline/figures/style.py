@@ -20,7 +20,7 @@ PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
 INK, MUTED, GRID = "#1f2933", "#66717d", "#e4e7eb"
 
 
-def blank(title: str, detail: str, width: float, height: float) -> Figure:
+def blank_figure(title: str, detail: str, width: float, height: float) -> Figure:
     """A blank white figure, in inches, with its title and n at the top left."""
     from matplotlib.figure import Figure
 
@@ -56,7 +56,7 @@ def class_ticks(axes: Axes, which: str, class_names: Sequence[str]) -> None:
     """Name the classes on an axis: every one, or with many of them every second, fifth, …"""
     K = len(class_names)
     shown = range(0, K, math.ceil(K / 40))
-    names = [short(class_names[i]) for i in shown]
+    names = [shortened(class_names[i]) for i in shown]
     slanted = which == "x" and max(map(len, names)) > 3
     look: dict[str, Any] = (
         {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
@@ -66,11 +66,11 @@ def class_ticks(axes: Axes, which: str, class_names: Sequence[str]) -> None:
     axis.set_tick_params(length=0)
 
 
-def count(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
     """'1 image', '1,797 images'."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def short(name: str, length: int = 16) -> str:
+def shortened(name: str, length: int = 16) -> str:
     """A class name that fits beside a tick."""
     return name if len(name) <= length else name[: length - 1] + "…"
