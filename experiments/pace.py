@@ -4,6 +4,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from pipeline import arm, data
 from pipeline.data import Dataset
 from pipeline.schema import Config
 from pipeline.stages.split import Split
+
+if TYPE_CHECKING:
+    from pipeline.training.loop import Report
 
 STEPS = 40  # that are timed
 
@@ -51,8 +55,9 @@ def seconds_a_step(
     update = {"steps": steps, "report_every": STEPS, "own": own}
     times: list[float] = []
 
-    def note_the_time(report: object) -> bool:
-        times.append(now())
+    def note_the_time(report: "Report") -> bool:
+        if report.step:
+            times.append(now())
         return len(times) < reports
 
     warm_up.forget()

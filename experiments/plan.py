@@ -142,7 +142,8 @@ class Plan:
 
     def _fixed(self) -> dict[str, str]:
         """Every value that is not searched, defaults too: an update may have changed those."""
-        left_out = BOOKKEEPING | {"data_dir", "threads", "seed"} | self.space.keys()
+        elsewhere = {"data_dir", "threads", "seed", "system_metrics"}
+        left_out = BOOKKEEPING | elsewhere | self.space.keys()
         firsts = {key: held.ends[0] for key, held in self.space.items()}
         found: dict[str, str] = {}
         for method in self.methods() or [""]:

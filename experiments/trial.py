@@ -3,10 +3,10 @@
 import functools
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import arm, data
 from pipeline.clock import Clock
@@ -36,7 +36,8 @@ class Outcome:
 def train(
     config: Config,
     digest: str,
-    number: int,
+    name: str,
+    searched: Collection[str],
     tags: Mapping[str, str],
     began: Callable[[str], None],
     goes_on: Goes,
@@ -46,7 +47,8 @@ def train(
     Args:
         config: of the training; has validation labels.
         digest: of the study's data.
-        number: the trial's number, for the run's name.
+        name: of the run; {} stands for what tells it from others.
+        searched: keys that the study searches.
         tags: what ties the run to its study.
         began: is told the run's id before anything is trained.
         goes_on: is asked at every report.
@@ -69,16 +71,14 @@ def train(
         why = goes_on(report.step, report.metrics.get(ERROR))
         return not why
 
-    named = config.model_copy(
-        update={"run_name": f"{number}: {config.method}, {split.n_labels} labels"}
-    )
-    with arm.opened(KIND, named, dataset, split, more_tags=tags, draw_split=False) as run:
+    shown: Any = {"more_tags": tags, "draw_split": False, "name": name, "searched": searched}
+    with arm.opened(KIND, config, dataset, split, **shown) as run:
         began(run.id)
         trained = arm.fit(run, config, dataset, split, clock, ask)
         if why:
             trained.release()
             raise Stopped(why)
-        arm.keep_models(run, dataset, trained)
+        arm.keep_models(run, config, dataset, split, trained)
         error = trained.history.reports[-1].metrics[ERROR]
         seconds = clock.metrics()
         run.metrics(seconds)

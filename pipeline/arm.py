@@ -1,32 +1,47 @@
 """One arm in its MLflow run: a method trained and measured on a split, and what is logged of it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import config as configuration
 from pipeline import figures, interrupts, provenance, tracking
 from pipeline.clock import Clock
 from pipeline.data import Dataset
-from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST
-from pipeline.schema import BOOKKEEPING, Config
+from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
+from pipeline.schema import BOOKKEEPING, COMPARED, Config, Value, is_none
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
 from pipeline.stages.manifest import from_manifest, to_manifest
 from pipeline.stages.split import Split
-from pipeline.stages.train import Model, TrainedModel
+from pipeline.stages.train import TrainedModel
 from pipeline.tracking import Run
 
 if TYPE_CHECKING:
     from pipeline.training.loop import Report
 
+MODELS = {  # what they take and give
+    CLASSIFIER: "uint8 images [n, h, w, c] → class probabilities [n, K]. Trained on",
+    GENERATOR: "Latents [n, size], or latents with a one-hot class, → uint8 images [n, h, w, c]. "
+    "Trained on",
+}
 SCORERS = Path("~/.cache/ssgan/scorers")
 GRID_COLUMNS = 10  # of the samples logged while training
 EXAMPLES = 4  # images in a logged model's input example
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `evaluate` has found."""
+
+    metrics: dict[str, float]
+    wrong: NDArray[np.bool_]  # [n_test], where the class was wrong
 
 
 def choose_split(config: Config, dataset: Dataset) -> Split:
@@ -58,26 +73,29 @@ def opened(
     parent: Run | None = None,
     more_tags: Mapping[str, str] | None = None,
     draw_split: bool = True,
+    name: str = "{}",
+    searched: Collection[str] = (),
 ) -> Iterator[Run]:
     """A run with everything that is known before training: parameters, inputs, provenance.
 
     draw_split: log a picture of the label counts; a child run has its parent's.
+    name: of the run, unless the user gives one; {} stands for what tells it from others.
+    searched: keys that are logged as parameters, whatever their values.
     """
-    name = f"{config.method}, {split.n_labels} labels"
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     if source:
         tags[tracking.SOURCE] = source
     with tracking.open_run(
         kind,
         experiment=config.experiment,
-        name=config.run_name if config.run_name and parent is None else name,
+        name=_named(config, split, name) if parent or not config.run_name else config.run_name,
         keep_name=config.run_name is None,
         parent=parent,
         tags=tags,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
-        values = {k: v for k, v in config.flat().items() if k not in BOOKKEEPING}
-        run.params({**values, "n_labels": split.n_labels})
+        run.params(_compared(config, searched))
+        run.metrics({"n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
@@ -86,7 +104,25 @@ def opened(
         if draw_split and parent is None:
             counts = figures.label_counts(manifest, dataset.class_names, dataset.name)
             run.figure(counts, "split/label_counts.png")
-        yield run
+        with tracking.system_metrics(run) if config.system_metrics else nullcontext():
+            yield run
+
+
+def _named(config: Config, split: Split, name: str) -> str:
+    seeds = f"seed {config.seed}" + (f"/{config.split_seed}" if config.split_seed else "")
+    return name.format(f"{config.dataset}, {config.method}, {split.n_labels} labels, {seeds}")
+
+
+def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value]:
+    """What people compare, and whatever the user has changed or a search varies.
+
+    Everything else lies in the run's `config.yaml`: MLflow prints every parameter over its images.
+    """
+    flat, keys = config.flat(), {*COMPARED, *configuration.changed(config), *searched}
+    if config.labels_per_class or config.split_file:
+        keys -= {"label_frac"}  # says nothing then
+    shown = [key for key in flat if key in keys - BOOKKEEPING - {"system_metrics"}]
+    return {key: flat[key] for key in shown if not is_none(flat[key])}
 
 
 def fit(
@@ -105,7 +141,8 @@ def fit(
     def on_report(report: "Report") -> bool:
         interrupts.heed()
         with clock.section("report"):
-            run.metrics(report.metrics, report.step)
+            if report.metrics:
+                run.metrics(report.metrics, report.step)
             if report.samples is not None:
                 sheet = figures.contact_sheet(report.samples, GRID_COLUMNS)
                 run.image(sheet, "samples", report.step)
@@ -121,57 +158,71 @@ def fit(
 
 
 def keep_models(
-    run: Run, dataset: Dataset, trained: TrainedModel, register_as: str | None = None
-) -> str:
-    """Log the classifier and, if there is one, the generator; returns the classifier's id."""
-    images = dataset.train_images[:EXAMPLES]
-    model_id = run.model(
-        trained.classifier,
-        CLASSIFIER,
-        images,
-        trained.model.classify(images),
-        register_as=register_as,
-    )
-    latents = trained.model.latents
+    run: Run, config: Config, dataset: Dataset, split: Split, trained: TrainedModel
+) -> LoggedModels:
+    """Log the classifier and, if there is one, the generator."""
+
+    def keep(role: str, model: Any, example: NDArray[Any], output: NDArray[Any]) -> str:
+        return run.model(
+            model,
+            f"{config.dataset}-{config.method}-{split.n_labels}-labels-{role}",
+            role,
+            example,
+            output,
+            latents=latents if role == GENERATOR else None,
+            params=_compared(config),
+            note=f"{MODELS[role]} {_named(config, split, '{}')}.",
+            register_as=config.register_as if role == CLASSIFIER and run.parent is None else None,
+        )
+
+    latents, images = trained.model.latents, dataset.train_images[:EXAMPLES]
+    classifier = keep(CLASSIFIER, trained.classifier, images, trained.model.classify(images))
+    generator = ""
     if latents is not None and trained.model.generate is not None:
         example = latents.draw(EXAMPLES, np.random.default_rng(0), latents.grid_labels(EXAMPLES))
-        output = trained.model.generate(example)
-        run.model(trained.generator, GENERATOR, example, output, latents=latents)
-    return model_id
+        generator = keep(GENERATOR, trained.generator, example, trained.model.generate(example))
+    return LoggedModels(trained.model, classifier, generator)
 
 
 def evaluate(
-    run: Run,
-    config: Config,
-    dataset: Dataset,
-    split: Split,
-    model: tuple[Model, str],
-    clock: Clock,
-) -> dict[str, float]:
-    """Measure one arm and log metrics (on the run and on its classifier), tables and figures."""
+    run: Run, config: Config, dataset: Dataset, split: Split, models: LoggedModels, clock: Clock
+) -> Measured:
+    """Measure models and log metrics (on the run and on the models), tables and figures."""
     from pipeline.stages import evaluate as evaluation
 
     parts = evaluation.evaluate(
         dataset,
-        model[0],
+        models.model,
         n_labels=split.n_labels,
         seed=config.seed,
         scorer_dir=SCORERS,
         title=title(run, config),
     )
-    metrics: dict[str, float] = {}
+    measured = Measured({}, np.empty(0, bool))
     while True:
         interrupts.heed()
         with clock.section("evaluate"):
             part = next(parts, None)
         if part is None:
-            return metrics
-        run.metrics(part.metrics, model_id=model[1])
+            break
+        model_id = models.classifier if "test/error" in part.metrics else models.generator
+        run.metrics(part.metrics, model_id=model_id, dataset=(dataset.name, dataset.digest))
         for path, table in part.tables.items():
             run.table(table, path)
         for path, figure in part.figures.items():
             run.figure(figure, path)
-        metrics |= part.metrics
+        measured = Measured(
+            {**measured.metrics, **part.metrics},
+            measured.wrong if part.wrong is None else part.wrong,
+        )
+    run.describe_versions(
+        models.classifier,
+        {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}
+        | {"dataset": config.dataset, "method": config.method},
+        f"{_named(config, split, '{}')}: test error {measured.metrics['test/error']:.2%} on "
+        f"{len(split.test):,} images (run {run.id}).",
+    )
+    return measured
 
 
 def title(run: Run, config: Config) -> str:

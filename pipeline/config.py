@@ -93,6 +93,13 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
 
+def changed(config: Config) -> dict[str, Value]:
+    """The keys and values that differ from what data set and method have by themselves."""
+    named = {key: Sourced(getattr(config, key), "the run") for key in ("dataset", "method")}
+    own = resolve({}, named).flat()
+    return {key: value for key, value in config.flat().items() if value != own[key]}
+
+
 def defaults() -> dict[str, Value]:
     """The shared values of `configs/default.yaml`."""
     return {key: sourced.value for key, sourced in read_yaml(CONFIGS / "default.yaml").items()}

@@ -7,15 +7,18 @@ one stage each, a run each, the last two continuing from an earlier run by `run_
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from pipeline import arm, data, resume, summary, tracking
 from pipeline import config as configuration
+from pipeline.arm import Measured
 from pipeline.clock import Clock
 from pipeline.data import Dataset
+from pipeline.measure import classification
+from pipeline.resume import LoggedModels
 from pipeline.schema import Config
 from pipeline.stages import split as splitting
 from pipeline.stages.split import Split
-from pipeline.stages.train import Model
 from pipeline.summary import Result
 from pipeline.tracking import Run
 
@@ -46,7 +49,7 @@ def split(config: Config) -> Result:
     with clock.section("split"):
         dataset = data.load(config.dataset, config.data_dir)
         split = arm.choose_split(config, dataset)
-    with arm.opened("split", config, dataset, split) as run:
+    with arm.opened("split", config, dataset, split, name="split: {}") as run:
         return _conclude(run, "split", config, split, clock)
 
 
@@ -55,7 +58,7 @@ def train(flags: Mapping[str, str]) -> Result:
     clock = Clock()
     config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
     dataset, split = resume.dataset_and_manifest(config, source)
-    with arm.opened("train", config, dataset, split, source=source) as run:
+    with arm.opened("train", config, dataset, split, source=source, name="train: {}") as run:
         _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
             with _open_baseline(config, dataset, split, run) as (child, paired, time):
@@ -73,7 +76,9 @@ def evaluate(flags: Mapping[str, str]) -> Result:
     from pipeline.training import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic)
-    with arm.opened("evaluate", config, dataset, split, source=source) as run:
+    tested = tracking.source_kind(source) == "trial"
+    name = f"test of {tracking.run_name(source)}" if tested else "evaluate: {}"
+    with arm.opened("evaluate", config, dataset, split, source=source, name=name) as run:
         measured = arm.evaluate(run, config, dataset, split, resume.load_model(source), clock)
         baseline = None
         baseline_run = tracking.child_of(source, BASELINE) if config.baseline else None
@@ -94,18 +99,16 @@ def _open_baseline(
 ) -> Iterator[tuple[Run, Config, Clock]]:
     """The supervised arm's child run, its configuration and its own clock."""
     paired, clock = configuration.baseline_of(config, len(split.labelled)), Clock()
-    with arm.opened(BASELINE, paired, dataset, split, parent=parent, source=source) as child:
+    shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
+    with arm.opened(BASELINE, paired, dataset, split, **shown) as child:
         yield child, paired, clock
         child.metrics(clock.metrics())
 
 
-def _train(
-    run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock
-) -> tuple[Model, str]:
-    """Train one arm, log it and its models; returns the model and its logged id."""
+def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
+    """Train one arm, log it and its models."""
     trained = arm.fit(run, config, dataset, split, clock)
-    register_as = config.register_as if run.parent is None else None
-    return trained.model, arm.keep_models(run, dataset, trained, register_as)
+    return arm.keep_models(run, config, dataset, split, trained)
 
 
 def _conclude(
@@ -115,18 +118,21 @@ def _conclude(
     split: Split,
     clock: Clock,
     labels_read: int | None = None,
-    measured: dict[str, float] | None = None,
-    baseline: dict[str, float] | None = None,
+    measured: Measured | None = None,
+    baseline: Measured | None = None,
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
-    metrics = dict(measured or {})
+    known = measured.metrics if measured else {}
+    metrics = dict(known)
     if labels_read is not None:
         metrics["labels_read"] = labels_read
     if measured and baseline:
-        metrics["baseline/test_error"] = baseline["test/error"]
+        metrics["baseline/test_error"] = baseline.metrics["test/error"]
         metrics["lift"] = metrics["baseline/test_error"] - metrics["test/error"]
+        low, high = classification.paired_difference(baseline.wrong, measured.wrong)
+        metrics |= {"lift_low": low, "lift_high": high}
     metrics |= clock.metrics()
-    run.metrics({key: value for key, value in metrics.items() if key not in (measured or {})})
+    run.metrics({key: value for key, value in metrics.items() if key not in known})
     result = Result(
         stage=stage,
         run_id=run.id,
@@ -139,7 +145,7 @@ def _conclude(
         n_pool=len(split.pool),
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
-        baseline=baseline,
+        baseline=baseline.metrics if baseline else None,
     )
     run.text(json.dumps(result.as_json(), indent=2), "result.json")
     run.tags({tracking.NOTE: summary.markdown(result)})

@@ -5,6 +5,7 @@ The names under which `flow` keeps them stand here too.
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ CONFIG_FILE = "config.yaml"
 MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
 DIGEST = "ssgan.data_digest"
+
+
+@dataclass(frozen=True)
+class LoggedModels:
+    """A run's models and the ids under which MLflow keeps them."""
+
+    model: Model
+    classifier: str
+    generator: str  # "" if there is none
 
 
 def continue_from(
@@ -83,8 +93,8 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         return dataset, from_manifest(manifest, labels, len(dataset.test_labels))
 
 
-def load_model(run_id: str) -> tuple[Model, str]:
-    """The models of a run, and the logged classifier's id.
+def load_model(run_id: str) -> LoggedModels:
+    """The models of a run.
 
     Raises:
         UserError: the run has no classifier.
@@ -98,7 +108,7 @@ def load_model(run_id: str) -> tuple[Model, str]:
         generate=training.batched(generator.call) if generator else None,
         latents=generator.latents if generator else None,
     )
-    return model, classifier.id
+    return LoggedModels(model, classifier.id, generator.id if generator else "")
 
 
 def labels_read(source: str) -> int:

@@ -123,6 +123,9 @@ class Config(BaseModel):
     devices: Annotated[Count | None, Optional] = Field(
         description="devices that share each batch; null = every GPU, or the CPU as one"
     )
+    system_metrics: bool = Field(
+        description="log CPU, memory, disk and GPU use while the run goes: true or false"
+    )
     experiment: str = Field(min_length=1, description="name of the MLflow experiment")
     run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
     run_id: Annotated[str | None, Optional] = Field(
@@ -142,7 +145,12 @@ SHARED = tuple(key for key in Config.model_fields if key != "own")
 # What says where and under which name a run is kept, not what it computes.
 BOOKKEEPING = frozenset({"experiment", "run_name", "run_id", "register_as"})
 # What a stage that continues from a run may still choose.
-FREE_KEYS = BOOKKEEPING | {"data_dir", "threads", "baseline"}
+FREE_KEYS = BOOKKEEPING | {"data_dir", "threads", "baseline", "system_metrics"}
+# What people compare: the parameters of a run in MLflow, beside whatever differs from the default.
+COMPARED = (
+    *("dataset", "method", "label_frac", "labels_per_class", "split_file", "split_seed", "seed"),
+    *("steps", "generator_lr", "discriminator_lr", "network", "precision"),
+)
 # What the split stage has decided; a later stage cannot change it.
 SPLIT_KEYS = frozenset(
     {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}

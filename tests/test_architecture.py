@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "resume": "config schema errors data stages tracking",
     "arm": "clock interrupts config schema data figures provenance resume stages tracking",
     "command_line": "config errors interrupts tracking",
-    "flow": "arm clock config schema data resume summary stages tracking runtime",
+    "flow": "arm clock config measure schema data resume summary stages tracking runtime",
     "__main__": "command_line config errors summary flow",
     "experiments.space": "config errors schema",
     "experiments.plan": "config errors schema experiments.space",

@@ -214,7 +214,7 @@ def test_the_run_that_mlflow_has_made_is_used(told, shared, monkeypatch):
     run = client.get_run(good.info.run_id)
     assert (run.info.status, run.data.tags["ssgan.kind"]) == ("FINISHED", "split")
     assert run.data.params["label_frac"] == "0.10"  # as typed: it cannot be logged again
-    assert run.info.run_name == "ssgan, 144 labels"
+    assert run.info.run_name == "split: digits, ssgan, 144 labels, seed 0"
 
     monkeypatch.setenv("MLFLOW_RUN_ID", bad.info.run_id)
     line = told("run", "--label_frac", "x" * 9000)

@@ -50,14 +50,25 @@ def children(run_id: str) -> list[mlflow.entities.Run]:
     return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
 
 
+def model(run_id: str, role: str) -> mlflow.entities.LoggedModel:
+    client = mlflow.MlflowClient()
+    there = [client.get_run(run_id).info.experiment_id]
+    asked = f"source_run_id = '{run_id}' AND tags.`ssgan.role` = '{role}'"
+    (found,) = client.search_logged_models(there, asked)
+    return found
+
+
 def test_a_run_logs_what_people_compare(whole: Result) -> None:
     run = mlflow.MlflowClient().get_run(whole.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["ssgan.kind"] == "pipeline"
     assert "test error" in run.data.tags["mlflow.note.content"]
     assert run.data.params["label_frac"] == "0.05"
-    assert run.data.params["gan_weight"] == "1.0"
-    assert run.data.params["n_labels"] == "72"
+    assert run.data.params["report_every"] == "25"  # away from its default
+    assert len(run.data.params) <= 20
+    assert "gan_weight" not in run.data.params
+    assert run.info.run_name == "digits, ssgan, 72 labels, seed 3/1"
+    assert all(run.data.tags.values())
     assert {
         *(f"test/{name}" for name in ("error", "accuracy", "macro_f1", "nll", "ece")),
         *("test/error_low", "test/error_high", "baseline/test_error", "lift", "labels_read"),
@@ -66,8 +77,9 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
         *(f"train/{name}_loss" for name in ("discriminator", "generator", "supervised")),
         *("train/unsupervised_loss", "train/consistency_loss", "train/images_per_second"),
     } <= set(run.data.metrics)
-    assert run.data.metrics["labels_read"] == 72
+    assert run.data.metrics["labels_read"] == run.data.metrics["n_labels"] == 72
     assert run.data.metrics["test/error"] < 0.5
+    assert run.data.metrics["lift_low"] < run.data.metrics["lift_high"]
     assert run.data.metrics["lift"] == pytest.approx(
         run.data.metrics["baseline/test_error"] - run.data.metrics["test/error"]
     )
@@ -84,7 +96,7 @@ def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_pa
     }
     assert "split/label_counts.png" in artifacts(whole.run_id, "split")
     steps = {re.search(r"step[+%](\d+)", path)[1] for path in artifacts(whole.run_id, "images")}
-    assert steps == {"12", "25", "50", "60"}  # 12: the warm-up's last
+    assert steps == {"0", "25", "50", "60"}  # none in the warm-up, which ends at 12
 
     def fetched(path: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(run_id=whole.run_id, artifact_path=path))
@@ -123,18 +135,22 @@ def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     alone, together = (client.get_run(r.run_id).data.metrics for r in (trained, whole))
     for name in (n for n in alone if n.startswith("train/") and n not in TIMES):
         assert alone[name] == pytest.approx(together[name], rel=TOLERANCE), name
-    kinds = [client.get_run(r.run_id).data.tags["ssgan.kind"] for r in (split, trained, evaluated)]
-    assert kinds == ["split", "train", "evaluate"]
+    alone = [client.get_run(r.run_id) for r in (split, trained, evaluated)]
+    assert [run.data.tags["ssgan.kind"] for run in alone] == ["split", "train", "evaluate"]
+    assert [run.info.run_name for run in alone] == [
+        f"{stage}: digits, ssgan, 72 labels, seed 3/1" for stage in ("split", "train", "evaluate")
+    ]
     assert client.get_run(evaluated.run_id).data.tags["ssgan.source"] == trained.run_id
 
 
 def test_the_classifier_loads_in_a_fresh_process_elsewhere(whole: Result, tmp_path: Path) -> None:
     """From uint8 images, without our code, without unpickling, the same probabilities."""
+    address = f"models:/{model(whole.run_id, 'classifier').model_id}"
     images = data.load("digits", None).test_images
     np.save(tmp_path / "images.npy", images)
     script = (
         "import mlflow, numpy, sys\n"
-        f"model = mlflow.pyfunc.load_model('runs:/{whole.run_id}/classifier')\n"
+        f"model = mlflow.pyfunc.load_model({address!r})\n"
         "numpy.save('out.npy', model.predict(numpy.load('images.npy')))\n"
         "assert model.metadata.signature and model.input_example is not None\n"
         "assert model.predict(model.input_example).shape == (4, 10)\n"
@@ -157,6 +173,38 @@ def test_the_classifier_loads_in_a_fresh_process_elsewhere(whole: Result, tmp_pa
     np.testing.assert_allclose(probabilities.max(axis=1), logged["confidence"], atol=1e-5)
     of_the_label = probabilities[np.arange(len(logged)), logged["label"]]
     np.testing.assert_allclose(of_the_label, logged["p_label"], atol=1e-5)
+
+
+def test_a_model_s_page_tells_what_it_is_and_how_good(whole: Result) -> None:
+    classifier, generator = (model(whole.run_id, role) for role in ("classifier", "generator"))
+    assert classifier.name == "digits-ssgan-72-labels-classifier"
+    assert generator.name == "digits-ssgan-72-labels-generator"
+    assert classifier.params["method"] == "ssgan"
+    assert f"models:/{classifier.model_id}" in classifier.tags["mlflow.note.content"]
+    measured = {metric.key: metric for metric in classifier.metrics}
+    assert measured["test/error"].value == whole.metrics["test/error"]
+    assert measured["test/error"].dataset_name == "digits"
+    assert "samples/kid" in {metric.key for metric in generator.metrics} - measured.keys()
+
+
+def test_a_registered_version_says_how_good_it_is(store: Path) -> None:
+    flags = {**SHORT, "steps": "20", "method": "supervised", "register_as": "mine"}
+    trained = flow.train({"run_id": flow.split(config.load(flags)).run_id, "register_as": "mine"})
+    client = mlflow.MlflowClient()
+    assert not client.get_model_version("mine", "1").description
+    result = flow.evaluate({"run_id": trained.run_id})
+    version = client.get_model_version("mine", "1")
+    assert version.tags["n_labels"] == "72"
+    assert version.tags["test_error"] == f"{result.metrics['test/error']:.4f}"
+    assert f"{result.metrics['test/error']:.2%}" in version.description
+
+
+def test_system_metrics_by_a_key(store: Path) -> None:
+    flags = {**SHORT, "steps": "20", "method": "supervised", "system_metrics": "true"}
+    result = flow.run(config.load(flags))
+    data = mlflow.MlflowClient().get_run(result.run_id).data
+    assert data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert "system_metrics" not in data.params
 
 
 def test_validation_is_paid_from_the_labels(store: Path) -> None:
@@ -185,8 +233,9 @@ def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:
 def test_another_method_can_be_trained_on_the_same_split(whole: Result) -> None:
     flags = {"run_id": whole.run_id, "method": "seed_gan", "steps": "20", "baseline": "false"}
     result = flow.train(flags)
-    params = mlflow.MlflowClient().get_run(result.run_id).data.params
-    assert (params["method"], params["split_seed"], params["n_labels"]) == ("seed_gan", "1", "72")
+    data = mlflow.MlflowClient().get_run(result.run_id).data
+    assert (data.params["method"], data.params["split_seed"]) == ("seed_gan", "1")
+    assert data.metrics["n_labels"] == 72
     with pytest.raises(UserError, match="steps"):
         flow.evaluate({"run_id": result.run_id, "steps": "30"})
 

@@ -51,11 +51,12 @@ def search(plan: Plan) -> answer.Answer:
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
         study.forgive_failures()
         _greet(plan, study, place, run)
+        name, note = f"command of study {plan.study}", f"Study **{plan.study}**: {run.address}"
+        tracking.describe_attached("search", name, note)
         try:
             _conduct(study, leader, pool, job.threads)
         finally:
             pool.stop()
-        tracking.describe_attached("search", f"Study **{plan.study}**: {run.address}")
         while not patiently(leader.leads):  # another command gives the answer first
             time.sleep(PAUSE)
         with leader.renewed():

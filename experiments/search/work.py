@@ -90,12 +90,21 @@ def _trainings(claim: Claim, job: Job) -> list[Outcome]:
 
         config = patiently(partial(claim.config, i, job.threads))
         ask = _Ask(claim, config.steps if len(claim.seeds) == 1 else 0)
-        outcome = trials.train(config, job.digest, claim.trial.number, tags, began, ask)
+        outcome = trials.train(
+            config, job.digest, _name(claim, i), claim.study.plan.space, tags, began, ask
+        )
         outcomes.append(outcome)
         behind = partial(claim.falls_behind, i, outcome.error)
         if i + 1 < len(claim.seeds) and (why := patiently(behind)):
             raise Stopped(why)
     return outcomes
+
+
+def _name(claim: Claim, i: int) -> str:
+    """Of the run of a trial's training number i."""
+    again = " on fresh seeds" if claim.cell in claim.study.tops else ""
+    which = f", training {i + 1}" if len(claim.seeds) > 1 else ""
+    return f"trial {claim.trial.number}{again}{which}: {{}}"
 
 
 class _Ask:

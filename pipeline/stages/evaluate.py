@@ -33,6 +33,7 @@ class Evaluation:
     metrics: Mapping[str, float]
     tables: Mapping[str, pd.DataFrame]
     figures: "Mapping[str, Figure]"
+    wrong: NDArray[np.bool_] | None = None  # [n_test], where the class was wrong
 
 
 def evaluate(
@@ -76,6 +77,7 @@ def evaluate(
             "evaluate/predictions.parquet": measured.predictions,
         },
         figures=drawn,
+        wrong=(measured.predictions["predicted"] != measured.predictions["label"]).to_numpy(),
     )
     if model.generate is not None:
         quality, images, wanted = _samples(dataset, labels, model, seed, scorer_dir)

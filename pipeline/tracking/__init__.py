@@ -4,7 +4,7 @@ Nothing here uses MLflow's process-global active run, so that several runs may b
 in several processes.
 """
 
-from pipeline.tracking.earlier import child_of, fetch, last_metrics, source_kind, tag
+from pipeline.tracking.earlier import child_of, fetch, last_metrics, run_name, source_kind, tag
 from pipeline.tracking.models import load_model
 from pipeline.tracking.runs import Run, end_attached_run, open_run
 from pipeline.tracking.store import KIND, NOTE, SOURCE
@@ -19,6 +19,7 @@ from pipeline.tracking.studies import (
     kill_trial,
     study_run,
 )
+from pipeline.tracking.system import system_metrics
 
 __all__ = [
     "CELL",
@@ -39,7 +40,9 @@ __all__ = [
     "last_metrics",
     "load_model",
     "open_run",
+    "run_name",
     "source_kind",
     "study_run",
+    "system_metrics",
     "tag",
 ]

@@ -16,6 +16,12 @@ def tag(run_id: str, key: str) -> str | None:
     return value
 
 
+@reachable()
+def run_name(run_id: str) -> str:
+    """A run's name."""
+    return str(mlflow.MlflowClient().get_run(run_id).info.run_name)
+
+
 def source_kind(run_id: str) -> str:
     """The kind of an earlier run.
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +12,9 @@ import mlflow
 from numpy.typing import NDArray
 
 from pipeline.methods import Latents
-from pipeline.tracking.store import reachable
+from pipeline.tracking.store import NOTE, reachable
 
+ROLE = "ssgan.role"
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
 
 
@@ -32,9 +33,12 @@ def log_model(
     run_id: str,
     model: Any,
     name: str,
+    role: str,
     example: NDArray[Any],
     output: NDArray[Any],
     *,
+    params: Mapping[str, object],
+    note: str,
     latents: Latents | None = None,
     register_as: str | None = None,
 ) -> str:
@@ -47,7 +51,16 @@ def log_model(
         Schema([TensorSpec(output.dtype, (-1, *output.shape[1:]))]),
     )
     # Made here, because Model.log would make it in the process-global experiment.
-    entry = client.create_logged_model(experiment_id, name, source_run_id=run_id)
+    entry = client.create_logged_model(
+        experiment_id,
+        name,
+        source_run_id=run_id,
+        tags={ROLE: role},
+        params={key: str(value) for key, value in params.items()},
+        model_type=role,
+    )
+    usage = f"`mlflow.pyfunc.load_model('models:/{entry.model_id}').predict(…)`"
+    client.set_logged_model_tags(entry.model_id, {NOTE: f"{note} Load it with {usage}."})
     Model.log(
         artifact_path=None,
         name=name,
@@ -66,9 +79,21 @@ def log_model(
     return str(entry.model_id)
 
 
+def describe_versions(
+    client: mlflow.MlflowClient, model_id: str, tags: Mapping[str, str], description: str
+) -> None:
+    """Say on the registered versions of a logged model, if there are any, how good it is."""
+    source = client.get_logged_model(model_id).source_run_id
+    for found in client.search_model_versions(f"run_id = '{source}'"):
+        if found.source == f"models:/{model_id}":
+            client.update_model_version(found.name, found.version, description)
+            for key, value in tags.items():
+                client.set_model_version_tag(found.name, found.version, key, value)
+
+
 @reachable()
-def load_model(run_id: str, name: str) -> LoadedModel | None:
-    """A logged model of a run, or None if the run has none of that name.
+def load_model(run_id: str, role: str) -> LoadedModel | None:
+    """The model of a run that has this role, "classifier" or "generator", or None.
 
     Loads a SavedModel: no pickle, none of our code.
     """
@@ -76,7 +101,7 @@ def load_model(run_id: str, name: str) -> LoadedModel | None:
     run = client.get_run(run_id)
     found = client.search_logged_models(
         [run.info.experiment_id],
-        f"source_run_id = '{run_id}' AND name = '{name}'",
+        f"source_run_id = '{run_id}' AND tags.`{ROLE}` = '{role}'",
     )
     if not found:
         return None

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.methods import Latents
-from pipeline.tracking.models import log_model
+from pipeline.tracking.models import describe_versions, log_model
 from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
 
 if TYPE_CHECKING:
@@ -62,11 +62,23 @@ class Run:
             self.client.log_batch(self.id, params=missing)
 
     @reachable()
-    def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str = "") -> None:
-        """Log metrics at a step (optimiser steps), tied to a logged model if one is named."""
+    def metrics(
+        self,
+        values: Mapping[str, float],
+        step: int = 0,
+        *,
+        model_id: str = "",
+        dataset: tuple[str, str] = ("", ""),
+    ) -> None:
+        """Log metrics at a step (optimiser steps).
+
+        model_id: of the logged model that they measure, if any.
+        dataset: name and digest of the data that they are measured on, if any.
+        """
+        named = {"dataset_name": dataset[0] or None, "dataset_digest": dataset[1] or None}
         now = int(time.time() * 1000)
         batch = [
-            Metric(key, float(value), now, step, model_id=model_id or None)
+            Metric(key, float(value), now, step, model_id=model_id or None, run_id=self.id, **named)
             for key, value in values.items()
         ]
         with undisturbed():  # Ctrl-C inside a transaction would leave SQLite locked
@@ -126,9 +138,12 @@ class Run:
         self,
         model: Any,
         name: str,
+        role: str,
         example: NDArray[Any],
         output: NDArray[Any],
         *,
+        params: Mapping[str, object],
+        note: str,
         latents: Latents | None = None,
         register_as: str | None = None,
     ) -> str:
@@ -136,8 +151,9 @@ class Run:
 
         Args:
             model: `call` takes what `example` shows.
-            name: of the logged model, "classifier" or "generator".
+            name: of the logged model; role: "classifier" or "generator".
             example: input, [n, …]; output: what the model gives for it.
+            params, note: what the model's page says of it.
             latents: kept with a generator, so that it can be fed after loading.
             register_as: name in the model registry.
 
@@ -150,11 +166,19 @@ class Run:
             self.id,
             model,
             name,
+            role,
             example,
             output,
+            params=params,
+            note=note,
             latents=latents,
             register_as=register_as,
         )
+
+    @reachable()
+    def describe_versions(self, model_id: str, tags: Mapping[str, str], description: str) -> None:
+        """Say on the registered versions of a logged model, if there are any, how good it is."""
+        describe_versions(self.client, model_id, tags, description)
 
 
 @contextmanager
@@ -243,10 +267,11 @@ def _create(
     with reachable():
         client = parent.client if parent else connect()
         if run_id:
-            info = client.get_run(run_id).info
-            if not keep_name or RANDOM_NAME.fullmatch(info.run_name):
+            if keep_name:
+                rename(client, run_id, name)
+            else:
                 client.update_run(run_id, name=name)
-            run = Run(run_id, info.experiment_id, client)
+            run = Run(run_id, client.get_run(run_id).info.experiment_id, client)
             run.tags(more_tags)
             return run
         tags = {"mlflow.parentRunId": parent.id} if parent else {}
@@ -254,6 +279,12 @@ def _create(
         place = parent.experiment_id if parent else experiment_id(client, experiment)
         created = client.create_run(place, run_name=name, tags=tags)
         return Run(created.info.run_id, place, client, parent)
+
+
+def rename(client: mlflow.MlflowClient, run_id: str, name: str) -> None:
+    """Name a run that `mlflow run` has made, unless the user has."""
+    if RANDOM_NAME.fullmatch(client.get_run(run_id).info.run_name):
+        client.update_run(run_id, name=name)
 
 
 def experiment_id(client: mlflow.MlflowClient, name: str) -> str:

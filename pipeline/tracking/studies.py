@@ -4,8 +4,8 @@ import mlflow
 from mlflow.entities import RunTag
 
 from pipeline.interrupts import undisturbed
-from pipeline.tracking.runs import Run, attached_run, experiment_id
-from pipeline.tracking.store import KIND, REASON, REASON_LENGTH, SOURCE, connect, reachable
+from pipeline.tracking.runs import Run, attached_run, experiment_id, rename
+from pipeline.tracking.store import KIND, NOTE, REASON, REASON_LENGTH, SOURCE, connect, reachable
 
 STUDY = "ssgan.study"
 CELL = "ssgan.cell"
@@ -35,7 +35,10 @@ def study_run(experiment: str, study: str) -> Run:
 def end(run: Run, status: str, reason: str = "") -> None:
     """End a run that was opened by `study_run`."""
     with reachable(), undisturbed():
-        run.client.set_tag(run.id, REASON, reason[:REASON_LENGTH])
+        if reason:
+            run.client.set_tag(run.id, REASON, reason[:REASON_LENGTH])
+        elif REASON in run.client.get_run(run.id).data.tags:  # of an earlier command's end
+            run.client.delete_tag(run.id, REASON)
         run.client.set_terminated(run.id, status)
 
 
@@ -63,11 +66,12 @@ def _kill(client: mlflow.MlflowClient, there: list[str], query: str, reason: str
 
 
 @reachable()
-def describe_attached(kind: str, note: str) -> None:
-    """Say on the run that `mlflow run` has made what came of it."""
+def describe_attached(kind: str, name: str, note: str) -> None:
+    """Say on the run that `mlflow run` has made what it is for; a name of the user's stays."""
     if run_id := attached_run():
-        tags = [RunTag(KIND, kind), RunTag("mlflow.note.content", note)]
-        mlflow.MlflowClient().log_batch(run_id, tags=tags)
+        client = mlflow.MlflowClient()
+        rename(client, run_id, name)
+        client.log_batch(run_id, tags=[RunTag(KIND, kind), RunTag(NOTE, note)])
 
 
 @reachable()

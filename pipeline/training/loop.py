@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from pipeline.training.warm_up import Shown
 CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar wait no longer
 LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
 FIXED_SAMPLES = 100  # images of the fixed latent batch
+FRAMES = 10  # sheets of samples over a training, beside the one before its first step
 GRACE = 0.25  # share of the steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
 DIVERGED = 1e6  # a loss beyond it is lost, though finite
@@ -37,7 +38,7 @@ class Report:
 
     step: int
     metrics: dict[str, float]  # means over the steps since the last report, named as in MLflow
-    samples: NDArray[np.uint8] | None  # of the fixed latent batch, [n, h, w, c]
+    samples: NDArray[np.uint8] | None  # of the fixed latent batch, [n, h, w, c]; now and then
 
 
 @dataclass
@@ -83,7 +84,8 @@ def train(
         program: what to train; the networks of its method are changed in place.
         arrays: images and labels.
         config: `steps`, `report_every`, batch sizes, learning rates, schedule, `ema_decay`.
-        on_report: called at every report; False stops the training.
+        on_report: called at every report, and before the first step if there are samples to show;
+            False stops the training.
         validate: measures on validation images at every report after the warm-up, which trains
             no output layer; named as in MLflow.
 
@@ -96,13 +98,15 @@ def train(
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
     with _progress(config) as show:
-        for done, means, rate in _advance(program, inputs, arrays, config, history, show):
+        going_on = _show_the_start(generate(), history, on_report)
+        steps = _advance(program, inputs, arrays, config, history, show)
+        for done, means, rate in steps if going_on else ():
             report = Report(
                 step=done,
                 metrics={f"train/{key}": value for key, value in means.items()}
                 | {"train/images_per_second": rate * history.images_per_step}
                 | (validate() if done > first else {}),
-                samples=generate(),
+                samples=generate() if _is_frame(done, history.reports, first, config) else None,
             )
             history.reports.append(report)
             show(done, means, report.metrics["train/images_per_second"])
@@ -113,6 +117,23 @@ def train(
     history.seconds = program.trace_seconds + time.perf_counter() - start
     program.trace_seconds = 0.0  # paid once
     return history
+
+
+def _show_the_start(
+    samples: NDArray[np.uint8] | None, history: History, on_report: Callable[[Report], bool]
+) -> bool:
+    """Report what the generator draws before it has learned; whether to go on."""
+    if samples is None:
+        return True
+    history.reports.append(Report(0, {}, samples))
+    return on_report(history.reports[0])
+
+
+def _is_frame(done: int, before: Sequence[Report], first: int, config: Config) -> bool:
+    """Whether this report shows samples: about `FRAMES` do, none in the warm-up."""
+    last = before[-1].step if before else 0
+    tenths = [max(0, step - first) * FRAMES // (config.steps - first) for step in (last, done)]
+    return tenths[1] > tenths[0]
 
 
 def first_step(method: Method, config: Config) -> int:

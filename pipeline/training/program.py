@@ -29,7 +29,7 @@ NOT_TRACED = (
     | {"split_seed", "split_file", "seed", "steps", "report_every", "generator_lr"}
     | {"discriminator_lr", "warmup_steps", "decay", "decay_from", "final_lr_fraction"}
     | {"ema_decay", "baseline", "baseline_passes", "deterministic", "threads"}
-    | {"experiment", "run_name", "run_id", "register_as", "warm_up_lr"}
+    | {"experiment", "run_name", "run_id", "register_as", "system_metrics", "warm_up_lr"}
 )
 
 

@@ -103,19 +103,19 @@ def test_each_trial_is_a_flat_run_with_curves_model_and_samples(searched):
     for run in found:
         assert "mlflow.parentRunId" not in run.data.tags
         assert run.data.tags["ssgan.study"] == "s"
-        assert {"label_frac", "discriminator_lr", "generator_lr", "n_labels"} <= set(
-            run.data.params
-        )
+        assert {"label_frac", "discriminator_lr", "generator_lr"} <= set(run.data.params)
+        number, labels = run.data.tags["ssgan.trial"], int(run.data.metrics["n_labels"])
+        assert run.info.run_name.startswith(f"trial {number}: digits, ssgan, {labels} labels, seed")
         points = client.get_metric_history(run.info.run_id, "valid/error")
         assert [point.step for point in points] == [20, 40, 60]  # none in the warm-up, 12 steps
         assert "test/error" not in run.data.metrics
         assert any(
             "samples" in item.path for item in client.list_artifacts(run.info.run_id, "images")
         )
-        assert run.data.metrics["labels_read"] == int(run.data.params["n_labels"])
+        assert run.data.metrics["labels_read"] == run.data.metrics["n_labels"]
     experiment = found[0].info.experiment_id
     models = client.search_logged_models([experiment])
-    assert {model.name for model in models} == {"classifier", "generator"}
+    assert {m.name.rpartition("-")[2] for m in models} == {"classifier", "generator"}
     assert len(models) >= 2 * TRIALS
 
 
@@ -136,6 +136,8 @@ def test_the_answer_is_the_front_tested_once(searched, folder):
     evaluated = runs(kind="evaluate")
     assert {r.data.tags["ssgan.source"] for r in evaluated} == set(front["run_id"])
     assert len(evaluated) == len(front)
+    assert all(run.info.run_name.startswith("test of trial ") for run in evaluated)
+    assert "ssgan.reason" not in summary.data.tags
     for row in front.itertuples():
         assert f"{row.test_error:.2%}" in searched[0]
 
@@ -153,8 +155,8 @@ def test_the_best_configuration_reproduces_to_the_digit(searched, folder):
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("ssgan").experiment_id
     (again,) = client.search_runs([experiment])
-    labels = again.data.params["n_labels"]
-    (tested,) = [r for r in runs(kind="evaluate") if r.data.params["n_labels"] == labels]
+    labels = again.data.metrics["n_labels"]
+    (tested,) = [r for r in runs(kind="evaluate") if r.data.metrics["n_labels"] == labels]
     assert again.data.metrics["test/error"] == tested.data.metrics["test/error"]
     assert again.data.metrics["test/nll"] == pytest.approx(
         tested.data.metrics["test/nll"], rel=1e-4

@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.measure.classification import measure, wilson
+from pipeline.measure.classification import measure, paired_difference, wilson
 
 NAMES = ("cat", "dog", "owl")
 
@@ -98,3 +98,26 @@ def test_wilson_is_the_interval_of_the_score_test_and_knows_nothing_without_imag
 def test_inputs_that_would_give_a_wrong_number_are_refused(probs, y, message):
     with pytest.raises(ValueError, match=message):
         measure(probs, y, NAMES)
+
+
+def test_the_paired_interval_of_a_difference():
+    wrong = np.zeros((2, 100), bool)
+    wrong[0, :12] = True  # ten images that only the first gets wrong, two that both do
+    wrong[1, 10:15] = True  # three that only the second does
+    low, high = paired_difference(*wrong)
+    # By hand: (10.5 − 3.5) / 102 ± 1.96 · sqrt(14 / 102 − (7 / 102)²) / sqrt(102)
+    assert (low, high) == pytest.approx((-0.002026, 0.139281), abs=1e-5)
+    assert paired_difference(*wrong[::-1]) == pytest.approx((-high, -low))
+    same = paired_difference(wrong[0], wrong[0])
+    assert same[0] < 0 < same[1]
+
+
+def test_the_paired_interval_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    shares = [0.9, 0.06, 0.03, 0.01]  # both right, only the first wrong, only the second, both
+    covered = 0
+    for _ in range(400):
+        outcome = random.choice(4, 300, p=shares)
+        low, high = paired_difference((outcome == 1) | (outcome == 3), outcome >= 2)
+        covered += low <= 0.03 <= high
+    assert 0.92 <= covered / 400 <= 0.98

@@ -130,6 +130,18 @@ def test_a_report_can_stop_the_training():
     assert int(method.optimizers["discriminator"].iterations) == 8
 
 
+def test_samples_are_shown_before_the_first_step_and_ten_times_after_the_warm_up():
+    config, arrays = prepare(**SMALL, steps=100, warm_up_share=0.2, report_every=4)
+    method = build(config, arrays)
+    history = loop.train(Program(method, config), arrays, config, lambda report: True)
+    shown = [report.step for report in history.reports if report.samples is not None]
+    assert shown == [0, 28, 36, 44, 52, 60, 68, 76, 84, 92, 100]
+    assert not history.reports[0].metrics
+    assert len(history.reports) == 1 + 25
+    stopped = loop.train(Program(method, config), arrays, config, lambda report: False)
+    assert [report.step for report in stopped.reports] == [0]
+
+
 def test_the_average_follows_weights_and_copies_statistics():
     config, arrays = prepare(method="supervised", steps=1, ema_decay=0.9, warmup_steps=0)
     method = build(config, arrays)

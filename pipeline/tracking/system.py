@@ -1,0 +1,22 @@
+"""Use of the machine while a run goes, as MLflow's `system/…` metrics."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline.tracking.runs import Run
+
+SECONDS = 5  # between two points
+
+
+@contextmanager
+def system_metrics(run: Run) -> Iterator[None]:
+    """Log CPU, memory, disk, network and GPU use while the block runs."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor: Any = SystemMetricsMonitor(run.id, SECONDS)  # type: ignore[no-untyped-call]
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
