@@ -19,9 +19,14 @@ setup: $(READY)  ## virtual environment with the locked dependencies
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "ssgan needs Python 3.11 to 3.13, %s is %d.%d: make PYTHON=python3.12" % (sys.executable, *v))'
+	@echo "ssgan: making $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
-	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	@echo "ssgan: installing the locked libraries (TensorFlow is large: a minute or more on a slow line)"
+	$(BIN)/uv pip sync --require-hashes requirements.lock
+	@echo "ssgan: importing them once, which keeps their bytecode: about 20 seconds"
+	@$(BIN)/python -c "import mlflow.cli, mlflow.projects, pipeline.flow, experiments.search.conduct, matplotlib.font_manager, sklearn.neighbors" & \
+		$(BIN)/python -c "import mlflow.keras, pipeline.training.loop" 2>/dev/null & wait
 	touch $@
 
 run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
