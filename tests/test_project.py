@@ -287,7 +287,7 @@ def test_mlflow_run_with_a_mistake_ends_failed_with_its_reason(launched):
 
 
 def test_ctrl_c_leaves_the_launched_run_killed(launched):
-    """MLflow's launcher marks it FAILED first; see `pipeline.tracking.runs._keep_killed`."""
+    """MLflow's launcher marks it FAILED first; see `pipeline.tracking.experiments.keep_killed`."""
     assert launched[0]["interrupted"][0] != 0
     eventually(lambda: runs_by_name()["interrupted"].info.status == "KILLED", 60)
     assert runs_by_name()["interrupted"].data.tags["ssgan.reason"] == "interrupted"

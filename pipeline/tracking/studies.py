@@ -4,7 +4,8 @@ import mlflow
 from mlflow.entities import RunTag
 
 from pipeline.interrupts import undisturbed
-from pipeline.tracking.runs import Run, attached_run, experiment_id
+from pipeline.tracking.experiments import attached_run, experiment_id
+from pipeline.tracking.runs import Run
 from pipeline.tracking.store import KIND, REASON, REASON_LENGTH, SOURCE, connect, reachable
 
 STUDY = "ssgan.study"
