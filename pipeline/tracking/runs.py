@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.methods import Latents
-from pipeline.tracking.experiments import attached_run, experiment_id, keep_killed
+from pipeline.tracking import launched
+from pipeline.tracking.experiments import attach, attached_run, experiment_id, keep_killed
 from pipeline.tracking.models import log_model
 from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
 
@@ -157,7 +158,7 @@ class Run:
 def open_run(
     kind: str,
     *,
-    experiment: str,
+    experiment: str | None,
     name: str,
     keep_name: bool = False,
     parent: Run | None = None,
@@ -167,14 +168,15 @@ def open_run(
 
     Args:
         kind: the tag `ssgan.kind`.
-        experiment: the experiment's name, made if it is not there.
+        experiment: the experiment's name, made if it is not there; None is the environment's.
         name: the run's name.
         keep_name: leave a name that the user gave to `mlflow run`.
         parent: makes this its child. Without one, goes on with the run `mlflow run` has made.
         tags: more tags.
 
     Raises:
-        UserError: the store cannot be reached or written.
+        UserError: the store cannot be reached or written, or MLFLOW_RUN_ID names a run that
+            cannot be begun.
     """
     run = None
     try:
@@ -189,13 +191,19 @@ def open_run(
 
 
 def _create(
-    experiment: str, name: str, keep_name: bool, parent: Run | None, more_tags: Mapping[str, str]
+    experiment: str | None,
+    name: str,
+    keep_name: bool,
+    parent: Run | None,
+    more_tags: Mapping[str, str],
 ) -> Run:
     run_id = attached_run() if parent is None else None
     with reachable():
         client = parent.client if parent else connect()
+        if parent is None:
+            launched.sweep(mlflow.get_tracking_uri(), run_id)
         if run_id:
-            info = client.get_run(run_id).info
+            info = attach(client, run_id)
             if not keep_name or RANDOM_NAME.fullmatch(info.run_name):
                 client.update_run(run_id, name=name)
             run = Run(run_id, info.experiment_id, client)
