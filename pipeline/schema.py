@@ -126,7 +126,10 @@ class Config(BaseModel):
     system_metrics: bool = Field(
         description="log CPU, memory, disk and GPU use while the run goes: true or false"
     )
-    experiment: str = Field(min_length=1, description="name of the MLflow experiment")
+    experiment: Annotated[str | None, Optional] = Field(
+        description="name of the MLflow experiment; null = MLFLOW_EXPERIMENT_NAME or "
+        "MLFLOW_EXPERIMENT_ID, or else ssgan"
+    )
     run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
     run_id: Annotated[str | None, Optional] = Field(
         description="the run whose split or model this stage continues from"

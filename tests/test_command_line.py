@@ -195,11 +195,19 @@ def test_an_artifact_folder_that_cannot_be_written(told, shared, tmp_path, monke
     (tmp_path / "mlruns").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    assert "cannot be used (" in told("split", "--experiment", "no artifacts")
-    experiment = mlflow.MlflowClient().get_experiment_by_name("no artifacts").experiment_id
-    (run,) = mlflow.MlflowClient().search_runs([experiment])
+    line = told("split", "--experiment", "no artifacts")
+    assert f"keeps its artifacts in {tmp_path}/mlruns" in line
+    assert "cannot be written (Not a directory)" in line
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("no artifacts").experiment_id
+    assert not client.search_runs([experiment])
+    # The run of `mlflow run` is there already.
+    launched = client.create_run(experiment).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
+    assert told("split") == line
+    run = client.get_run(launched)
     assert run.info.status == "FAILED"
-    assert "cannot be used" in run.data.tags["ssgan.reason"]
+    assert f"ssgan: {run.data.tags['ssgan.reason']}" == line.strip()
 
 
 # ---------------------------------------------------------------- the run that `mlflow run` makes

@@ -4,7 +4,9 @@ import mlflow
 from mlflow.entities import RunTag
 
 from pipeline.interrupts import undisturbed
-from pipeline.tracking.runs import Run, attached_run, experiment_id, rename
+from pipeline.tracking import launched
+from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
+from pipeline.tracking.runs import Run
 from pipeline.tracking.store import KIND, NOTE, REASON, REASON_LENGTH, SOURCE, connect, reachable
 
 STUDY = "ssgan.study"
@@ -17,9 +19,13 @@ def study_run(experiment: str, study: str) -> Run:
     """The one summary run of a study, made or opened again; makes the store and the experiment.
 
     Raises:
-        UserError: the store cannot be used.
+        UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
     """
-    client = connect()
+    client, launcher = connect(), attached_run()
+    launched.sweep(mlflow.get_tracking_uri(), launcher)
+    if launcher:
+        attach(client, launcher)
+        client.set_tag(launcher, KIND, "search")
     there = experiment_id(client, experiment)
     query = f"tags.`{KIND}` = 'study' and tags.`{STUDY}` = '{study}'"
     found = client.search_runs([there], query, max_results=1)
