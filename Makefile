@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export MLFLOW_DISABLE_TELEMETRY := true
+# Of the UI, and of the addresses that runs print.
+export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
 # Python is quick to start only with its bytecode kept.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -48,9 +50,8 @@ format: $(READY)  ## format and mend what can be mended
 	ruff format .
 	ruff check --fix .
 
-ui: $(READY)  ## MLflow's UI on this folder's runs
-	@echo "Open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000)
+ui: $(READY)  ## MLflow's UI on this folder's runs; PORT=5001 if 5000 is taken
+	@python -m pipeline ui
 
 bench: $(READY)  ## error on digits beside scikit-learn's methods, and where a step's time goes
 	python -m benchmarks.digits

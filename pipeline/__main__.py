@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> None:
     command, flags = _parse(argv)
+    if command == "ui":
+        _ui(flags)
+        return
     _refuse_experiment(flags)
     if command in ("run", "split"):
         # Resolved before flow is imported: a mistake is told without waiting for MLflow.
@@ -56,9 +59,22 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, meaning in COMMANDS.items():
         commands.add_parser(name, help=meaning, parents=[keys], allow_abbrev=False)
+    ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs", allow_abbrev=False)
+    ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
     flags = {key: value for key, value in vars(known).items() if value is not None}
     return flags.pop("command"), flags | own_keys(rest)
+
+
+def _ui(flags: dict[str, str]) -> None:
+    port = flags.pop("port", None) or os.environ.get("MLFLOW_PORT") or "5000"
+    if flags:
+        raise UserError(f"--{next(iter(flags))}: ui knows --port alone.")
+    if not port.isdecimal():
+        raise UserError(f"port = {port!r} (from --port or MLFLOW_PORT): not a number.")
+    from pipeline.tracking import ui
+
+    ui.serve(int(port))
 
 
 def _refuse_run_id(command: str, flags: dict[str, str]) -> None:

@@ -32,6 +32,7 @@ MODELS = {  # what they take and give
     "Trained on",
 }
 SCORERS = Path("~/.cache/ssgan/scorers")
+FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
 EXAMPLES = 4  # images in a logged model's input example
 
@@ -83,6 +84,7 @@ def opened(
     searched: keys that are logged as parameters, whatever their values.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
+    tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
     if source:
         tags[tracking.SOURCE] = source
     with tracking.open_run(
@@ -153,6 +155,9 @@ def fit(
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals())
+    frames = [each.samples for each in trained.history.reports if each.samples is not None]
+    if frames:  # at one step, so that runs of all lengths stand side by side
+        run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
 

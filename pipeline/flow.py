@@ -137,6 +137,7 @@ def _conclude(
         stage=stage,
         run_id=run.id,
         address=run.address,
+        view=run.view(tracking.CURVES if stage == "train" else tracking.LABELS),
         dataset=config.dataset,
         method=config.method,
         n_labels=split.n_labels,

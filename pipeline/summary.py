@@ -14,6 +14,7 @@ class Result:
     stage: str  # run, split, train or evaluate
     run_id: str
     address: str  # the run's page in the MLflow UI
+    view: str  # the same for a view of all runs beside it
     dataset: str
     method: str
     n_labels: int  # validation labels among them
@@ -67,6 +68,8 @@ def show(result: Result) -> None:
         if name.startswith("time/")
     )
     console.print(f"{seconds}\nrun   {result.run_id}\nnext  {_next(result)}")
+    what = "curves" if result.stage == "train" else "error by labels"
+    console.print(f"all   {what}: {result.view}")
 
 
 def _arms(result: Result) -> list[tuple[str, str, str]]:

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "arm": "clock interrupts config schema data figures provenance resume stages tracking",
     "command_line": "config errors interrupts tracking",
     "flow": "arm clock config measure schema data resume summary stages tracking runtime",
-    "__main__": "command_line config errors summary flow",
+    "__main__": "command_line config errors summary flow tracking",
     "experiments.space": "config errors schema",
     "experiments.plan": "config errors schema experiments.space",
     "experiments.life": "",

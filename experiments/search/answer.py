@@ -61,6 +61,8 @@ class Answer:
     points: Sequence[Point]
     folder: Path
     address: str
+    trials: str  # the addresses of views in the MLflow UI
+    winners: str
 
 
 def give(study: Study, run: Run, threads: int | None) -> Answer:
@@ -91,6 +93,8 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
         points,
         there,
         run.address,
+        run.view(tracking.TRIALS),
+        run.view(tracking.WINNERS),
     )
     _log(answer, study, run)
     return answer

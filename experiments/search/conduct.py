@@ -51,8 +51,8 @@ def search(plan: Plan) -> answer.Answer:
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
         study.forgive_failures()
         _greet(plan, study, place, run)
-        name, note = f"command of study {plan.study}", f"Study **{plan.study}**: {run.address}"
-        tracking.describe_attached("search", name, note)
+        note = f"Study **{plan.study}**: {run.view(tracking.TRIALS)}"
+        tracking.describe_attached("search", f"command of study {plan.study}", note)
         try:
             _conduct(study, leader, pool, job.threads)
         finally:
@@ -67,7 +67,7 @@ def _summary(study: Study, leader: "_Leader") -> Run:
     """The study's one summary run: the leader makes it, and the store, for all that join."""
     while not patiently(leader.leads) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
-    return tracking.study_run(study.plan.experiment, study.plan.study)
+    return tracking.study_run(study.plan.experiment, study.plan.study, list(study.plan.space))
 
 
 def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int | None) -> None:
@@ -204,7 +204,7 @@ def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:
     console.print(
         f"study {plan.study} in {without_password(place)}"
         + (f": goes on after {ended} trials" if trials else "")
-        + f"\nMLflow experiment {plan.experiment}: {run.address}"
+        + f"\nMLflow experiment {plan.experiment}: {run.view(tracking.TRIALS)}"
     )
 
 

@@ -21,16 +21,23 @@ from pipeline.tracking.studies import (
     study_run,
 )
 from pipeline.tracking.system import system_metrics
+from pipeline.tracking.views import COLOUR, CURVES, LABELS, TRIALS, WINNERS, colour
 
 __all__ = [
     "CELL",
+    "COLOUR",
+    "CURVES",
     "KIND",
+    "LABELS",
     "NOTE",
     "SOURCE",
     "STUDY",
     "TRIAL",
+    "TRIALS",
+    "WINNERS",
     "Run",
     "child_of",
+    "colour",
     "describe_attached",
     "end",
     "end_attached_run",

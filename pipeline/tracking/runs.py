@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.methods import Latents
-from pipeline.tracking import launched
+from pipeline.tracking import launched, views
 from pipeline.tracking.experiments import (
     attach,
     attached_run,
@@ -32,8 +32,6 @@ from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-LOCAL_UI = "http://127.0.0.1:5000"
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,12 @@ class Run:
     @property
     def address(self) -> str:
         """The run's page: on the tracking server, or on the one that `make ui` starts."""
-        store = mlflow.get_tracking_uri()
-        server = store.rstrip("/") if store.startswith("http") else LOCAL_UI
-        page = f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}"
+        page = f"{views.server()}/#/experiments/{self.experiment_id}/runs/{self.id}"
         return f"{page}?workflowType=machine_learning"
+
+    def view(self, key: str) -> str:
+        """The address of a view of the run's experiment; see `views`."""
+        return views.address(self.experiment_id, key)
 
     @reachable()
     def params(self, values: Mapping[str, object]) -> None:
@@ -237,10 +237,13 @@ def _create(
                 client.update_run(run_id, name=name)
             run = Run(run_id, info.experiment_id, client)
             run.tags(more_tags)
+            views.offer(client, run.experiment_id)
             return run
         tags = {"mlflow.parentRunId": parent.id} if parent else {}
         tags |= mlflow.tracking.context.registry.resolve_tags() | more_tags
         place = parent.experiment_id if parent else experiment_id(client, experiment)
+        if parent is None:
+            views.offer(client, place)
         created = client.create_run(place, run_name=name, tags=tags)
         return Run(created.info.run_id, place, client, parent)
 
