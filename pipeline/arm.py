@@ -1,6 +1,7 @@
 """One arm in its MLflow run: a method trained and measured on a split, and what is logged of it."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import config as configuration
-from pipeline import figures, interrupts, provenance, tracking
+from pipeline import figures, interrupts, progress, provenance, tracking
 from pipeline.clock import Clock
 from pipeline.data import Dataset
 from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST
@@ -89,6 +90,16 @@ def opened(
         yield run
 
 
+def start(config: Config, clock: Clock) -> None:
+    """Start TensorFlow, which is the clock's section "start"."""
+    from pipeline.training import runtime
+
+    if "tensorflow" not in sys.modules:
+        progress.phase("starting TensorFlow")
+    with clock.section("start"):
+        runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+
+
 def fit(
     run: Run,
     config: Config,
@@ -97,22 +108,21 @@ def fit(
     clock: Clock,
     goes_on: "Callable[[Report], bool]" = lambda report: True,
 ) -> TrainedModel:
-    """Train one arm and log curves and samples; `goes_on` may end the training at a report.
-
-    The clock's section "report" is what logging took, a part of "train".
-    """
+    """Train one arm and log curves and samples; `goes_on` may end the training at a report."""
 
     def on_report(report: "Report") -> bool:
         interrupts.heed()
-        with clock.section("report"):
+        with clock.section("log"):
             run.metrics(report.metrics, report.step)
             if report.samples is not None:
                 sheet = figures.contact_sheet(report.samples, GRID_COLUMNS)
                 run.image(sheet, "samples", report.step)
             return goes_on(report)
 
+    start(config, clock)
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report)
+    progress.phase("logging the curves")
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals())
@@ -124,6 +134,7 @@ def keep_models(
     run: Run, dataset: Dataset, trained: TrainedModel, register_as: str | None = None
 ) -> str:
     """Log the classifier and, if there is one, the generator; returns the classifier's id."""
+    progress.phase("logging the models")
     images = dataset.train_images[:EXAMPLES]
     model_id = run.model(
         trained.classifier,
@@ -166,6 +177,7 @@ def evaluate(
             part = next(parts, None)
         if part is None:
             return metrics
+        progress.phase("logging tables and figures")
         run.metrics(part.metrics, model_id=model[1])
         for path, table in part.tables.items():
             run.table(table, path)
