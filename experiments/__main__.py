@@ -32,10 +32,15 @@ def _run(argv: Sequence[str]) -> None:
         serve(flags["storage"], host, int(port))
         return
     plan = plans.read(flags)  # before anything slow is imported: a mistake is told at once
-    from experiments import report
-    from experiments.search.conduct import search
+    from pipeline import progress
 
-    report.show(search(plan))
+    with progress.shown(silence=20.0):
+        progress.phase("loading MLflow and Optuna")
+        from experiments import report
+        from experiments.search.conduct import search
+
+        answer = search(plan)
+    report.show(answer)
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:

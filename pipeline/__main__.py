@@ -37,13 +37,16 @@ def _run(argv: Sequence[str]) -> None:
         # Resolved before flow is imported: a mistake is told without waiting for MLflow.
         config = configuration.load(flags)
         _refuse_run_id(command, flags)
+    from pipeline import progress
+
+    with progress.shown():
+        progress.phase("loading MLflow")
         from pipeline import flow, summary
 
-        result = flow.run(config) if command == "run" else flow.split(config)
-    else:
-        from pipeline import flow, summary
-
-        result = flow.train(flags) if command == "train" else flow.evaluate(flags)
+        if command in ("run", "split"):
+            result = flow.run(config) if command == "run" else flow.split(config)
+        else:
+            result = flow.train(flags) if command == "train" else flow.evaluate(flags)
     summary.show(result)
 
 

@@ -1,6 +1,7 @@
 """One arm in its MLflow run: a method trained and measured on a split, and what is logged of it."""
 
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import config as configuration
-from pipeline import figures, interrupts, provenance, tracking
+from pipeline import figures, interrupts, progress, provenance, tracking
 from pipeline.clock import Clock
 from pipeline.data import Dataset
 from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
@@ -111,7 +112,7 @@ def opened(
 
 
 def _named(config: Config, split: Split, name: str) -> str:
-    seeds = f"seed {config.seed}" + (f"/{config.split_seed}" if config.split_seed else "")
+    seeds = f"seed {config.seed}" + (f", split {config.split_seed}" if config.split_seed else "")
     return name.format(f"{config.dataset}, {config.method}, {split.n_labels} labels, {seeds}")
 
 
@@ -127,6 +128,16 @@ def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value
     return {key: flat[key] for key in shown if not is_none(flat[key])}
 
 
+def start(config: Config, clock: Clock) -> None:
+    """Start TensorFlow, which is the clock's section "start"."""
+    from pipeline.training import runtime
+
+    if "tensorflow" not in sys.modules:
+        progress.phase("starting TensorFlow")
+    with clock.section("start"):
+        runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+
+
 def fit(
     run: Run,
     config: Config,
@@ -135,14 +146,11 @@ def fit(
     clock: Clock,
     goes_on: "Callable[[Report], bool]" = lambda report: True,
 ) -> TrainedModel:
-    """Train one arm and log curves and samples; `goes_on` may end the training at a report.
-
-    The clock's section "report" is what logging took, a part of "train".
-    """
+    """Train one arm and log curves and samples; `goes_on` may end the training at a report."""
 
     def on_report(report: "Report") -> bool:
         interrupts.heed()
-        with clock.section("report"):
+        with clock.section("log"):
             if report.metrics:
                 run.metrics(report.metrics, report.step)
             if report.samples is not None:
@@ -150,8 +158,10 @@ def fit(
                 run.image(sheet, "samples", report.step)
             return goes_on(report)
 
+    start(config, clock)
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report)
+    progress.phase("logging the curves")
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals())
@@ -166,6 +176,7 @@ def keep_models(
     run: Run, config: Config, dataset: Dataset, split: Split, trained: TrainedModel
 ) -> LoggedModels:
     """Log the classifier and, if there is one, the generator."""
+    progress.phase("logging the models")
 
     def keep(role: str, model: Any, example: NDArray[Any], output: NDArray[Any]) -> str:
         return run.model(
@@ -210,6 +221,7 @@ def evaluate(
             part = next(parts, None)
         if part is None:
             break
+        progress.phase("logging tables and figures")
         model_id = models.classifier if "test/error" in part.metrics else models.generator
         run.metrics(part.metrics, model_id=model_id, dataset=(dataset.name, dataset.digest))
         for path, table in part.tables.items():

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline import arm, data, resume, summary, tracking
+import numpy as np
+
+from pipeline import arm, data, progress, resume, summary, tracking
 from pipeline import config as configuration
 from pipeline.arm import Measured
 from pipeline.clock import Clock
@@ -28,15 +30,13 @@ BASELINE = "baseline"  # kind of the child run
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
-    with clock.section("split"):
-        dataset = data.load(config.dataset, config.data_dir)
-        split = arm.choose_split(config, dataset)
-    with arm.opened("pipeline", config, dataset, split) as run:
+    dataset, split = _split(config, clock)
+    with _opened("pipeline", config, dataset, split) as run:
         trained = _train(run, config, dataset, split, clock)
         measured = arm.evaluate(run, config, dataset, split, trained, clock)
         baseline = None
         if _wants_baseline(config):
-            with _open_baseline(config, dataset, split, run) as (child, paired, time):
+            with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
                 trained = _train(child, paired, dataset, split, time)
                 baseline = arm.evaluate(child, paired, dataset, split, trained, time)
         labels_read = splitting.audit(split, dataset.train_labels)
@@ -46,10 +46,8 @@ def run(config: Config) -> Result:
 def split(config: Config) -> Result:
     """The stage split alone: a run that holds the manifest and the resolved configuration."""
     clock = Clock()
-    with clock.section("split"):
-        dataset = data.load(config.dataset, config.data_dir)
-        split = arm.choose_split(config, dataset)
-    with arm.opened("split", config, dataset, split, name="split: {}") as run:
+    dataset, split = _split(config, clock)
+    with _opened("split", config, dataset, split, name="split: {}") as run:
         return _conclude(run, "split", config, split, clock)
 
 
@@ -57,11 +55,12 @@ def train(flags: Mapping[str, str]) -> Result:
     """The stage train alone, on the split of the run that `run_id` names."""
     clock = Clock()
     config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
-    dataset, split = resume.dataset_and_manifest(config, source)
-    with arm.opened("train", config, dataset, split, source=source, name="train: {}") as run:
+    with clock.section("split"):
+        dataset, split = resume.dataset_and_manifest(config, source)
+    with _opened("train", config, dataset, split, source, "train: {}") as run:
         _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
-            with _open_baseline(config, dataset, split, run) as (child, paired, time):
+            with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
                 _train(child, paired, dataset, split, time)
         labels_read = splitting.audit(split, dataset.train_labels)
         return _conclude(run, "train", config, split, clock, labels_read)
@@ -72,20 +71,18 @@ def evaluate(flags: Mapping[str, str]) -> Result:
     clock = Clock()
     config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline", "trial"))
     labels_read = resume.labels_read(source)
-    dataset, split = resume.dataset_and_manifest(config, source)
-    from pipeline.training import runtime
-
-    runtime.start(config.seed, config.threads, config.deterministic)
+    with clock.section("split"):
+        dataset, split = resume.dataset_and_manifest(config, source)
     tested = tracking.source_kind(source) == "trial"
     name = f"test of {tracking.run_name(source)}" if tested else "evaluate: {}"
-    with arm.opened("evaluate", config, dataset, split, source=source, name=name) as run:
-        measured = arm.evaluate(run, config, dataset, split, resume.load_model(source), clock)
+    with _opened("evaluate", config, dataset, split, source, name) as run:
+        measured = _evaluate(run, config, dataset, split, source, clock)
         baseline = None
         baseline_run = tracking.child_of(source, BASELINE) if config.baseline else None
         if baseline_run:
-            with _open_baseline(config, dataset, split, run, baseline_run) as (child, paired, time):
-                loaded = resume.load_model(baseline_run)
-                baseline = arm.evaluate(child, paired, dataset, split, loaded, time)
+            with _open_baseline(config, dataset, split, run, clock, baseline_run) as opened:
+                child, paired, time = opened
+                baseline = _evaluate(child, paired, dataset, split, baseline_run, time)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
 
 
@@ -93,22 +90,62 @@ def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
 
 
+def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
+    progress.phase(f"loading and splitting {config.dataset}")
+    with clock.section("split"):
+        dataset = data.load(config.dataset, config.data_dir)
+        return dataset, arm.choose_split(config, dataset)
+
+
+@contextmanager
+def _opened(
+    kind: str,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    source: str = "",
+    name: str = "{}",
+) -> Iterator[Run]:
+    """A stage's run; the terminal says which labels it has."""
+    progress.phase("opening the run in MLflow")
+    with arm.opened(kind, config, dataset, split, source=source, name=name) as run:
+        labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
+        progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
+        with progress.subject(config.method):
+            yield run
+
+
 @contextmanager
 def _open_baseline(
-    config: Config, dataset: Dataset, split: Split, parent: Run, source: str = ""
+    config: Config, dataset: Dataset, split: Split, parent: Run, clock: Clock, source: str = ""
 ) -> Iterator[tuple[Run, Config, Clock]]:
     """The supervised arm's child run, its configuration and its own clock."""
-    paired, clock = configuration.baseline_of(config, len(split.labelled)), Clock()
+    paired, own = configuration.baseline_of(config, len(split.labelled)), Clock()
     shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
-    with arm.opened(BASELINE, paired, dataset, split, **shown) as child:
-        yield child, paired, clock
-        child.metrics(clock.metrics())
+    with (
+        clock.section("baseline"),
+        progress.subject("supervised baseline"),
+        arm.opened(BASELINE, paired, dataset, split, **shown) as child,
+    ):
+        yield child, paired, own
+        child.metrics(own.metrics())
 
 
 def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
     """Train one arm, log it and its models."""
     trained = arm.fit(run, config, dataset, split, clock)
     return arm.keep_models(run, config, dataset, split, trained)
+
+
+def _evaluate(
+    run: Run, config: Config, dataset: Dataset, split: Split, source: str, clock: Clock
+) -> Measured:
+    """Measure the models of the run `source`."""
+    arm.start(config, clock)
+    progress.phase("loading the models")
+    with clock.section("evaluate"):
+        loaded = resume.load_model(source)
+    return arm.evaluate(run, config, dataset, split, loaded, clock)
 
 
 def _conclude(
@@ -122,6 +159,7 @@ def _conclude(
     baseline: Measured | None = None,
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
+    progress.phase("logging the result")
     known = measured.metrics if measured else {}
     metrics = dict(known)
     if labels_read is not None:

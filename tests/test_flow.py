@@ -20,6 +20,8 @@ SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "l
 # The same numbers in one process and in several: float32 sums in another order.
 TOLERANCE = 1e-5
 # What a stage run on its own cannot repeat: how long it took.
+# Of a run's seconds, beside those of its baseline.
+PARTS = ("split", "start", "train", "evaluate", "log")
 TIMES = ("time/", "train/images_per_second", "train/recalled_steps")  # what may differ
 
 
@@ -67,13 +69,13 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
     assert run.data.params["report_every"] == "25"  # away from its default
     assert len(run.data.params) <= 20
     assert "gan_weight" not in run.data.params
-    assert run.info.run_name == "digits, ssgan, 72 labels, seed 3/1"
+    assert run.info.run_name == "digits, ssgan, 72 labels, seed 3, split 1"
     assert all(run.data.tags.values())
     assert {
         *(f"test/{name}" for name in ("error", "accuracy", "macro_f1", "nll", "ece")),
         *("test/error_low", "test/error_high", "baseline/test_error", "lift", "labels_read"),
         *(f"samples/{name}" for name in ("kid", "density", "coverage", "cas_error")),
-        *(f"time/{name}_s" for name in ("split", "train", "evaluate", "total")),
+        *(f"time/{name}_s" for name in (*PARTS, "baseline", "total", "loop", "trace")),
         *(f"train/{name}_loss" for name in ("discriminator", "generator", "supervised")),
         *("train/unsupervised_loss", "train/consistency_loss", "train/images_per_second"),
     } <= set(run.data.metrics)
@@ -123,6 +125,21 @@ def test_the_baseline_is_a_child_run_on_the_same_labels(whole: Result) -> None:
     assert child.data.metrics["test/error"] == whole.metrics["baseline/test_error"]
 
 
+def test_the_seconds_of_the_parts_add_up_to_the_total(whole: Result) -> None:
+    seconds = [s for name, s in whole.metrics.items() if name.startswith("time/")]
+    assert sum(seconds[:-1]) == pytest.approx(seconds[-1])
+    (child,) = children(whole.run_id)
+    run, logged = mlflow.MlflowClient().get_run(whole.run_id).data.metrics, child.data.metrics
+    assert sum(run[f"time/{name}_s"] for name in (*PARTS, "baseline")) == pytest.approx(
+        run["time/total_s"]
+    )
+    of_the_child = [logged[f"time/{name}_s"] for name in ("start", "train", "evaluate", "log")]
+    assert sum(of_the_child) == pytest.approx(logged["time/total_s"])
+    assert logged["time/total_s"] <= run["time/baseline_s"]
+    for metrics in (run, logged):
+        assert 0 < metrics["time/trace_s"] <= metrics["time/loop_s"]
+
+
 def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     split = flow.split(config.load(SHORT))
     trained = flow.train({"run_id": split.run_id})
@@ -138,7 +155,8 @@ def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     alone = [client.get_run(r.run_id) for r in (split, trained, evaluated)]
     assert [run.data.tags["ssgan.kind"] for run in alone] == ["split", "train", "evaluate"]
     assert [run.info.run_name for run in alone] == [
-        f"{stage}: digits, ssgan, 72 labels, seed 3/1" for stage in ("split", "train", "evaluate")
+        f"{stage}: digits, ssgan, 72 labels, seed 3, split 1"
+        for stage in ("split", "train", "evaluate")
     ]
     assert client.get_run(evaluated.run_id).data.tags["ssgan.source"] == trained.run_id
 

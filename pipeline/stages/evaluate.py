@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline import figures
+from pipeline import figures, progress
 from pipeline.data import Dataset
 from pipeline.measure import classification
 from pipeline.stages.train import Model
@@ -53,6 +53,7 @@ def evaluate(
         `test/…` metrics with per-class, reliability and prediction tables, confusion, reliability
         and mistakes figures; then, with a generator, `samples/…` metrics and a sample figure.
     """
+    progress.phase(f"evaluation on {len(dataset.test_labels):,} test images")
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
     measured = classification.measure(
         model.classify(dataset.test_images), labels, dataset.class_names
@@ -80,6 +81,7 @@ def evaluate(
         wrong=(measured.predictions["predicted"] != measured.predictions["label"]).to_numpy(),
     )
     if model.generate is not None:
+        progress.phase("evaluation of samples")
         quality, images, wanted = _samples(dataset, labels, model, seed, scorer_dir)
         grid = figures.sample_grid(images, title, wanted, dataset.class_names)
         yield Evaluation(
@@ -117,6 +119,7 @@ def _samples(
         dataset.digest,
         scorer_dir,
     )
+    progress.phase("evaluation of samples")
     quality = samples.measure(
         dataset.test_images, images, labels, dataset.test_images, test_labels, features, seed
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import progress
 from pipeline.data import Dataset
 from pipeline.methods import Arrays, Latents
 from pipeline.schema import Config
@@ -58,6 +59,7 @@ def train(
     from pipeline.training import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+    progress.phase("compiling the networks")
     from pipeline.networks.build import Spec
     from pipeline.training import loop
     from pipeline.training import program as programs
