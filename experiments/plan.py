@@ -39,7 +39,7 @@ class Settings(BaseModel):
 
     study: Annotated[str | None, Field(pattern=r"^[^'\"`\\]+$"), Optional] = Field(
         description="the study's name, by which it goes on, without quotes and backslashes; "
-        "null = <dataset>-<search>"
+        "none = <dataset>-<search>"
     )
     mode: Literal["pareto", "budget"] = Field(
         description="pareto: error against labels used; budget: best rates at each label count"
@@ -157,6 +157,33 @@ def names() -> list[str]:
     return sorted(path.stem for path in SEARCHES.glob("*.yaml") if path.stem != "default")
 
 
+def chosen(flags: Mapping[str, str]) -> str:
+    """The search that the flags choose: a name or a file; by default that of their mode."""
+    return flags.get("search") or flags.get("mode") or "pareto"
+
+
+def files(flags: Mapping[str, str]) -> tuple[Path, Layer]:
+    """The file that `search` names; its values and those of `config` over the default settings.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    asked = chosen(flags)
+    path = SEARCHES / f"{asked}.yaml" if asked in names() else configuration.expanded(asked)
+    if not path.is_file():
+        raise UserError(
+            f"search = {asked!r} (from --search): no such file, and no search of that name; "
+            f"known: {', '.join(names())}."
+        )
+    default = configuration.read_yaml(SEARCHES / "default.yaml")
+    base = flags.get("config")
+    return path, {
+        **default,
+        **configuration.read_yaml(path),
+        **(configuration.read_yaml(configuration.expanded(base)) if base else {}),
+    }
+
+
 def read(flags: Mapping[str, str]) -> Plan:
     """Resolve and check a study: default ← file that `search` names ← flags.
 
@@ -166,24 +193,9 @@ def read(flags: Mapping[str, str]) -> Plan:
     Raises:
         UserError: unknown key, value not allowed, file not readable; with file and line.
     """
-    asked = flags.get("search") or (flags.get("mode") or "pareto")
-    path = SEARCHES / f"{asked}.yaml" if asked in names() else configuration.expanded(asked)
-    if not path.is_file():
-        raise UserError(
-            f"search = {asked!r} (from --search): no such file, and no search of that name; "
-            f"known: {', '.join(names())}."
-        )
-    default, file = (
-        configuration.read_yaml(SEARCHES / "default.yaml"),
-        configuration.read_yaml(path),
-    )
+    path, merged = files(flags)
     given = {k: Sourced(v, f"--{k}") for k, v in flags.items() if k not in ("search", "config")}
-    base = (
-        configuration.read_yaml(configuration.expanded(flags["config"]))
-        if flags.get("config")
-        else {}
-    )
-    merged: Layer = {**default, **file, **base, **given}
+    merged |= given
     _reject(merged)
     settings = _settings({key: merged[key] for key in SETTINGS})
     rest = {key: sourced for key, sourced in merged.items() if key not in SETTINGS}

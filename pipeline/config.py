@@ -4,11 +4,12 @@ The only importer of yaml. What the keys mean stands in `pipeline.schema`.
 """
 
 import difflib
+import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from pipeline.errors import UserError
 from pipeline.schema import (
     BOOKKEEPING,
+    OWN,
     PAIRED_KEYS,
     RIVALS,
     SHARED,
@@ -27,6 +29,7 @@ from pipeline.schema import (
 )
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CHOOSING = ("dataset", "method", "config")  # what the other keys' defaults depend on
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
 
@@ -98,9 +101,26 @@ def defaults() -> dict[str, Value]:
     return {key: sourced.value for key, sourced in read_yaml(CONFIGS / "default.yaml").items()}
 
 
-def meanings() -> dict[str, str]:
-    """Every shared key and what it means."""
-    return {key: Config.model_fields[key].description or "" for key in SHARED}
+def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
+    """What the data set, the method and the file that `flags` name make of every key.
+
+    Returns:
+        The configuration with no other flag, and its values, but for `dataset` and `method` what
+        they are without their own flags.
+
+    Raises:
+        UserError: an unknown data set or method, or a file that cannot be used.
+    """
+    config = load({key: flags[key] for key in CHOOSING if key in flags})
+    file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
+    default = {**read_yaml(CONFIGS / "default.yaml"), **file}
+    return config, config.flat() | {key: default[key].value for key in ("dataset", "method")}
+
+
+def meanings(own: Collection[str] = ()) -> dict[str, str]:
+    """Every shared key, and the `own` ones of a method, and what each means."""
+    fields = {key: Config.model_fields[key] for key in SHARED} | {key: OWN[key] for key in own}
+    return {key: field.description or "" for key, field in fields.items()}
 
 
 def to_yaml(config: Config) -> str:
@@ -150,8 +170,7 @@ def read_yaml(path: Path) -> Layer:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        root, values = _parsed(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"config file {path}: cannot be read ({reason}).") from None
@@ -176,6 +195,12 @@ def read_yaml(path: Path) -> Layer:
         str(key): Sourced(value, f"{path}, line {lines.get(str(key), '?')}")
         for key, value in values.items()
     }
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes and the values of a text; a search's check reads the same files over and over."""
+    return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
 
 
 def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
@@ -239,7 +264,7 @@ def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
         first = error.errors()[0]
         key = str(first["loc"][0])
         reason = first["msg"][0].lower() + first["msg"][1:]
-        field = Config.model_fields.get(key)
+        field = Config.model_fields.get(key) or OWN.get(key)
         meaning = f"; {key}: {field.description}" if field else ""
         raise UserError(
             f"{key} = {merged[key].value!r} (from {merged[key].source}): {reason}{meaning}."

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "tracking": "config schema errors interrupts contract",
     "resume": "config schema errors data stages tracking",
     "arm": "clock interrupts config schema data figures provenance resume stages tracking",
-    "command_line": "config errors interrupts tracking",
+    "command_line": "config errors interrupts schema tracking",
     "flow": "arm clock config schema data resume summary stages tracking runtime",
     "__main__": "command_line config errors summary flow",
     "experiments.space": "config errors schema",
@@ -45,8 +45,8 @@ MAY_IMPORT = {
     "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",
-    "experiments.__main__": "command_line config errors experiments.plan experiments.search "
-    "experiments.report",
+    "experiments.__main__": "command_line config errors experiments.space experiments.plan "
+    "experiments.search experiments.report",
 }
 ROOMS = {
     "pipeline.methods": "contract",

@@ -80,7 +80,14 @@ def test_an_earlier_run_stands_between_the_method_and_the_file(file):
 
 def test_default_yaml_holds_exactly_the_shared_keys():
     assert tuple(config.defaults()) == config.SHARED
-    assert all(config.meanings().values())
+
+
+def test_every_key_has_a_meaning_and_every_meaning_a_key():
+    own = {key for name in METHODS for key in config.load({"method": name}).own}
+    meanings = config.meanings(own)
+    assert set(meanings) == {*config.SHARED, *config.OWN} == {*config.SHARED, *own}
+    assert all(meanings.values())
+    assert "temperature: of the warm-up's" in mistake({"temperature": "hot"})
 
 
 @pytest.mark.parametrize(("method", "dataset"), ALL)
