@@ -43,6 +43,8 @@ def _run(argv: Sequence[str]) -> None:
         serve(flags["storage"], host, int(port))
         return
     plan = plans.read(flags)  # before anything slow is imported: a mistake is told at once
+    if warning := configuration.short(plan.config(plan.firsts)):
+        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
     from experiments import report
     from experiments.search.conduct import search
 
@@ -50,7 +52,7 @@ def _run(argv: Sequence[str]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
-    chosen = asked(argv, ("search", "mode", "dataset", "method", "config"))
+    chosen = asked(argv, ("search", "mode", *configuration.CHOOSING))
     values = forgiving(_presets, chosen) if chosen is not None else None
     parser = Parser(
         prog="python -m experiments",
@@ -81,9 +83,9 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 
 def _presets(flags: Mapping[str, str]) -> Values:
-    """The settings and values for the search, data set, method and file that `flags` name."""
+    """The settings and values for the search, data set, method, steps and file in `flags`."""
     plan = plans.read(flags)
-    config = plan.config({key: held.ends[0] for key, held in plan.space.items()})
+    config = plan.config(plan.firsts)
     values = {**config.flat(), **plan.settings.model_dump(), "study": plan.study}
     values |= {key: str(held) for key, held in plan.space.items()}
     # What these are without their own flags.
@@ -92,7 +94,10 @@ def _presets(flags: Mapping[str, str]) -> Values:
         _, file = plans.files({k: v for k, v in flags.items() if (k, key) != ("mode", "mode")})
         value = file[key].value if key in file else configuration.defaults()[key]
         values[key] = str(Choices.model_validate(value)) if isinstance(value, dict) else value
-    return Values(values, config.method, heading(config, f" --search {plans.chosen(flags)}"))
+    if "steps" in flags:
+        whole = _presets({key: flags[key] for key in flags if key != "steps"})
+        values["steps"] = whole.of["steps"]
+    return Values(values, config.method, heading(config, {"search": plans.chosen(flags)} | flags))
 
 
 if __name__ == "__main__":

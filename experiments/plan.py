@@ -110,6 +110,11 @@ class Plan:
         """The study's own MLflow experiment."""
         return f"ssgan/{self.study}"
 
+    @property
+    def firsts(self) -> dict[str, Value]:
+        """One value of every distribution."""
+        return {key: held.ends[0] for key, held in self.space.items()}
+
     def methods(self) -> list[str]:
         """The methods that are compared, if `method` is searched."""
         return [str(name) for name in self.space["method"].ends] if "method" in self.space else []
@@ -143,10 +148,9 @@ class Plan:
     def _fixed(self) -> dict[str, str]:
         """Every value that is not searched, defaults too: an update may have changed those."""
         left_out = BOOKKEEPING | {"data_dir", "threads", "seed"} | self.space.keys()
-        firsts = {key: held.ends[0] for key, held in self.space.items()}
         found: dict[str, str] = {}
         for method in self.methods() or [""]:
-            flat = self.config(firsts | ({"method": method} if method else {})).flat()
+            flat = self.config(self.firsts | ({"method": method} if method else {})).flat()
             start = f"{method}." if method else ""
             found |= {start + key: str(v) for key, v in flat.items() if key not in left_out}
         return found
@@ -251,10 +255,9 @@ def _firsts(searched: Layer) -> Layer:
 
 def _ends(plan: Plan, searched: Layer) -> Iterator[Layer]:
     """For every end of every distribution one choice of all values that has it."""
-    firsts = {key: held.ends[0] for key, held in plan.space.items()}
     for key, held in plan.space.items():
         for end in held.ends:
-            values = {**firsts, key: end}
+            values = {**plan.firsts, key: end}
             yield {k: Sourced(v, searched[k].source) for k, v in values.items()}
 
 

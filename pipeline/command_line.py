@@ -71,22 +71,23 @@ def forgiving(values: Callable[[Mapping[str, str]], Values], flags: Mapping[str,
 
 
 def presets(flags: Mapping[str, str]) -> Values:
-    """The values for the data set, the method and the file that `flags` name.
+    """The values for the data set, the method, the steps and the file that `flags` give.
 
     Raises:
-        UserError: an unknown name, or a file that cannot be used.
+        UserError: an unknown name, a value that is not allowed, a file that cannot be used.
     """
     config, values = configuration.presets(flags)
-    file = f" --config {flags['config']}" if "config" in flags else ""
-    return Values(values, config.method, heading(config, file))
+    return Values(values, config.method, heading(config, flags))
 
 
-def heading(config: Config, more: str = "") -> str:
-    """Say what the values shown are the values of, and how to see others."""
-    return (
-        f"The defaults above are those of --dataset {config.dataset} --method {config.method}"
-        f"{more}. For others give these flags beside --help."
-    )
+def heading(config: Config, flags: Mapping[str, str]) -> str:
+    """Say what the values shown are the values of, and how to see others.
+
+    flags: those that chose them; data set and method are always named.
+    """
+    named = {"dataset": config.dataset, "method": config.method} | flags
+    said = " ".join(f"--{key} {value}" for key, value in named.items())
+    return f"The defaults above are those of {said}. For others give these flags beside --help."
 
 
 def add_keys(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from pipeline import length
 from pipeline.errors import UserError
 from pipeline.schema import (
     BOOKKEEPING,
@@ -29,7 +30,7 @@ from pipeline.schema import (
 )
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-CHOOSING = ("dataset", "method", "config")  # what the other keys' defaults depend on
+CHOOSING = ("dataset", "method", "steps", "config")  # what other keys' defaults depend on
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
 
@@ -74,10 +75,34 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
         earlier = {key: value for key, value in earlier.items() if key in SPLIT_KEYS | PAIRED_KEYS}
-    merged = {**default, **dataset, **method, **earlier, **file, **given}
+    recipe = {**default, **dataset, **method}
+    merged = {**recipe, **earlier, **file, **given}
     merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
-    return _validated(merged, {key: method[key].value for key in sorted(own)})
+    config = _validated(merged, {key: recipe[key].value for key in sorted(own)})
+    return _fitted(config, recipe, earlier, {**file, **given})
+
+
+def _fitted(config: Config, recipe: Layer, earlier: Layer, said: Layer) -> Config:
+    """The shares of a short run (`pipeline.length`), but for those that somebody has `said`."""
+    plain, steps = {key: recipe[key].value for key in config.own}, _steps(recipe)
+    values = length.fitted(plain, config.steps, steps)
+    if earlier:  # what it has not fitted to its own length was said
+        was = {**plain, **length.fitted(plain, _steps({**recipe, **earlier}), steps)}
+        said = said | {k: earlier[k] for k in was if k in earlier and earlier[k].value != was[k]}
+    own = {key: values.get(key, plain[key]) for key in length.SHRINKING if key in plain}
+    own = {key: value for key, value in own.items() if key not in said}
+    return config.model_copy(update={"own": {**config.own, **own}})
+
+
+def _steps(layer: Layer) -> int:
+    return int(layer["steps"].value)  # type: ignore[arg-type]
+
+
+def short(config: Config) -> str:
+    """A warning, if the steps are far fewer than data set and method are made for, or ""."""
+    recipe = load({"dataset": config.dataset, "method": config.method})
+    return length.warning(config.dataset, config.method, config.steps, recipe.steps)
 
 
 def baseline_of(config: Config, n_labelled: int) -> Config:
@@ -102,11 +127,11 @@ def defaults() -> dict[str, Value]:
 
 
 def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
-    """What the data set, the method and the file that `flags` name make of every key.
+    """What those of the flags that others' defaults depend on make of every key.
 
     Returns:
-        The configuration with no other flag, and its values, but for `dataset` and `method` what
-        they are without their own flags.
+        The configuration with no other flag, and its values, but for these flags' own keys what
+        they are without the flag.
 
     Raises:
         UserError: an unknown data set or method, or a file that cannot be used.
@@ -114,7 +139,9 @@ def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
     config = load({key: flags[key] for key in CHOOSING if key in flags})
     file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
     default = {**read_yaml(CONFIGS / "default.yaml"), **file}
-    return config, config.flat() | {key: default[key].value for key in ("dataset", "method")}
+    whole = load({key: flags[key] for key in CHOOSING if key in flags and key != "steps"})
+    plain = {key: default[key].value for key in ("dataset", "method")} | {"steps": whole.steps}
+    return config, config.flat() | plain
 
 
 def meanings(own: Collection[str] = ()) -> dict[str, str]:

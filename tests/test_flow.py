@@ -17,6 +17,7 @@ from pipeline.errors import RunFailure, UserError
 from pipeline.summary import Result
 
 SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
+SHORT |= {"warm_up_share": "0.2"}
 # The same numbers in one process and in several: float32 sums in another order.
 TOLERANCE = 1e-5
 # What a stage run on its own cannot repeat: how long it took.
@@ -109,6 +110,21 @@ def test_the_baseline_is_a_child_run_on_the_same_labels(whole: Result) -> None:
     assert child.data.params["method"] == "supervised"
     assert child.data.params["split_seed"] == "1"
     assert child.data.metrics["test/error"] == whole.metrics["baseline/test_error"]
+
+
+def test_far_too_few_steps_are_told_once_before_training_and_kept_as_a_tag(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = {"steps": "9", "label_frac": "0.05", "method": "fixmatch", "network": "dense"}
+    split = flow.split(config.load(quick | {"dense_units": "[8]"}))
+    assert capsys.readouterr().err == ""
+    trained = flow.train({"run_id": split.run_id})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ssgan: ")]
+    assert "9 steps are 0.9% of the 1,000 that fixmatch on digits is made for" in line
+    tags = mlflow.MlflowClient().get_run(trained.run_id).data.tags
+    assert line == f"ssgan: {tags['ssgan.short_run']}"
+    (baseline,) = children(trained.run_id)
+    assert "ssgan.short_run" not in baseline.data.tags
 
 
 def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
