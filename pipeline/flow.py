@@ -5,6 +5,7 @@ one stage each, a run each, the last two continuing from an earlier run by `run_
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from pipeline.summary import Result
 from pipeline.tracking import Run
 
 BASELINE = "baseline"  # kind of the child run
+SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
 def run(config: Config) -> Result:
@@ -133,6 +135,10 @@ def _open_baseline(
 
 def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
     """Train one arm, log it and its models."""
+    warning = configuration.short(config) if run.parent is None else ""
+    if warning:
+        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
+        run.tags({SHORT_RUN: warning})
     trained = arm.fit(run, config, dataset, split, clock)
     return arm.keep_models(run, config, dataset, split, trained)
 

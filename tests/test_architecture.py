@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "figures": "",
     "measure": "progress",
     "schema": "",
-    "config": "errors schema",
+    "length": "",
+    "config": "errors schema length",
     "data": "errors",
     "devices": "",
     "contract": "config schema",
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "resume": "config schema errors data stages tracking",
     "arm": "clock interrupts progress runtime config schema data figures provenance resume stages "
     "tracking",
-    "command_line": "config errors interrupts tracking",
+    "command_line": "config errors interrupts schema tracking",
     "flow": "arm clock config measure schema data progress resume summary stages tracking",
     "__main__": "command_line config errors progress summary flow tracking",
     "experiments.space": "config errors schema",
@@ -48,7 +49,8 @@ MAY_IMPORT = {
     "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",
-    "experiments.__main__": "command_line config errors progress experiments.plan "
+    "experiments.__main__": "command_line config errors progress experiments.space "
+    "experiments.plan "
     "experiments.search experiments.report",
 }
 ROOMS = {

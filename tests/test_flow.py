@@ -17,6 +17,7 @@ from pipeline.errors import RunFailure, UserError
 from pipeline.summary import Result
 
 SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
+SHORT |= {"warm_up_share": "0.2"}
 # The same numbers in one process and in several: float32 sums in another order.
 TOLERANCE = 1e-5
 # What a stage run on its own cannot repeat: how long it took.
@@ -138,6 +139,21 @@ def test_the_seconds_of_the_parts_add_up_to_the_total(whole: Result) -> None:
     assert logged["time/total_s"] <= run["time/baseline_s"]
     for metrics in (run, logged):
         assert 0 < metrics["time/trace_s"] <= metrics["time/loop_s"]
+
+
+def test_far_too_few_steps_are_told_once_before_training_and_kept_as_a_tag(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = {"steps": "9", "label_frac": "0.05", "method": "fixmatch", "network": "dense"}
+    split = flow.split(config.load(quick | {"dense_units": "[8]"}))
+    assert capsys.readouterr().err == ""
+    trained = flow.train({"run_id": split.run_id})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ssgan: ")]
+    assert "9 steps are 0.9% of the 1,000 that fixmatch on digits is made for" in line
+    tags = mlflow.MlflowClient().get_run(trained.run_id).data.tags
+    assert line == f"ssgan: {tags['ssgan.short_run']}"
+    (baseline,) = children(trained.run_id)
+    assert "ssgan.short_run" not in baseline.data.tags
 
 
 def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:

@@ -1,0 +1,36 @@
+"""Runs shorter than a recipe is made for: the shares that suit them, and the words that warn.
+
+A recipe is what the YAML of a data set and of a method says; its `steps` are its own length.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# A method's own keys that a shorter run has less of: times this power of its share of the recipe's
+# steps. What a few steps learn without labels is worth little, and takes the steps away from
+# the labels (measured: docs/experiments-log.md).
+SHRINKING = {"warm_up_share": 0.5}
+FAR_BELOW = 0.25  # of the recipe's steps: what a shorter run says of a method is little
+
+
+def fitted(own: Mapping[str, Any], steps: int, recipe_steps: int) -> dict[str, Any]:
+    """The values among `own` that a run of fewer steps than its recipe's has smaller."""
+    share = min(1.0, steps / recipe_steps)
+    if share == 1:
+        return {}
+    return {key: round(own[key] * share ** SHRINKING[key], 4) for key in SHRINKING if key in own}
+
+
+def warning(dataset: str, method: str, steps: int, recipe_steps: int) -> str:
+    """One line that says what so few steps cost and what to type instead; "" if they are enough."""
+    if steps >= FAR_BELOW * recipe_steps:
+        return ""
+    quick = [] if dataset == "digits" else ["--dataset digits"]
+    quick += [] if method == "supervised" else ["--method supervised"]
+    worse = "" if method == "supervised" else ", maybe higher than the supervised baseline's"
+    instead = f"take {' or '.join(quick)} without --steps" if quick else "leave --steps out"
+    return (
+        f"{steps:,} steps are {steps / recipe_steps:.1%} of the {recipe_steps:,} that {method} on "
+        f"{dataset} is made for: expect a higher error than it can reach{worse}. For a quick look "
+        f"{instead}."
+    )
