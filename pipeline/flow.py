@@ -5,6 +5,7 @@ one stage each, a run each, the last two continuing from an earlier run by `run_
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -27,6 +28,7 @@ def run(config: Config) -> Result:
     clock = Clock()
     with clock.section("split"):
         dataset = data.load(config.dataset, config.data_dir)
+        tell_findings(dataset)
         split = arm.choose_split(config, dataset)
     with arm.opened("pipeline", config, dataset, split) as run:
         trained = _train(run, config, dataset, split, clock)
@@ -45,6 +47,7 @@ def split(config: Config) -> Result:
     clock = Clock()
     with clock.section("split"):
         dataset = data.load(config.dataset, config.data_dir)
+        tell_findings(dataset)
         split = arm.choose_split(config, dataset)
     with arm.opened("split", config, dataset, split) as run:
         return _conclude(run, "split", config, split, clock)
@@ -55,6 +58,7 @@ def train(flags: Mapping[str, str]) -> Result:
     clock = Clock()
     config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
     dataset, split = resume.dataset_and_manifest(config, source)
+    tell_findings(dataset)
     with arm.opened("train", config, dataset, split, source=source) as run:
         _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
@@ -70,6 +74,7 @@ def evaluate(flags: Mapping[str, str]) -> Result:
     config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline", "trial"))
     labels_read = resume.labels_read(source)
     dataset, split = resume.dataset_and_manifest(config, source)
+    tell_findings(dataset)
     from pipeline.training import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic)
@@ -82,6 +87,12 @@ def evaluate(flags: Mapping[str, str]) -> Result:
                 loaded = resume.load_model(baseline_run)
                 baseline = arm.evaluate(child, paired, dataset, split, loaded, time)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
+
+
+def tell_findings(dataset: Dataset) -> None:
+    """Print what is unusual in the data on stderr, a line each."""
+    for finding in dataset.findings:
+        print(f"ssgan: dataset={dataset.name}: {finding.sentence}.", file=sys.stderr)
 
 
 def _wants_baseline(config: Config) -> bool:

@@ -21,7 +21,7 @@ from experiments.search import answer
 from experiments.search.storage import AWAY, location, open_storage, patiently, without_password
 from experiments.search.study import Study
 from experiments.search.work import Job, work
-from pipeline import data, interrupts, tracking
+from pipeline import data, flow, interrupts, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.tracking import Run
 from pipeline.training import runtime
@@ -39,7 +39,9 @@ def search(plan: Plan) -> answer.Answer:
         RunFailure: too many trials in a row failed, or no worker comes up.
     """
     first = plan.config({key: held.ends[0] for key, held in plan.space.items()})
-    digest = data.load(first.dataset, first.data_dir).digest
+    dataset = data.load(first.dataset, first.data_dir)
+    flow.tell_findings(dataset)
+    digest = dataset.digest
     place = location(plan.settings.storage)
     job = Job(plan, place, digest, _threads(plan, first.threads))
     pool = _pool(job, first.data_dir)

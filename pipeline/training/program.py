@@ -16,7 +16,7 @@ import tensorflow as tf
 from pipeline import methods
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
-from pipeline.networks.build import ExportedGenerator, Spec, exported_classifier
+from pipeline.networks.build import ExportedGenerator, PixelTable, Spec, exported_classifier
 from pipeline.schema import Config
 from pipeline.training import devices
 from pipeline.training.devices import Random, local
@@ -46,8 +46,8 @@ class Phase(NamedTuple):
 class Program:
     """A method, its compiled steps, and its averaged classifier and generator as functions."""
 
-    def __init__(self, method: Method, config: Config) -> None:
-        """Compile the steps of `method`, which was built under the strategy of `devices`."""
+    def __init__(self, method: Method, config: Config, spec: Spec) -> None:
+        """Compile the steps of `method`, built of `spec` under the strategy of `devices`."""
         self.method, self.config = method, config
         self.kind = ""  # what two programs must share to stand in for each other
         self.strategy = devices.strategy(config.devices)
@@ -62,16 +62,19 @@ class Program:
         if method.warm_up_share:
             self.phases["warm_up"] = self._compile(method.warm_up)
         self.trace_seconds = time.perf_counter() - start
-        self.classifier = exported_classifier(method.average, shape)
+        self.stretching, self.shrinking = PixelTable(spec.stretching), PixelTable(spec.shrinking)
+        self.classifier = exported_classifier(method.average, shape, self.stretching)
         self.classify = tf.function(self.classifier, reduce_retracing=True)
         self.generator = self.generate = None
         if method.latents is not None:
-            self.generator = ExportedGenerator(method.generator, method.latents)
+            self.generator = ExportedGenerator(method.generator, method.latents, self.shrinking)
             self.generate = tf.function(self.generator, reduce_retracing=True)
 
-    def restart(self, method: Method) -> None:
+    def restart(self, method: Method, spec: Spec) -> None:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
         self.method.config = method.config
+        self.stretching.table.assign(spec.stretching)
+        self.shrinking.table.assign(spec.shrinking)
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
@@ -201,9 +204,9 @@ def prepare(config: Config, spec: Spec) -> Program:
     for program in _idle:
         if program.kind == kind:
             _idle.remove(program)
-            program.restart(method)
+            program.restart(method, spec)
             return program
-    program = Program(method, config)
+    program = Program(method, config, spec)
     program.kind = kind
     return program
 
