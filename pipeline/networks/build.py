@@ -61,13 +61,13 @@ def averaged_copy(network: Classifier, config: Config, spec: Spec) -> Classifier
 
 
 class PixelTable(keras.layers.Layer):
-    """Looks each pixel 0..255 up in a table, which is a weight: a program serves other data too."""
+    """Looks each pixel 0..255 up in a table; a weight, for a program serves other data too."""
 
-    def __init__(self, table: NDArray[np.uint8]) -> None:
-        """Hold a table uint8 [256]."""
+    def __init__(self) -> None:
+        """Hold a table, whole numbers in 0..255 [256], that changes nothing yet."""
         super().__init__()
         self.table = self.add_weight(shape=(256,), initializer="zeros", trainable=False)
-        self.table.assign(table)
+        self.table.assign(_unchanged())
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """Whole numbers in 0..255 of any type → float32, the same."""

@@ -46,8 +46,8 @@ class Phase(NamedTuple):
 class Program:
     """A method, its compiled steps, and its averaged classifier and generator as functions."""
 
-    def __init__(self, method: Method, config: Config, spec: Spec) -> None:
-        """Compile the steps of `method`, built of `spec` under the strategy of `devices`."""
+    def __init__(self, method: Method, config: Config) -> None:
+        """Compile the steps of `method`, which was built under the strategy of `devices`."""
         self.method, self.config = method, config
         self.kind = ""  # what two programs must share to stand in for each other
         self.strategy = devices.strategy(config.devices)
@@ -62,7 +62,7 @@ class Program:
         if method.warm_up_share:
             self.phases["warm_up"] = self._compile(method.warm_up)
         self.trace_seconds = time.perf_counter() - start
-        self.stretching, self.shrinking = PixelTable(spec.stretching), PixelTable(spec.shrinking)
+        self.stretching, self.shrinking = PixelTable(), PixelTable()
         self.classifier = exported_classifier(method.average, shape, self.stretching)
         self.classify = tf.function(self.classifier, reduce_retracing=True)
         self.generator = self.generate = None
@@ -70,11 +70,9 @@ class Program:
             self.generator = ExportedGenerator(method.generator, method.latents, self.shrinking)
             self.generate = tf.function(self.generator, reduce_retracing=True)
 
-    def restart(self, method: Method, spec: Spec) -> None:
+    def restart(self, method: Method) -> None:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
         self.method.config = method.config
-        self.stretching.table.assign(spec.stretching)
-        self.shrinking.table.assign(spec.shrinking)
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
@@ -200,13 +198,20 @@ def prepare(config: Config, spec: Spec) -> Program:
             )
     with strategy.scope():
         method = methods.build(config, spec, config.seed)
-    kind = _kind(config, spec)
+    program = _made(method, config, _kind(config, spec))
+    program.stretching.table.assign(spec.stretching)
+    program.shrinking.table.assign(spec.shrinking)
+    return program
+
+
+def _made(method: Method, config: Config, kind: str) -> Program:
+    """An idle program of this kind that takes `method` over, or a new one."""
     for program in _idle:
         if program.kind == kind:
             _idle.remove(program)
-            program.restart(method, spec)
+            program.restart(method)
             return program
-    program = Program(method, config, spec)
+    program = Program(method, config)
     program.kind = kind
     return program
 
