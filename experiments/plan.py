@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from experiments.space import Choices, Range, read_distribution
 from pipeline import config as configuration
 from pipeline.config import CONFIGS, Layer, Sourced
-from pipeline.errors import UserError
+from pipeline.errors import UserError, looked_for
 from pipeline.schema import BOOKKEEPING, Config, Count, Number, Optional, Rate, Value
 
 SEARCHES = CONFIGS / "search"
@@ -177,8 +177,8 @@ def files(flags: Mapping[str, str]) -> tuple[Path, Layer]:
     path = SEARCHES / f"{asked}.yaml" if asked in names() else configuration.expanded(asked)
     if not path.is_file():
         raise UserError(
-            f"search = {asked!r} (from --search): no such file, and no search of that name; "
-            f"known: {', '.join(names())}."
+            f"search = {asked!r} (from --search): no such file{looked_for(path)}, and no search of "
+            f"that name; known: {', '.join(names())}."
         )
     default = configuration.read_yaml(SEARCHES / "default.yaml")
     base = flags.get("config")

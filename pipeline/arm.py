@@ -36,6 +36,7 @@ SCORERS = Path("~/.cache/ssgan/scorers")
 FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
 EXAMPLES = 4  # images in a logged model's input example
+FINDINGS = "ssgan.data_findings"  # tag: what is unusual in the data, in words
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def opened(
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
     if source:
         tags[tracking.SOURCE] = source
+    if dataset.findings:
+        tags[FINDINGS] = "; ".join(finding.sentence for finding in dataset.findings)
     with tracking.open_run(
         kind,
         experiment=config.experiment,
@@ -101,6 +104,8 @@ def opened(
         run.metrics({"n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
+        if dataset.findings:
+            run.metrics({f"data/{found.name}": found.count for found in dataset.findings})
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
         manifest = to_manifest(split, labels)
         run.table(manifest, MANIFEST)

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline import length
-from pipeline.errors import UserError
+from pipeline.errors import UserError, looked_for
 from pipeline.schema import (
     BOOKKEEPING,
     OWN,
@@ -207,7 +207,11 @@ def read_yaml(path: Path) -> Layer:
         root, values = _parsed(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"config file {path}: cannot be read ({reason}).") from None
+        where = looked_for(path) if isinstance(error, FileNotFoundError) else ""
+        raise UserError(
+            f"config file {path}: cannot be read ({reason}){where}; give a YAML file of lines "
+            "`key: value`."
+        ) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -88,6 +88,12 @@ def evaluate(flags: Mapping[str, str]) -> Result:
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
 
 
+def tell_findings(dataset: Dataset) -> None:
+    """Print what is unusual in the data on stderr, a line each."""
+    for finding in dataset.findings:
+        print(f"ssgan: dataset={dataset.name}: {finding.sentence}.", file=sys.stderr)
+
+
 def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
 
@@ -112,6 +118,8 @@ def _opened(
     progress.phase("opening the run in MLflow")
     with arm.opened(kind, config, dataset, split, source=source, name=name) as run:
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
+        if kind != "evaluate":  # then the source run has told them
+            tell_findings(dataset)
         progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
         with progress.subject(config.method):
             yield run

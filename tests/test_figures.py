@@ -50,6 +50,11 @@ def test_contact_sheet_puts_every_enlarged_tile_in_its_place(digits):
     assert (sheet[34:, 68:] == GAP_GREY).all()  # the place of the missing sixth
 
 
+def test_contact_sheet_of_long_images_stays_small():
+    assert figures.contact_sheet(np.zeros((20, 1, 3000, 1), np.uint8), 10).shape == (4, 30018, 3)
+    assert figures.contact_sheet(np.zeros((4, 100, 3, 1), np.uint8), 2).shape == (402, 14, 3)
+
+
 def test_contact_sheet_keeps_large_colour_images_and_refuses_other_channels():
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), dtype=np.uint8)
     sheet = figures.contact_sheet(images, columns=8)

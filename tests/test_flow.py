@@ -15,6 +15,7 @@ import pytest
 from pipeline import arm, config, data, flow
 from pipeline.errors import RunFailure, UserError
 from pipeline.summary import Result
+from tests.data.files import npz_arrays, write_npz
 
 SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
 SHORT |= {"warm_up_share": "0.2"}
@@ -251,6 +252,19 @@ def test_validation_is_paid_from_the_labels(store: Path) -> None:
     assert 0 <= metrics["valid/error"] < 0.5
     assert "baseline/test_error" not in metrics
     assert not children(result.run_id)
+
+
+def test_what_is_unusual_in_the_data_is_said_and_logged(store: Path, capsys) -> None:
+    arrays = npz_arrays()
+    arrays["x_test"][:2] = arrays["x_train"][:2]
+    path = write_npz(store / "shared.npz", **arrays)
+    flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
+    result = flow.split(config.load(flags))
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("ssgan: dataset=npz: 2 of 6 test images equal a training image")
+    run = mlflow.MlflowClient().get_run(result.run_id)
+    assert run.data.metrics["data/shared_images"] == 2
+    assert "2 of 6 test images" in run.data.tags["ssgan.data_findings"]
 
 
 def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:

@@ -20,7 +20,7 @@ from experiments.search.storage import AWAY, location, open_storage, patiently, 
 from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
-from pipeline import data, interrupts, progress, tracking
+from pipeline import data, flow, interrupts, progress, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.tracking import Run
 from pipeline.training import runtime
@@ -39,7 +39,9 @@ def search(plan: Plan) -> answer.Answer:
     """
     first = plan.config({key: held.ends[0] for key, held in plan.space.items()})
     progress.phase(f"loading {first.dataset}, opening the study")
-    digest = data.load(first.dataset, first.data_dir).digest
+    dataset = data.load(first.dataset, first.data_dir)
+    flow.tell_findings(dataset)
+    digest = dataset.digest
     place = location(plan.settings.storage)
     job = Job(plan, place, digest, _threads(plan, first.threads))
     pool = _pool(job, first.data_dir)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # raise it with any change to the scorer's network or training
+VERSION = 2  # raise it with any change to the scorer's network, training or images
 SEED = 20_260
 STEPS = 400
 BATCH = 128

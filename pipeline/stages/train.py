@@ -66,17 +66,21 @@ def train(
 
     labels = dataset.train_labels.read(split.labelled, READER)
     n_classes = len(dataset.class_names)
-    some = dataset.train_images[split.pool[:: max(1, len(split.pool) // 1000)]]
+    images = dataset.stretched(dataset.train_images)
+    stretching, shrinking = dataset.pixel_tables
+    some = images[split.pool[:: max(1, len(split.pool) // 1000)]]
     spec = Spec(
-        image_shape=dataset.train_images.shape[1:],
+        image_shape=images.shape[1:],
         n_classes=n_classes,
         class_balance=(np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32),
         pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
         first_images=some,
+        stretching=stretching,
+        shrinking=shrinking,
     )
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
-    arrays = Arrays(dataset.train_images, split.pool, split.labelled, labels)
+    arrays = Arrays(images, split.pool, split.labelled, labels)
     try:
         validate = _validation(dataset, split, classify)
         history = loop.train(program, arrays, config, on_report, validate)

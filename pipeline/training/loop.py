@@ -215,13 +215,17 @@ def _history(program: Program, arrays: Arrays, config: Config) -> History:
 
 
 def _fixed_samples(program: Program) -> Callable[[], NDArray[np.uint8] | None]:
-    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c]."""
+    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c].
+
+    Stretched to 0..255 as the training images are: to be seen, and compared with those.
+    """
     latents, generate = program.method.latents, program.generate
     if latents is None or generate is None:
         return lambda: None
     labels = latents.grid_labels(FIXED_SAMPLES)
     batch = tf.constant(latents.draw(FIXED_SAMPLES, np.random.default_rng(LATENT_SEED), labels))
-    return lambda: np.asarray(generate(batch))
+    stretching = program.stretching.table.numpy().astype(np.uint8)
+    return lambda: np.take(stretching, generate(batch))
 
 
 def _report_steps(begin: int, end: int, every: int) -> Iterator[int]:
