@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 
@@ -145,3 +146,19 @@ def test_reliability_draws_bins_and_leaves_out_empty_ones():
 def test_importing_figures_does_not_import_matplotlib():
     code = "import sys, pipeline.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_to_complain(tmp_path):
+    """matplotlib would say so in two lines, in every worker of a search."""
+    (tmp_path / "file").write_text("")
+    nowhere = dict.fromkeys(("HOME", "MPLCONFIGDIR"), str(tmp_path / "file" / "folder"))
+    code = "import pandas, pipeline.figures as f\n"
+    code += "f.learning_curves(pandas.DataFrame(columns=['step', 'name', 'value']), 'none')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
