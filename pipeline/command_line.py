@@ -85,7 +85,7 @@ def heading(config: Config, flags: Mapping[str, str]) -> str:
 
     flags: those that chose them; data set and method are always named.
     """
-    named = {"dataset": config.dataset, "method": config.method} | flags
+    named = {"dataset": config.dataset, "method": config.method, **flags}
     said = " ".join(f"--{key} {value}" for key, value in named.items())
     return f"The defaults above are those of {said}. For others give these flags beside --help."
 
