@@ -99,10 +99,11 @@ def _presets(flags: Mapping[str, str]) -> Values:
         _, file = plans.files({k: v for k, v in flags.items() if (k, key) != ("mode", "mode")})
         value = file[key].value if key in file else configuration.defaults()[key]
         values[key] = str(Choices.model_validate(value)) if isinstance(value, dict) else value
+    named = {"search": plans.chosen(flags), **flags}
     if "steps" in flags:
         whole = _presets({key: flags[key] for key in flags if key != "steps"})
         values["steps"] = whole.of["steps"]
-    return Values(values, config.method, heading(config, {"search": plans.chosen(flags), **flags}))
+    return Values(values, config.method, heading(config, named))
 
 
 if __name__ == "__main__":

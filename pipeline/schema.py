@@ -183,7 +183,7 @@ RIVALS = ("label_frac", "labels_per_class", "split_file")
 OWN: Mapping[str, Any] = {
     "warm_up_share": Field(
         description="share of the steps that learn without labels, before the others, in [0, 1]; "
-        "0 = none"
+        "0 = none; smaller by default in a run of fewer steps than the default"
     ),
     "warm_up_lr": Field(description="learning rate of the warm-up, under the same schedule, ≥ 0"),
     "temperature": Field(description="of the warm-up's contrastive loss, ≥ 0"),
@@ -236,7 +236,10 @@ OWN: Mapping[str, Any] = {
     "entropy_weight": Field(
         description="weight of the entropy of the predictions on unlabelled images, ≥ 0; 0 = none"
     ),
-    "rounds": Field(description="turns of discriminator and generator in a step, ≥ 1"),
+    "rounds": Field(
+        description="turns of discriminator and generator in a step, which share its unlabelled "
+        "images, ≥ 1"
+    ),
     "units": Field(description="hidden layers of generator and discriminator, e.g. [128, 128]"),
     "penalty_weight": Field(
         description="weight of the discriminator's squared gradient on real images (R1), ≥ 0"
