@@ -17,6 +17,7 @@ from pipeline.tracking import launched, places
 from pipeline.tracking.store import (
     FAULTS,
     KIND,
+    NOT_THERE,
     REASON,
     REASON_LENGTH,
     connect,
@@ -25,7 +26,6 @@ from pipeline.tracking.store import (
 )
 
 DEFAULT = "ssgan"  # the experiment of runs for which none is named
-NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # error codes of MLflow
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
 LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
 
@@ -41,9 +41,9 @@ def experiment_id(client: mlflow.MlflowClient, name: str | None) -> str:
         UserError: there is no such id, the experiment was deleted, or its artifacts cannot be
             written.
     """
-    by_id = os.environ.get("MLFLOW_EXPERIMENT_ID") if name is None else None
+    number = os.environ.get("MLFLOW_EXPERIMENT_ID") if name is None else None
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    found = _numbered(client, by_id) if by_id and not name else _named(client, name or DEFAULT)
+    found = _numbered(client, number) if number and not name else _named(client, name or DEFAULT)
     if found.lifecycle_stage != "active":
         raise UserError(
             f"experiment = {found.name!r}: it was deleted in the MLflow UI; restore it or choose "

@@ -32,6 +32,7 @@ REASON = "ssgan.reason"
 REASON_LENGTH = 5000  # characters that every store takes
 SOURCE = "ssgan.source"
 NOTE = "mlflow.note.content"
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # error codes of no such id
 FAULTS = (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, ImportError)
 
 
