@@ -32,7 +32,7 @@ SMALL = {
     r"python -m pipeline (run|train)\b": r"\g<0> --steps 40",
     r"python -m pipeline (split|evaluate)\b": r"\g<0>",
     r"python -m experiments search\b": r"\g<0> --steps 40 --top 1",
-    r"^mlflow run \..*?(?=$|  #)": r"\g<0> -P steps=40",
+    r"^mlflow run \..*$": r"\g<0> -P steps=40",
     r"^mlflow artifacts download ": r"\g<0>",
     r"^make run\b|^make ui\b|^mlflow models serve\b": r"\g<0>",
 }
