@@ -12,7 +12,7 @@ export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test cluster-test lint format ui bench lock
+.PHONY: help setup run test docs-test cluster-test lint format ui bench lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
 
 test: $(READY)  ## the test suite
 	python -m pytest
+
+docs-test: $(READY)  ## every command of README.md and docs/, on a small budget
+	python -m pytest -m docs tests/docs
 
 cluster-test: $(READY)  ## a study on PostgreSQL, an MLflow server and two Ray nodes, all started here
 	.ci/cluster

@@ -1,0 +1,166 @@
+"""A folder with a copy of the project, in which a document's commands are run in their order."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from PIL import Image
+
+from tests.data.files import mnist_arrays, write_idx
+from tests.docs.commands import DOCUMENTS, ROOT, Command, commands, files
+
+COPIED = ("pipeline", "experiments", "benchmarks", "configs", "MLproject", "conda.yaml", "Makefile")
+SECONDS = 300  # for one command, on a busy machine
+MAKE = ("make", "--old-file=.venv/.ready")  # the environment is the test's
+SERVERS = r"^make ui\b|^mlflow models serve\b"
+RUN_ID = re.compile(r"^run +([0-9a-f]{32})$", re.MULTILINE)
+
+
+class Scene:
+    """Runs the commands of one document; `facts` are what its placeholders stand for."""
+
+    def __init__(self, folder: Path, document: Path) -> None:
+        self.folder, self.document = folder, document
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            copy(ROOT / name, folder / name)
+        for name, text in files(document).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "TMPDIR": str(folder),  # `mlflow run` leaves an empty folder there
+        }
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.facts: dict[str, str] = {}
+        self.makers: dict[str, Callable[[], str]] = {
+            "folder with MNIST": lambda: str(write_idx(folder / "idx", arrays=mnist_arrays(200))),
+            "run id": self._trained,
+            "model id": lambda: self._model("classifier"),
+            "generator id": lambda: self._model("generator"),
+        }
+        self._pictures()
+
+    def run(self, command: Command) -> str:
+        """Run a command on its small budget; returns what it printed.
+
+        Raises:
+            AssertionError: it failed, or nobody knows what a placeholder stands for.
+        """
+        assert command.small, f"{command}: say in tests/docs/commands.py how it is run"
+        text = re.sub(r"<([\w ]+)>", lambda found: self._fact(found[1]), command.small)
+        text = text.replace("/tmp/elsewhere", str(self.folder / "elsewhere"))
+        if command.language == "python":
+            return self._call([sys.executable, "-c", text], command)
+        if re.search(SERVERS, text):
+            return self._serve(text, command)
+        if text.startswith("make "):
+            recipe = self._call([*MAKE, "--dry-run", *text.split()[1:]], command)
+            made = [Command(command.document, command.line, line) for line in recipe.splitlines()]
+            return "".join(self.run(one) for one in made)
+        if "mine.npz" in text and not (self.folder / "mine.npz").exists():
+            self._make_npz()
+        printed = self._call(["bash", "-ec", text], command)
+        for run_id in RUN_ID.findall(printed):
+            stage = re.search(r"(split|train)\b", text)
+            kind = {"split": "id of the split", "train": "id of the training"}
+            self.facts[kind[stage[1]] if stage else "run id"] = run_id
+        return printed
+
+    def _call(self, words: list[str], command: Command) -> str:
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{words}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _fact(self, name: str) -> str:
+        if name not in self.facts:
+            assert name in self.makers, f"<{name}>: say in tests/docs/scene.py what it stands for"
+            self.facts[name] = self.makers[name]()
+        return self.facts[name]
+
+    def _trained(self) -> str:
+        self.run(Command(self.document.name, 0, "python -m pipeline run"))
+        return self.facts["run id"]
+
+    def _model(self, role: str) -> str:
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        run = client.get_run(self._fact("run id"))
+        found = client.search_logged_models(
+            [run.info.experiment_id],
+            f"source_run_id = '{run.info.run_id}' AND tags.`ssgan.role` = '{role}'",
+        )
+        return found[0].model_id
+
+    def _serve(self, text: str, command: Command) -> str:
+        """Start a server on a free port, wait until it answers, and stop it."""
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        words = [*MAKE, "ui", f"PORT={port}"]
+        if not text.startswith("make"):
+            words = re.sub(r"-p \d+", f"-p {port}", text).split()
+        log = self.folder / f"{port}.log"
+        with log.open("w") as output:
+            server = subprocess.Popen(
+                words,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            end = time.monotonic() + SECONDS
+            while not answers(f"http://127.0.0.1:{port}/health"):
+                said = f"{command}\n{words}\n{log.read_text()}"
+                assert server.poll() is None, said
+                assert time.monotonic() < end, said
+                time.sleep(0.3)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+            server.wait(SECONDS)
+        return log.read_text()
+
+    def _pictures(self) -> None:
+        """The folders of pictures that docs/own-images.md speaks of."""
+        random = np.random.default_rng(0)
+        parts = {"train/cat": 20, "train/dog": 20, "test/cat": 4, "test/dog": 4, "unlabelled": 9}
+        for part, n in parts.items():
+            there = self.folder / "my_images" / part
+            there.mkdir(parents=True)
+            for i in range(n):
+                pixels = random.integers(0, 256, (40, 30, 3), np.uint8)
+                Image.fromarray(pixels).save(there / f"{i}.png")
+
+    def _make_npz(self) -> None:
+        (own,) = [path for path in DOCUMENTS if path.name == "own-images.md"]
+        (block, *_) = [command for command in commands(own) if "mine.npz" in command.text]
+        self.run(block)
+
+
+def answers(address: str) -> bool:
+    """Whether a server says 200."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as reply:
+        return bool(reply.status == 200)
+    return False
