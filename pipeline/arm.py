@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Measured:
 
     metrics: dict[str, float]
     wrong: NDArray[np.bool_]  # [n_test], where the class was wrong
+    classifier: str  # its id in MLflow
 
 
 def choose_split(config: Config, dataset: Dataset) -> Split:
@@ -219,7 +220,7 @@ def evaluate(
         scorer_dir=SCORERS,
         title=title(run, config),
     )
-    measured = Measured({}, np.empty(0, bool))
+    measured = Measured({}, np.empty(0, bool), models.classifier)
     while True:
         interrupts.heed()
         with clock.section("evaluate"):
@@ -233,10 +234,8 @@ def evaluate(
             run.table(table, path)
         for path, figure in part.figures.items():
             run.figure(figure, path)
-        measured = Measured(
-            {**measured.metrics, **part.metrics},
-            measured.wrong if part.wrong is None else part.wrong,
-        )
+        wrong = measured.wrong if part.wrong is None else part.wrong
+        measured = replace(measured, metrics={**measured.metrics, **part.metrics}, wrong=wrong)
     run.describe_versions(
         models.classifier,
         {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}

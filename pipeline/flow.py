@@ -60,12 +60,12 @@ def train(flags: Mapping[str, str]) -> Result:
     with clock.section("split"):
         dataset, split = resume.dataset_and_manifest(config, source)
     with _opened("train", config, dataset, split, source, "train: {}") as run:
-        _train(run, config, dataset, split, clock)
+        models = _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
             with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
                 _train(child, paired, dataset, split, time)
         labels_read = splitting.audit(split, dataset.train_labels)
-        return _conclude(run, "train", config, split, clock, labels_read)
+        return _conclude(run, "train", config, split, clock, labels_read, model=models.classifier)
 
 
 def evaluate(flags: Mapping[str, str]) -> Result:
@@ -171,6 +171,7 @@ def _conclude(
     labels_read: int | None = None,
     measured: Measured | None = None,
     baseline: Measured | None = None,
+    model: str = "",
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
     progress.phase("logging the result")
@@ -199,6 +200,7 @@ def _conclude(
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
         baseline=baseline.metrics if baseline else None,
+        model=measured.classifier if measured else model,
     )
     run.text(json.dumps(result.as_json(), indent=2), "result.json")
     run.tags({tracking.NOTE: summary.markdown(result)})

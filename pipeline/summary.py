@@ -28,6 +28,7 @@ class Result:
     seeds: tuple[int, int]  # seed, split_seed
     metrics: Mapping[str, float]
     baseline: Mapping[str, float] | None  # the supervised baseline's metrics
+    model: str  # the classifier's id in MLflow, "" after split
 
     def as_json(self) -> dict[str, object]:
         """Everything, ready for `result.json`."""
@@ -72,7 +73,8 @@ def show(result: Result) -> None:
         if name.startswith("time/")
     )
     what = "curves" if result.stage == "train" else "error by labels"
-    console.print(f"time  {seconds}\nrun   {result.run_id}\nnext  {_next(result)}")
+    model = f"model models:/{result.model}\n" if result.model else ""
+    console.print(f"time  {seconds}\nrun   {result.run_id}\n{model}next  {_next(result)}")
     console.print(f"all   {what}: {result.view}")
 
 

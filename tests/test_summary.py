@@ -15,12 +15,14 @@ def result(**lift):
         stage="run",
         run_id="f" * 32,
         address="http://127.0.0.1:5000",
+        view="http://127.0.0.1:5000/#/view",
         dataset="digits",
         method="ssgan",
         **numbers,
         seeds=(0, 0),
         metrics={**test, **lift, **times},
         baseline=test,
+        model="m-0123",
     )
 
 
@@ -52,6 +54,7 @@ def test_words_are_those_of_the_field(capsys):
     given = result(lift=0.01)
     show(given)
     out = capsys.readouterr().out
+    assert re.search(r"^model models:/m-0123$", out, re.M)
     assert "time  split 1.5 s, start of TensorFlow 5.0 s, logging 2.0 s, total 8.5 s" in out
     assert re.search(r"method +┃ test error", out)
     said = markdown(given)
