@@ -30,7 +30,7 @@ def looked_for(path: Path) -> str:
     if path.is_absolute():
         return ""
     told = f" (looked for {path.absolute()}"
-    if "MLFLOW_RUN_ID" in os.environ:
+    if os.environ.get("MLFLOW_RUN_ID"):
         told += "; mlflow run works in the project's folder, not in the one where it was typed: "
         told += "give the absolute path"
     return told + ")"

@@ -119,7 +119,9 @@ def test_the_gradient_of_a_weight_norm_is_that_of_its_formula():
         ours = tf.reduce_sum(tf.sin(layer(x)))
         weights = layer.gain.value * v / tf.norm(v, axis=0)
         theirs = tf.reduce_sum(tf.sin(x @ weights + layer.bias.value))
-    np.testing.assert_allclose(tape.gradient(ours, v), tape.gradient(theirs, v), atol=1e-5)
+    np.testing.assert_allclose(
+        tape.gradient(ours, v), tape.gradient(theirs, v), rtol=1e-5, atol=1e-5
+    )
 
 
 # ---------------------------------------------------------------- batch normalisation
