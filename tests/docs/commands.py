@@ -97,6 +97,13 @@ def commands(path: Path) -> list[Command]:
     return found
 
 
+def owned(path: Path) -> list[Command]:
+    """The commands that no document before this one shows, how-tos before README.md."""
+    order = [*DOCUMENTS[1:], DOCUMENTS[0]]
+    before = [c.text for other in order[: order.index(path)] for c in commands(other)]
+    return [command for command in commands(path) if command.text not in before]
+
+
 def lines(document: str, first: int, text: str) -> list[Command]:
     """The commands of a block of a shell's lines, without comments; first: its first line."""
     found, begun = [], ""

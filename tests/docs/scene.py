@@ -21,7 +21,7 @@ from tests.data.files import mnist_arrays, write_idx
 from tests.docs.commands import DOCUMENTS, ROOT, Command, commands, files
 
 COPIED = ("pipeline", "experiments", "benchmarks", "configs", "MLproject", "conda.yaml", "Makefile")
-SECONDS = 300  # for one command, on a busy machine
+SECONDS, GRACE = 600, 30  # for one command, and for one to end, on a busy machine
 MAKE = ("make", "--old-file=.venv/.ready")  # the environment is the test's
 SERVERS = r"^make ui\b|^mlflow models serve\b"
 RUN_ID = re.compile(r"^run +([0-9a-f]{32})$", re.MULTILINE)
@@ -80,17 +80,17 @@ class Scene:
         return printed
 
     def _call(self, words: list[str], command: Command) -> str:
-        done = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{words}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        started = self._start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            out, err = started.communicate(timeout=SECONDS)
+        finally:
+            end(started)
+        assert started.returncode == 0, f"{command}\n{words}\n{out}\n{err}"
+        return str(out)
+
+    def _start(self, words: list[str], **options: object) -> subprocess.Popen:
+        there = {"cwd": self.folder, "env": self.environment, "start_new_session": True}
+        return subprocess.Popen(words, **there, **options)
 
     def _fact(self, name: str) -> str:
         if name not in self.facts:
@@ -121,25 +121,16 @@ class Scene:
             words = re.sub(r"-p \d+", f"-p {port}", text).split()
         log = self.folder / f"{port}.log"
         with log.open("w") as output:
-            server = subprocess.Popen(
-                words,
-                cwd=self.folder,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            server = self._start(words, stdout=output, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + SECONDS
+            last = time.monotonic() + SECONDS
             while not answers(f"http://127.0.0.1:{port}/health"):
                 said = f"{command}\n{words}\n{log.read_text()}"
                 assert server.poll() is None, said
-                assert time.monotonic() < end, said
+                assert time.monotonic() < last, said
                 time.sleep(0.3)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
-            server.wait(SECONDS)
+            end(server)
         return log.read_text()
 
     def _pictures(self) -> None:
@@ -157,6 +148,17 @@ class Scene:
         (own,) = [path for path in DOCUMENTS if path.name == "own-images.md"]
         (block, *_) = [command for command in commands(own) if "mine.npz" in command.text]
         self.run(block)
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a program and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def answers(address: str) -> bool:

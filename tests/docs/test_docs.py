@@ -24,12 +24,13 @@ from tests.docs.commands import (
     commands,
     inside,
     mentioned,
+    owned,
 )
 from tests.docs.scene import Scene
 
 README_WORDS = 900
 AT_ONCE = min(2, os.cpu_count() or 1)
-RUN = [path for path in DOCUMENTS if any(not command.reason for command in commands(path))]
+RUN = {path: [c for c in owned(path) if not c.reason] for path in DOCUMENTS}
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 
 
@@ -156,10 +157,9 @@ def outcomes(request, tmp_path_factory):
 
     def play(path: Path, folder: Path) -> int:
         scene = Scene(folder, path)
-        run = [command for command in commands(path) if not command.reason]
-        for command in run:
+        for command in RUN[path]:
             scene.run(command)
-        return len(run)
+        return len(RUN[path])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         played: dict[Path, Future[int]] = {
@@ -175,6 +175,6 @@ def on_paper(item: pytest.Item) -> bool:
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("ran", RUN, ids=[str(path.relative_to(ROOT)) for path in RUN])
+@pytest.mark.parametrize("ran", [p for p, c in RUN.items() if c], ids=lambda path: path.name)
 def test_commands_run(outcomes, ran):
     assert outcomes[ran].result() > 0
