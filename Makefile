@@ -12,7 +12,7 @@ export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs-test cluster-test lint format ui bench lock
+.PHONY: help setup run test docs-test cluster-test browser-test screenshots lint format ui bench lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,14 @@ docs-test: $(READY)  ## every command of README.md and docs/, on a small budget
 cluster-test: $(READY)  ## a study on PostgreSQL, an MLflow server and two Ray nodes, all started here
 	.ci/cluster
 	python -m pytest -m cluster tests/cluster
+
+browser-test: $(READY)  ## what MLflow's UI shows of our runs, seen with Chromium
+	.ci/browser
+	python -m pytest -m browser tests/browser
+
+screenshots: $(READY)  ## the pictures of the UI in docs/images, from new runs (minutes)
+	.ci/browser
+	python -m tests.browser.screenshots
 
 lint: $(READY)  ## formatting, lint, types
 	ruff format --check .

@@ -112,7 +112,7 @@ def steps_of_the_workflow():
 def test_every_check_is_the_one_of_ci_run():
     script = [line.split("#")[0].strip() for line in text(".ci/run").splitlines()]
     checks = [line.removeprefix("check ") for line in script if line.startswith("check ")]
-    assert checks == ["make lint", "make test", "make cluster-test"]
+    assert checks == ["make lint", "make test", "make cluster-test", "make browser-test"]
     assert [step["run"] for step in steps_of_the_workflow() if "run" in step] == ["bash .ci/run"]
     hooks = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
     assert {hook["entry"] for repo in hooks for hook in repo["hooks"]} == {"make lint"}

@@ -37,9 +37,11 @@ def serve(port: int) -> None:
     os.environ["MLFLOW_PORT"] = str(port)
     with reachable():
         connect().search_experiments(max_results=1)  # makes the store, in this process alone
+    # A line for every request would bury the address.
+    quiet = ["--uvicorn-opts", "--log-level warning"]
     where = ["--host", HOST, "--port", str(port), "--backend-store-uri", store]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "ui", "--workers", "1", *where],
+        [sys.executable, "-m", "mlflow", "ui", "--workers", "1", *quiet, *where],
         # Without it seven processes more are started, for jobs that nobody gives.
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
@@ -78,8 +80,8 @@ def _refuse_taken(port: int) -> None:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise UserError(
-                f"port {port} cannot be used ({error}); choose another: make ui PORT=5001, "
-                "or python -m pipeline ui --port 5001."
+                f"port {port} cannot be used ({error}); choose another, e.g. make ui PORT=5050 or "
+                "python -m pipeline ui --port 5050."
             ) from None
 
 

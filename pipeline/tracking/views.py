@@ -40,8 +40,8 @@ OTHERS = (
     *("Model metrics", "System metrics"),
 )
 # Pixels of a column whose name is short; of longer ones as many a letter.
-LEAST_WIDTH, LETTER, NAME_WIDTH = 88, 8.5, 265
-CREATED = "attributes.start_time"
+LEAST_WIDTH, LETTER, NAME_WIDTH = 88, 8.5, 300
+CREATED, NAME = "attributes.start_time", "attributes.`Run Name`"
 
 Card = Mapping[str, Any]
 
@@ -123,8 +123,8 @@ def _of_runs() -> dict[str, tuple[str, dict[str, Any]]]:
         Section("Generator and speed", [_line(key) for key in generator], 2),
     ]
     images = [
-        Section("Images at the end of training", [_images("final_samples")], 1, 700),
-        Section("Images while training", [_images("samples")], 1, 700),
+        Section("Images at the end of training", [_images("final_samples")], 1, 740),
+        Section("Images while training", [_images("samples")], 1, 430),
     ]
     return {
         LABELS: (
@@ -147,10 +147,12 @@ def _of_study(searched: Collection[str]) -> dict[str, tuple[str, dict[str, Any]]
     """Key → name and state of the views of a study."""
     keys = [*dict.fromkeys(["method", *searched])]
     objectives = [VALID_ERROR, N_LABELS]
-    lanes = {"type": "PARALLEL", "selectedParams": keys, "selectedMetrics": objectives}
+    # The last one colours the lines. A parameter that all runs share breaks the chart.
+    lanes = {"type": "PARALLEL", "selectedParams": [*searched], "showAllRuns": True}
+    lanes["selectedMetrics"] = [N_LABELS, VALID_ERROR]
     of_trials = [
         Section("Validation error against labels", [_dots(N_LABELS, VALID_ERROR)], 1, 400),
-        Section("What was searched", [{**lanes, "showAllRuns": True}], 1, 400),
+        Section("What was searched", [lanes], 1, 400),
         Section("Curves", [_line(VALID_ERROR)], 1),
     ]
     of_winners = [Section("Test error against labels", [_dots(N_LABELS, TEST_ERROR)], 1, 400)]
@@ -199,8 +201,8 @@ def _state(
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
-        "columnOrder": columns,
-        "columnWidths": {"attributes.`Run Name`": NAME_WIDTH, **widths},
+        "columnOrder": [NAME, "runDateAndNestInfo", *columns],
+        "columnWidths": {NAME: NAME_WIDTH, **widths},
         "runsHiddenMode": "SHOW_ALL",
         "groupBy": None,
         "hideEmptyCharts": True,
