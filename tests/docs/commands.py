@@ -38,8 +38,8 @@ SMALL = {
 }
 SMALLER = {
     r"(--mode budget) --trials \d+": r"\1 --trials 1",
-    r"\btrials([ =])\d+": r"trials\g<1>2",
-    r"(for \w+ in \S+ \S+)[^;]*;": r"\1;",
+    r"(?<!budget --)\btrials([ =])\d+": r"trials\g<1>2",
+    r"(for \w+ in [^\s;]+ [^\s;]+)[^;]*;": r"\1;",
 }
 
 

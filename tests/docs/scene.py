@@ -74,7 +74,7 @@ class Scene:
             self._make_npz()
         printed = self._call(["bash", "-ec", text], command)
         for run_id in RUN_ID.findall(printed):
-            stage = re.search(r"(split|train)\b", text)
+            stage = re.search(r"pipeline (split|train)\b", text)
             kind = {"split": "id of the split", "train": "id of the training"}
             self.facts[kind[stage[1]] if stage else "run id"] = run_id
         return printed
