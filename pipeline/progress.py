@@ -221,8 +221,10 @@ class Lines:
         with self.lock:
             silence = SILENCE if self.held is not None else max(self.silence, self._gap())
             if self.now.name and self.clock() - self.last >= silence:
+                fresh = bool(self.held) and self.clock() - self.now.since < 1.0
                 self._release()
-                self._say(self._state())
+                if not fresh:
+                    self._say(self._state())
 
     def _gap(self) -> float:
         return min(max(SHORTEST, SHARE * (self.clock() - self.begin)), LONGEST)
@@ -244,7 +246,6 @@ class Lines:
         line = begin + text.replace("\n", "\n" + " " * len(begin)) + "\n"
         if self.held is None:
             self._write(line)
-            self.last = self.clock()
         else:
             self.held.append(line)
 
@@ -252,6 +253,7 @@ class Lines:
         with contextlib.suppress(OSError, ValueError):  # whoever read has gone; the work goes on
             self.stream.write(line)
             self.stream.flush()
+        self.last = self.clock()
 
 
 class Bar:

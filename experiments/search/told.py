@@ -31,6 +31,7 @@ class Told:
         counts = Counter(trial.state for trial in trials)
         words = [f"{counts[state]} {word}" for state, word in STATES.items() if counts[state]]
         detail = ", ".join(filter(None, [answer.best_so_far(self.study), *words]))
+        detail = detail or "workers are starting"
         left = seconds_left(trials, target, self.study.plan.settings.workers, datetime.now())
         tell = progress.report if self.ended not in (-1, ended) else progress.advance
         tell(ended, detail, left)
