@@ -84,19 +84,16 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
 
 
 def _fitted(config: Config, recipe: Layer, earlier: Layer, said: Layer) -> Config:
-    """The shares of a short run (`pipeline.length`), but for those that somebody has `said`."""
-    plain, steps = {key: recipe[key].value for key in config.own}, _steps(recipe)
-    values = length.fitted(plain, config.steps, steps)
-    if earlier:  # what it has not fitted to its own length was said
-        was = {**plain, **length.fitted(plain, _steps({**recipe, **earlier}), steps)}
-        said = said | {k: earlier[k] for k in was if k in earlier and earlier[k].value != was[k]}
-    own = {key: values.get(key, plain[key]) for key in length.SHRINKING if key in plain}
-    own = {key: value for key, value in own.items() if key not in said}
-    return config.model_copy(update={"own": {**config.own, **own}})
-
-
-def _steps(layer: Layer) -> int:
-    return int(layer["steps"].value)  # type: ignore[arg-type]
+    """What depends on the length (`pipeline.length`), but for what somebody has `said`."""
+    plain = {key: sourced.value for key, sourced in recipe.items()}
+    if earlier:  # what it has not fitted to its own length, was said
+        was = length.fitted(plain, earlier.get("steps", recipe["steps"]).value)  # type: ignore[arg-type]
+        said = {k: v for k, v in earlier.items() if k in was and v.value != was[k]} | said
+    values = length.fitted(plain, config.steps)
+    values = {key: value for key, value in values.items() if key not in said}
+    own = {**config.own, **{key: value for key, value in values.items() if key in config.own}}
+    shared = {key: value for key, value in values.items() if key in SHARED}
+    return config.model_copy(update={**shared, "own": own})
 
 
 def short(config: Config) -> str:

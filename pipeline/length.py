@@ -6,19 +6,24 @@ A recipe is what the YAML of a data set and of a method says; its `steps` are it
 from collections.abc import Mapping
 from typing import Any
 
-# A method's own keys that a shorter run has less of: times this power of its share of the recipe's
-# steps. What a few steps learn without labels is worth little, and takes the steps away from
-# the labels (measured: docs/experiments-log.md).
-SHRINKING = {"warm_up_share": 0.5}
+# What a shorter run has less of: times this power of its share of the recipe's steps. At full size
+# they would take the few steps away from learning the labels (docs/experiments-log.md).
+SHRINKING = {"warm_up_share": 0.5, "warmup_steps": 0.5}
+DIGITS = 4
 FAR_BELOW = 0.25  # of the recipe's steps: what a shorter run says of a method is little
 
 
-def fitted(own: Mapping[str, Any], steps: int, recipe_steps: int) -> dict[str, Any]:
-    """The values among `own` that a run of fewer steps than its recipe's has smaller."""
-    share = min(1.0, steps / recipe_steps)
-    if share == 1:
-        return {}
-    return {key: round(own[key] * share ** SHRINKING[key], 4) for key in SHRINKING if key in own}
+def fitted(recipe: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Those values of a recipe that depend on the length, for a run of so many steps.
+
+    recipe: every key and value; as they are for its own `steps` and more.
+    """
+    share = min(1.0, steps / recipe["steps"])
+    sizes = {key: recipe[key] * share ** SHRINKING[key] for key in SHRINKING if key in recipe}
+    return {
+        key: recipe[key] if share == 1 else type(recipe[key])(round(size, DIGITS))
+        for key, size in sizes.items()
+    }
 
 
 def warning(dataset: str, method: str, steps: int, recipe_steps: int) -> str:

@@ -204,6 +204,8 @@ def test_a_share_that_somebody_has_said_is_kept_at_every_length(file):
     assert warm_up(config=file("warm_up_share: 0.2\nsteps: 100\n")) == 0.2
     base = config.from_yaml(config.to_yaml(config.load({"warm_up_share": "0.5"})))
     assert warm_up(base, steps=100) == 0.5
+    assert config.load({"steps": "100"}).warmup_steps < config.load({}).warmup_steps == 50
+    assert config.load({"steps": "100", "warmup_steps": "40"}).warmup_steps == 40
 
 
 def test_a_run_that_continues_has_the_share_of_its_own_length():
