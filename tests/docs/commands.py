@@ -31,13 +31,13 @@ NOT_RUN = {
 SMALL = {
     r"python -m pipeline (run|train)\b": r"\g<0> --steps 40",
     r"python -m pipeline (split|evaluate)\b": r"\g<0>",
-    r"python -m experiments search\b": r"\g<0> --steps 40 --top 1",
+    r"python -m experiments search\b": r"\g<0> --steps 40",
     r"^mlflow run \..*$": r"\g<0> -P steps=40",
     r"^mlflow artifacts download ": r"\g<0>",
     r"^make run\b|^make ui\b|^mlflow models serve\b": r"\g<0>",
 }
 SMALLER = {
-    r"(--mode budget) --trials \d+": r"\1 --trials 1",
+    r"(--mode budget) --trials \d+": r"\1 --trials 1 --top 1",
     r"(?<!budget --)\btrials([ =])\d+": r"trials\g<1>2",
     r"(for \w+ in [^\s;]+ [^\s;]+)[^;]*;": r"\1;",
 }
