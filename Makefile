@@ -6,11 +6,13 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export MLFLOW_DISABLE_TELEMETRY := true
+# Of the UI, and of the addresses that runs print.
+export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
 # Python is quick to start only with its bytecode kept.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs-test cluster-test lint format ui bench lock
+.PHONY: help setup run test docs-test cluster-test browser-test screenshots lint format ui bench lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,9 +21,14 @@ setup: $(READY)  ## virtual environment with the locked dependencies
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "ssgan needs Python 3.11 to 3.13, %s is %d.%d: make PYTHON=python3.12" % (sys.executable, *v))'
+	@echo "ssgan: making $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
-	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	@echo "ssgan: installing the locked libraries (TensorFlow is large: a minute or more on a slow line)"
+	$(BIN)/uv pip sync --require-hashes requirements.lock
+	@echo "ssgan: importing them once, which keeps their bytecode: about 20 seconds"
+	@$(BIN)/python -c "import mlflow.cli, mlflow.projects, pipeline.flow, experiments.search.conduct, matplotlib.font_manager, sklearn.neighbors" & \
+		$(BIN)/python -c "import mlflow.keras, pipeline.training.loop" 2>/dev/null & wait
 	touch $@
 
 run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
@@ -37,6 +44,14 @@ cluster-test: $(READY)  ## a study on PostgreSQL, an MLflow server and two Ray n
 	.ci/cluster
 	python -m pytest -m cluster tests/cluster
 
+browser-test: $(READY)  ## what MLflow's UI shows of our runs, seen with Chromium
+	.ci/browser
+	python -m pytest -m browser tests/browser
+
+screenshots: $(READY)  ## the pictures of the UI in docs/images, from new runs (minutes)
+	.ci/browser
+	python -m tests.browser.screenshots
+
 lint: $(READY)  ## formatting, lint, types
 	ruff format --check .
 	ruff check .
@@ -46,9 +61,8 @@ format: $(READY)  ## format and mend what can be mended
 	ruff format .
 	ruff check --fix .
 
-ui: $(READY)  ## MLflow's UI on this folder's runs
-	@echo "Open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000)
+ui: $(READY)  ## MLflow's UI on this folder's runs; PORT=5001 if 5000 is taken
+	@python -m pipeline ui
 
 bench: $(READY)  ## error on digits beside scikit-learn's methods, and where a step's time goes
 	python -m benchmarks.digits

@@ -52,7 +52,7 @@ def measure(uri: str, keys: list[str]) -> dict[str, float]:
 
     loop, trace, evaluate = both("time/loop_s"), both("time/trace_s"), both("time/evaluate_s")
     split, total = parent.data.metrics["time/split_s"], parent.data.metrics["time/total_s"]
-    around = both("time/train_s") - loop
+    around = both("time/start_s") + both("time/train_s") - loop
     return {
         "mlflow's launcher, until the run exists": started - begin,
         "second Python, imports without TensorFlow": ended - started - total,

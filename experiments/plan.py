@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from experiments.space import Choices, Range, read_distribution
 from pipeline import config as configuration
 from pipeline.config import CONFIGS, Layer, Sourced
-from pipeline.errors import UserError
+from pipeline.errors import UserError, looked_for
 from pipeline.schema import BOOKKEEPING, Config, Count, Number, Optional, Rate, Value
 
 SEARCHES = CONFIGS / "search"
@@ -39,7 +39,7 @@ class Settings(BaseModel):
 
     study: Annotated[str | None, Field(pattern=r"^[^'\"`\\]+$"), Optional] = Field(
         description="the study's name, by which it goes on, without quotes and backslashes; "
-        "null = <dataset>-<search>"
+        "none = <dataset>-<search>"
     )
     mode: Literal["pareto", "budget"] = Field(
         description="pareto: error against labels used; budget: best rates at each label count"
@@ -110,6 +110,11 @@ class Plan:
         """The study's own MLflow experiment."""
         return f"ssgan/{self.study}"
 
+    @property
+    def firsts(self) -> dict[str, Value]:
+        """One value of every distribution."""
+        return {key: held.ends[0] for key, held in self.space.items()}
+
     def methods(self) -> list[str]:
         """The methods that are compared, if `method` is searched."""
         return [str(name) for name in self.space["method"].ends] if "method" in self.space else []
@@ -144,10 +149,9 @@ class Plan:
         """Every value that is not searched, defaults too: an update may have changed those."""
         elsewhere = {"data_dir", "threads", "seed", "system_metrics"}
         left_out = BOOKKEEPING | elsewhere | self.space.keys()
-        firsts = {key: held.ends[0] for key, held in self.space.items()}
         found: dict[str, str] = {}
         for method in self.methods() or [""]:
-            flat = self.config(firsts | ({"method": method} if method else {})).flat()
+            flat = self.config(self.firsts | ({"method": method} if method else {})).flat()
             start = f"{method}." if method else ""
             found |= {start + key: str(v) for key, v in flat.items() if key not in left_out}
         return found
@@ -156,6 +160,33 @@ class Plan:
 def names() -> list[str]:
     """The searches that come with ssgan."""
     return sorted(path.stem for path in SEARCHES.glob("*.yaml") if path.stem != "default")
+
+
+def chosen(flags: Mapping[str, str]) -> str:
+    """The search that the flags choose: a name or a file; by default that of their mode."""
+    return flags.get("search") or flags.get("mode") or "pareto"
+
+
+def files(flags: Mapping[str, str]) -> tuple[Path, Layer]:
+    """The file that `search` names; its values and those of `config` over the default settings.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    asked = chosen(flags)
+    path = SEARCHES / f"{asked}.yaml" if asked in names() else configuration.expanded(asked)
+    if not path.is_file():
+        raise UserError(
+            f"search = {asked!r} (from --search): no such file{looked_for(path)}, and no search of "
+            f"that name; known: {', '.join(names())}."
+        )
+    default = configuration.read_yaml(SEARCHES / "default.yaml")
+    base = flags.get("config")
+    return path, {
+        **default,
+        **configuration.read_yaml(path),
+        **(configuration.read_yaml(configuration.expanded(base)) if base else {}),
+    }
 
 
 def read(flags: Mapping[str, str]) -> Plan:
@@ -167,24 +198,9 @@ def read(flags: Mapping[str, str]) -> Plan:
     Raises:
         UserError: unknown key, value not allowed, file not readable; with file and line.
     """
-    asked = flags.get("search") or (flags.get("mode") or "pareto")
-    path = SEARCHES / f"{asked}.yaml" if asked in names() else configuration.expanded(asked)
-    if not path.is_file():
-        raise UserError(
-            f"search = {asked!r} (from --search): no such file, and no search of that name; "
-            f"known: {', '.join(names())}."
-        )
-    default, file = (
-        configuration.read_yaml(SEARCHES / "default.yaml"),
-        configuration.read_yaml(path),
-    )
+    path, merged = files(flags)
     given = {k: Sourced(v, f"--{k}") for k, v in flags.items() if k not in ("search", "config")}
-    base = (
-        configuration.read_yaml(configuration.expanded(flags["config"]))
-        if flags.get("config")
-        else {}
-    )
-    merged: Layer = {**default, **file, **base, **given}
+    merged |= given
     _reject(merged)
     settings = _settings({key: merged[key] for key in SETTINGS})
     rest = {key: sourced for key, sourced in merged.items() if key not in SETTINGS}
@@ -240,10 +256,9 @@ def _firsts(searched: Layer) -> Layer:
 
 def _ends(plan: Plan, searched: Layer) -> Iterator[Layer]:
     """For every end of every distribution one choice of all values that has it."""
-    firsts = {key: held.ends[0] for key, held in plan.space.items()}
     for key, held in plan.space.items():
         for end in held.ends:
-            values = {**firsts, key: end}
+            values = {**plan.firsts, key: end}
             yield {k: Sourced(v, searched[k].source) for k, v in values.items()}
 
 

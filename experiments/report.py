@@ -25,4 +25,7 @@ def show(answer: Answer) -> None:
     for row in table(answer):
         shown.add_row(*row)
     console.print(shown)
-    console.print(f"files {answer.folder}/\nrun   {answer.address}\nnext  {next_command(answer)}")
+    console.print(
+        f"files   {answer.folder}/\nrun     {answer.address}\ntrials  {answer.trials}\n"
+        f"winners {answer.winners}\nnext    {next_command(answer)}"
+    )

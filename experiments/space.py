@@ -34,6 +34,10 @@ class Range(BaseModel):
             raise ValueError("low, high and step must be whole numbers here")
         return self
 
+    def __str__(self) -> str:
+        """As `--help` shows it."""
+        return f"searched from {self.low:g} to {self.high:g}{', on a log scale' * self.log}"
+
     @property
     def ends(self) -> list[Value]:
         """The values at both ends."""
@@ -53,6 +57,10 @@ class Choices(BaseModel):
         if repeated := {text for text in texts if texts.count(text) > 1}:
             raise ValueError(f"{', '.join(sorted(repeated))} stands there more than once")
         return self
+
+    def __str__(self) -> str:
+        """As `--help` shows it."""
+        return f"searched among {', '.join(map(str, self.choices))}"
 
     @property
     def ends(self) -> list[Value]:

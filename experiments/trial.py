@@ -58,13 +58,14 @@ def train(
         RunFailure, UserError: training was lost, or the data or the store are bad; FAILED.
     """
     clock, why = Clock(), ""
-    dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
+    with clock.section("split"):
+        dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
+        split = arm.choose_split(config, dataset)
     if dataset.digest != digest:
         raise UserError(
             f"dataset = {config.dataset!r}: not the data that the study began with (digest "
             f"{dataset.digest}, not {digest}); put those back, or choose another study."
         )
-    split = arm.choose_split(config, dataset)
 
     def ask(report: "Report") -> bool:
         nonlocal why
@@ -80,8 +81,7 @@ def train(
             raise Stopped(why)
         arm.keep_models(run, config, dataset, split, trained)
         error = trained.history.reports[-1].metrics[ERROR]
-        seconds = clock.metrics()
-        run.metrics(seconds)
+        run.metrics(clock.metrics())
         trained.release()
     gc.collect()  # a finished training's graphs form cycles
     if not gc.get_freeze_count():
@@ -90,7 +90,7 @@ def train(
         error=error,
         n_labels=split.n_labels,
         run_id=run.id,
-        training_s=trained.history.seconds - seconds.get("time/report_s", 0.0),
+        training_s=trained.history.seconds,
     )
 
 

@@ -242,8 +242,7 @@ def follow_parent() -> None:
 
 
 def _in_process(work: Work) -> NoReturn:
-    """A worker process's life: quiet, ended by the first signal, and by its parent's end."""
-    os.environ["TTY_COMPATIBLE"] = "0"  # the training's progress bars would overwrite each other
+    """A worker process's life: ended by the first signal, and by its parent's end."""
     follow_parent()
 
     def run() -> None:
@@ -256,11 +255,10 @@ def _in_process(work: Work) -> NoReturn:
 
 
 def _in_task(work: Work) -> int:
-    """A Ray task's life: quiet, and it knows its node."""
+    """A Ray task's life: it knows its node."""
     import ray
 
     os.environ[life.NODE] = ray.get_runtime_context().get_node_id()
-    os.environ["TTY_COMPATIBLE"] = "0"
     signal.signal(signal.SIGINT, interrupts.interrupt)  # what `cancel` gives
     return work()
 

@@ -11,7 +11,15 @@ import sys
 from collections.abc import Sequence
 
 from pipeline import config as configuration
-from pipeline.command_line import Parser, config_keys, guarded, own_keys
+from pipeline.command_line import (
+    Parser,
+    add_keys,
+    asked,
+    forgiving,
+    guarded,
+    own_keys,
+    presets,
+)
 from pipeline.errors import UserError
 
 COMMANDS = {
@@ -20,6 +28,8 @@ COMMANDS = {
     "train": "train on the split of --run_id",
     "evaluate": "measure the models of --run_id",
 }
+ANEW = ("run", "split")  # which continue from no run
+CONTINUED = "What is not given is as in the run of --run_id, before any default. "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,36 +39,63 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> None:
     command, flags = _parse(argv)
+    if command == "ui":
+        _ui(flags)
+        return
     _refuse_experiment(flags)
-    if command in ("run", "split"):
+    if command in ANEW:
         # Resolved before flow is imported: a mistake is told without waiting for MLflow.
         config = configuration.load(flags)
         _refuse_run_id(command, flags)
+    from pipeline import progress
+
+    with progress.shown():
+        progress.phase("loading MLflow")
         from pipeline import flow, summary
 
-        result = flow.run(config) if command == "run" else flow.split(config)
-    else:
-        from pipeline import flow, summary
-
-        result = flow.train(flags) if command == "train" else flow.evaluate(flags)
+        if command in ("run", "split"):
+            result = flow.run(config) if command == "run" else flow.split(config)
+        else:
+            result = flow.train(flags) if command == "train" else flow.evaluate(flags)
     summary.show(result)
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
-    keys = config_keys()
+    chosen = asked(argv, configuration.CHOOSING)
+    values = forgiving(presets, chosen) if chosen is not None else None
     parser = Parser(
         prog="python -m pipeline",
         description="How far do n labels get me? Semi-supervised GAN against supervised baseline.",
-        epilog="Every key can be a flag of every command; a method's own keys stand in "
-        "configs/method/<name>.yaml. The method's and data set's YAML may change the defaults.",
-        allow_abbrev=False,
+        epilog="python -m pipeline run --dataset mnist --method ssgan --help tells every key, what "
+        "it means, and its value for that data set and method.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, meaning in COMMANDS.items():
-        commands.add_parser(name, help=meaning, parents=[keys], allow_abbrev=False)
+        anew = name in ANEW
+        command = commands.add_parser(
+            name,
+            help=meaning,
+            description=meaning,
+            epilog=("" if anew else CONTINUED) + (values.heading if values else ""),
+            usage="%(prog)s [--key value ...]",
+        )
+        add_keys(command, ("run_id",) if anew else (), values)
+    ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
+    ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
     flags = {key: value for key, value in vars(known).items() if value is not None}
     return flags.pop("command"), flags | own_keys(rest)
+
+
+def _ui(flags: dict[str, str]) -> None:
+    port = flags.pop("port", None) or os.environ.get("MLFLOW_PORT") or "5000"
+    if flags:
+        raise UserError(f"--{next(iter(flags))}: ui knows --port alone.")
+    if not port.isdecimal():
+        raise UserError(f"port = {port!r} (from --port or MLFLOW_PORT): not a number.")
+    from pipeline.tracking import ui
+
+    ui.serve(int(port))
 
 
 def _refuse_run_id(command: str, flags: dict[str, str]) -> None:

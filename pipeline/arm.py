@@ -1,9 +1,10 @@
 """One arm in its MLflow run: a method trained and measured on a split, and what is logged of it."""
 
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import config as configuration
-from pipeline import figures, interrupts, provenance, tracking
+from pipeline import figures, interrupts, progress, provenance, tracking
 from pipeline.clock import Clock
 from pipeline.data import Dataset
 from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
@@ -32,8 +33,10 @@ MODELS = {  # what they take and give
     "Trained on",
 }
 SCORERS = Path("~/.cache/ssgan/scorers")
+FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
 EXAMPLES = 4  # images in a logged model's input example
+FINDINGS = "ssgan.data_findings"  # tag: what is unusual in the data, in words
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Measured:
 
     metrics: dict[str, float]
     wrong: NDArray[np.bool_]  # [n_test], where the class was wrong
+    classifier: str  # its id in MLflow
 
 
 def choose_split(config: Config, dataset: Dataset) -> Split:
@@ -83,8 +87,11 @@ def opened(
     searched: keys that are logged as parameters, whatever their values.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
+    tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
     if source:
         tags[tracking.SOURCE] = source
+    if dataset.findings:
+        tags[FINDINGS] = "; ".join(finding.sentence for finding in dataset.findings)
     with tracking.open_run(
         kind,
         experiment=config.experiment,
@@ -98,6 +105,8 @@ def opened(
         run.metrics({"n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
+        if dataset.findings:
+            run.metrics({f"data/{found.name}": found.count for found in dataset.findings})
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
         manifest = to_manifest(split, labels)
         run.table(manifest, MANIFEST)
@@ -109,7 +118,7 @@ def opened(
 
 
 def _named(config: Config, split: Split, name: str) -> str:
-    seeds = f"seed {config.seed}" + (f"/{config.split_seed}" if config.split_seed else "")
+    seeds = f"seed {config.seed}" + (f", split {config.split_seed}" if config.split_seed else "")
     return name.format(f"{config.dataset}, {config.method}, {split.n_labels} labels, {seeds}")
 
 
@@ -125,6 +134,16 @@ def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value
     return {key: flat[key] for key in shown if not is_none(flat[key])}
 
 
+def start(config: Config, clock: Clock) -> None:
+    """Start TensorFlow, which is the clock's section "start"."""
+    from pipeline.training import runtime
+
+    if "tensorflow" not in sys.modules:
+        progress.phase("starting TensorFlow")
+    with clock.section("start"):
+        runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+
+
 def fit(
     run: Run,
     config: Config,
@@ -133,14 +152,11 @@ def fit(
     clock: Clock,
     goes_on: "Callable[[Report], bool]" = lambda report: True,
 ) -> TrainedModel:
-    """Train one arm and log curves and samples; `goes_on` may end the training at a report.
-
-    The clock's section "report" is what logging took, a part of "train".
-    """
+    """Train one arm and log curves and samples; `goes_on` may end the training at a report."""
 
     def on_report(report: "Report") -> bool:
         interrupts.heed()
-        with clock.section("report"):
+        with clock.section("log"):
             if report.metrics:
                 run.metrics(report.metrics, report.step)
             if report.samples is not None:
@@ -148,11 +164,16 @@ def fit(
                 run.image(sheet, "samples", report.step)
             return goes_on(report)
 
+    start(config, clock)
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report)
+    progress.phase("logging the curves")
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals())
+    frames = [each.samples for each in trained.history.reports if each.samples is not None]
+    if frames:  # at one step, so that runs of all lengths stand side by side
+        run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
 
@@ -161,6 +182,7 @@ def keep_models(
     run: Run, config: Config, dataset: Dataset, split: Split, trained: TrainedModel
 ) -> LoggedModels:
     """Log the classifier and, if there is one, the generator."""
+    progress.phase("logging the models")
 
     def keep(role: str, model: Any, example: NDArray[Any], output: NDArray[Any]) -> str:
         return run.model(
@@ -198,23 +220,22 @@ def evaluate(
         scorer_dir=SCORERS,
         title=title(run, config),
     )
-    measured = Measured({}, np.empty(0, bool))
+    measured = Measured({}, np.empty(0, bool), models.classifier)
     while True:
         interrupts.heed()
         with clock.section("evaluate"):
             part = next(parts, None)
         if part is None:
             break
+        progress.phase("logging tables and figures")
         model_id = models.classifier if "test/error" in part.metrics else models.generator
         run.metrics(part.metrics, model_id=model_id, dataset=(dataset.name, dataset.digest))
         for path, table in part.tables.items():
             run.table(table, path)
         for path, figure in part.figures.items():
             run.figure(figure, path)
-        measured = Measured(
-            {**measured.metrics, **part.metrics},
-            measured.wrong if part.wrong is None else part.wrong,
-        )
+        wrong = measured.wrong if part.wrong is None else part.wrong
+        measured = replace(measured, metrics={**measured.metrics, **part.metrics}, wrong=wrong)
     run.describe_versions(
         models.classifier,
         {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}

@@ -4,39 +4,122 @@ Exit code 2 for a user's mistake, 1 for a failure, 130 on Ctrl-C.
 """
 
 import argparse
+import contextlib
+import functools
+import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from pipeline import config as configuration
 from pipeline import interrupts
 from pipeline.errors import RunFailure, UserError
+from pipeline.schema import GROUPS, OWN, Config, Value
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 RUN_KEPT = "a run that had begun is KILLED and keeps what it had"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises UserError."""
+    """A parser that raises UserError; flags are whole words, and a command has too many to list."""
+
+    def __init__(self, **options: Any) -> None:
+        """As `argparse.ArgumentParser`."""
+        options.setdefault("allow_abbrev", False)
+        layout = functools.partial(argparse.HelpFormatter, max_help_position=28)
+        super().__init__(**options, formatter_class=layout)
 
     def error(self, message: str) -> NoReturn:
         """Tell the mistake in one line, as all others."""
         raise UserError(f"{message}; {self.prog} --help lists commands and flags.")
 
 
-def config_keys(left_out: Collection[str] = ()) -> Parser:
-    """A parent parser with a flag for every other shared configuration key, and `--config FILE`."""
-    defaults = configuration.defaults()
-    keys = Parser(add_help=False, allow_abbrev=False)
-    keys.add_argument("--config", metavar="FILE", help="YAML file of keys and values")
-    for key, meaning in configuration.meanings().items():
+class Values(NamedTuple):
+    """What `--help` shows beside the flags."""
+
+    of: Mapping[str, Value]  # every key that has a flag
+    method: str  # whose own keys are among them
+    heading: str  # what they are the values of
+
+
+def asked(argv: Sequence[str], keys: Sequence[str]) -> dict[str, str] | None:
+    """If `argv` asks for help: what it gives for `keys`, on which the values to show depend."""
+    parser = Parser(add_help=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    for key in keys:
+        parser.add_argument(f"--{key}")
+    try:
+        found = vars(parser.parse_known_args(argv)[0])
+    except UserError:  # the command's own parser tells it
+        return None
+    return {key: found[key] for key in keys if found[key]} if found["help"] else None
+
+
+def forgiving(values: Callable[[Mapping[str, str]], Values], flags: Mapping[str, str]) -> Values:
+    """The values for these flags; if one is a mistake, for the others, and the mistake is told."""
+    try:
+        return values(flags)
+    except UserError as error:
+        mistake = error
+    rest = [{key: flags[key] for key in flags if key != wrong} for wrong in flags]
+    for some in (*rest, {}):
+        with contextlib.suppress(UserError):
+            found = values(some)
+            return found._replace(heading=f"Not allowed: {mistake} {found.heading}")
+    raise mistake
+
+
+def presets(flags: Mapping[str, str]) -> Values:
+    """The values for the data set, the method, the steps and the file that `flags` give.
+
+    Raises:
+        UserError: an unknown name, a value that is not allowed, a file that cannot be used.
+    """
+    config, values = configuration.presets(flags)
+    return Values(values, config.method, heading(config, flags))
+
+
+def heading(config: Config, flags: Mapping[str, str]) -> str:
+    """Say what the values shown are the values of, and how to see others.
+
+    flags: those that chose them; data set and method are always named.
+    """
+    named = {"dataset": config.dataset, "method": config.method, **flags}
+    said = " ".join(f"--{key} {value}" for key, value in named.items())
+    return f"The defaults above are those of {said}. For others give these flags beside --help."
+
+
+def add_keys(
+    parser: argparse.ArgumentParser, left_out: Collection[str], values: Values | None
+) -> None:
+    """Give a parser `--config FILE` and, in groups, a flag for every other configuration key.
+
+    values: for the help; the method's own keys then get flags too.
+    """
+    own = [key for key in values.of if key in OWN] if values else []
+    titles = {**GROUPS, **({own[0]: f"method {values.method} alone"} if values and own else {})}
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", metavar="FILE", help="YAML file of keys and values")
+    for key, meaning in configuration.meanings(own).items():
+        group = parser.add_argument_group(titles[key]) if key in titles else group
         if key not in left_out:
-            shown = defaults[key] if defaults[key] is not None else "none"
-            keys.add_argument(
-                f"--{key}", metavar="", help=f"{meaning} (default: {shown})".replace("%", "%%")
-            )
-    return keys
+            add_flag(group, key, meaning, values)
+
+
+def add_flag(group: argparse._ArgumentGroup, key: str, meaning: str, values: Values | None) -> None:
+    """A flag with its meaning and its value, if there are values."""
+    if key in ("dataset", "method"):
+        meaning = f"{meaning}; one of {', '.join(configuration.names(key))}"
+    text = f"{meaning} (default: {_typed(values.of[key])})" if values else meaning
+    group.add_argument(f"--{key}", metavar="", help=text.replace("%", "%%"))
+
+
+def _typed(value: Value) -> str:
+    """A value as one would type it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def own_keys(rest: Sequence[str]) -> dict[str, str]:

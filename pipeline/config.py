@@ -4,18 +4,21 @@ The only importer of yaml. What the keys mean stands in `pipeline.schema`.
 """
 
 import difflib
+import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
-from pipeline.errors import UserError
+from pipeline import length
+from pipeline.errors import UserError, looked_for
 from pipeline.schema import (
     BOOKKEEPING,
+    OWN,
     PAIRED_KEYS,
     RIVALS,
     SHARED,
@@ -27,6 +30,7 @@ from pipeline.schema import (
 )
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CHOOSING = ("dataset", "method", "steps", "config")  # what other keys' defaults depend on
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
 
@@ -71,10 +75,31 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
         earlier = {key: value for key, value in earlier.items() if key in SPLIT_KEYS | PAIRED_KEYS}
-    merged = {**default, **dataset, **method, **earlier, **file, **given}
+    recipe = {**default, **dataset, **method}
+    merged = {**recipe, **earlier, **file, **given}
     merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
-    return _validated(merged, {key: method[key].value for key in sorted(own)})
+    config = _validated(merged, {key: recipe[key].value for key in sorted(own)})
+    return _fitted(config, recipe, earlier, {**file, **given})
+
+
+def _fitted(config: Config, recipe: Layer, earlier: Layer, said: Layer) -> Config:
+    """What depends on the length (`pipeline.length`), but for what somebody has `said`."""
+    plain = {key: sourced.value for key, sourced in recipe.items()}
+    if earlier:  # what it has not fitted to its own length, was said
+        was = length.fitted(plain, earlier.get("steps", recipe["steps"]).value)  # type: ignore[arg-type]
+        said = {k: v for k, v in earlier.items() if k in was and v.value != was[k]} | said
+    values = length.fitted(plain, config.steps)
+    values = {key: value for key, value in values.items() if key not in said}
+    own = {**config.own, **{key: value for key, value in values.items() if key in config.own}}
+    shared = {key: value for key, value in values.items() if key in SHARED}
+    return config.model_copy(update={**shared, "own": own})
+
+
+def short(config: Config) -> str:
+    """A warning, if the steps are far fewer than data set and method are made for, or ""."""
+    recipe = load({"dataset": config.dataset, "method": config.method})
+    return length.warning(config.dataset, config.method, config.steps, recipe.steps)
 
 
 def baseline_of(config: Config, n_labelled: int) -> Config:
@@ -105,9 +130,28 @@ def defaults() -> dict[str, Value]:
     return {key: sourced.value for key, sourced in read_yaml(CONFIGS / "default.yaml").items()}
 
 
-def meanings() -> dict[str, str]:
-    """Every shared key and what it means."""
-    return {key: Config.model_fields[key].description or "" for key in SHARED}
+def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
+    """What those of the flags that others' defaults depend on make of every key.
+
+    Returns:
+        The configuration with no other flag, and its values, but for these flags' own keys what
+        they are without the flag.
+
+    Raises:
+        UserError: an unknown data set or method, or a file that cannot be used.
+    """
+    config = load({key: flags[key] for key in CHOOSING if key in flags})
+    file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
+    default = {**read_yaml(CONFIGS / "default.yaml"), **file}
+    whole = load({key: flags[key] for key in CHOOSING if key in flags and key != "steps"})
+    plain = {key: default[key].value for key in ("dataset", "method")} | {"steps": whole.steps}
+    return config, config.flat() | plain
+
+
+def meanings(own: Collection[str] = ()) -> dict[str, str]:
+    """Every shared key, and the `own` ones of a method, and what each means."""
+    fields = {key: Config.model_fields[key] for key in SHARED} | {key: OWN[key] for key in own}
+    return {key: field.description or "" for key, field in fields.items()}
 
 
 def to_yaml(config: Config) -> str:
@@ -157,11 +201,14 @@ def read_yaml(path: Path) -> Layer:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        root, values = _parsed(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"config file {path}: cannot be read ({reason}).") from None
+        where = looked_for(path) if isinstance(error, FileNotFoundError) else ""
+        raise UserError(
+            f"config file {path}: cannot be read ({reason}){where}; give a YAML file of lines "
+            "`key: value`."
+        ) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -183,6 +230,12 @@ def read_yaml(path: Path) -> Layer:
         str(key): Sourced(value, f"{path}, line {lines.get(str(key), '?')}")
         for key, value in values.items()
     }
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes and the values of a text; a search's check reads the same files over and over."""
+    return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
 
 
 def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
@@ -246,7 +299,7 @@ def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
         first = error.errors()[0]
         key = str(first["loc"][0])
         reason = first["msg"][0].lower() + first["msg"][1:]
-        field = Config.model_fields.get(key)
+        field = Config.model_fields.get(key) or OWN.get(key)
         meaning = f"; {key}: {field.description}" if field else ""
         raise UserError(
             f"{key} = {merged[key].value!r} (from {merged[key].source}): {reason}{meaning}."

@@ -1,5 +1,8 @@
 """The ways a run ends early, each told in one line on stderr and by the exit code."""
 
+import os
+from pathlib import Path
+
 
 class UserError(Exception):
     """A user's mistake (exit code 2): the message says what is wrong, the value, where it
@@ -20,3 +23,14 @@ class Collapsed(RunFailure):
 
 class Stopped(Exception):
     """A run that was ended on purpose before its last step; its MLflow run is KILLED."""
+
+
+def looked_for(path: Path) -> str:
+    """Where a path that was not found was looked for: " (looked for …)", "" for an absolute one."""
+    if path.is_absolute():
+        return ""
+    told = f" (looked for {path.absolute()}"
+    if os.environ.get("MLFLOW_RUN_ID"):
+        told += "; mlflow run works in the project's folder, not in the one where it was typed: "
+        told += "give the absolute path"
+    return told + ")"

@@ -5,11 +5,14 @@ one stage each, a run each, the last two continuing from an earlier run by `run_
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline import arm, data, resume, summary, tracking
+import numpy as np
+
+from pipeline import arm, data, progress, resume, summary, tracking
 from pipeline import config as configuration
 from pipeline.arm import Measured
 from pipeline.clock import Clock
@@ -23,20 +26,19 @@ from pipeline.summary import Result
 from pipeline.tracking import Run
 
 BASELINE = "baseline"  # kind of the child run
+SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
-    with clock.section("split"):
-        dataset = data.load(config.dataset, config.data_dir)
-        split = arm.choose_split(config, dataset)
-    with arm.opened("pipeline", config, dataset, split) as run:
+    dataset, split = _split(config, clock)
+    with _opened("pipeline", config, dataset, split) as run:
         trained = _train(run, config, dataset, split, clock)
         measured = arm.evaluate(run, config, dataset, split, trained, clock)
         baseline = None
         if _wants_baseline(config):
-            with _open_baseline(config, dataset, split, run) as (child, paired, time):
+            with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
                 trained = _train(child, paired, dataset, split, time)
                 baseline = arm.evaluate(child, paired, dataset, split, trained, time)
         labels_read = splitting.audit(split, dataset.train_labels)
@@ -46,10 +48,8 @@ def run(config: Config) -> Result:
 def split(config: Config) -> Result:
     """The stage split alone: a run that holds the manifest and the resolved configuration."""
     clock = Clock()
-    with clock.section("split"):
-        dataset = data.load(config.dataset, config.data_dir)
-        split = arm.choose_split(config, dataset)
-    with arm.opened("split", config, dataset, split, name="split: {}") as run:
+    dataset, split = _split(config, clock)
+    with _opened("split", config, dataset, split, name="split: {}") as run:
         return _conclude(run, "split", config, split, clock)
 
 
@@ -57,14 +57,15 @@ def train(flags: Mapping[str, str]) -> Result:
     """The stage train alone, on the split of the run that `run_id` names."""
     clock = Clock()
     config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
-    dataset, split = resume.dataset_and_manifest(config, source)
-    with arm.opened("train", config, dataset, split, source=source, name="train: {}") as run:
-        _train(run, config, dataset, split, clock)
+    with clock.section("split"):
+        dataset, split = resume.dataset_and_manifest(config, source)
+    with _opened("train", config, dataset, split, source, "train: {}") as run:
+        models = _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
-            with _open_baseline(config, dataset, split, run) as (child, paired, time):
+            with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
                 _train(child, paired, dataset, split, time)
         labels_read = splitting.audit(split, dataset.train_labels)
-        return _conclude(run, "train", config, split, clock, labels_read)
+        return _conclude(run, "train", config, split, clock, labels_read, model=models.classifier)
 
 
 def evaluate(flags: Mapping[str, str]) -> Result:
@@ -72,43 +73,93 @@ def evaluate(flags: Mapping[str, str]) -> Result:
     clock = Clock()
     config, source = resume.continue_from(flags, "evaluate", ("train", "pipeline", "trial"))
     labels_read = resume.labels_read(source)
-    dataset, split = resume.dataset_and_manifest(config, source)
-    from pipeline.training import runtime
-
-    runtime.start(config.seed, config.threads, config.deterministic)
+    with clock.section("split"):
+        dataset, split = resume.dataset_and_manifest(config, source)
     tested = tracking.source_kind(source) == "trial"
     name = f"test of {tracking.run_name(source)}" if tested else "evaluate: {}"
-    with arm.opened("evaluate", config, dataset, split, source=source, name=name) as run:
-        measured = arm.evaluate(run, config, dataset, split, resume.load_model(source), clock)
+    with _opened("evaluate", config, dataset, split, source, name) as run:
+        measured = _evaluate(run, config, dataset, split, source, clock)
         baseline = None
         baseline_run = tracking.child_of(source, BASELINE) if config.baseline else None
         if baseline_run:
-            with _open_baseline(config, dataset, split, run, baseline_run) as (child, paired, time):
-                loaded = resume.load_model(baseline_run)
-                baseline = arm.evaluate(child, paired, dataset, split, loaded, time)
+            with _open_baseline(config, dataset, split, run, clock, baseline_run) as opened:
+                child, paired, time = opened
+                baseline = _evaluate(child, paired, dataset, split, baseline_run, time)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
+
+
+def tell_findings(dataset: Dataset) -> None:
+    """Print what is unusual in the data on stderr, a line each."""
+    for finding in dataset.findings:
+        print(f"ssgan: dataset={dataset.name}: {finding.sentence}.", file=sys.stderr)
 
 
 def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
 
 
+def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
+    progress.phase(f"loading and splitting {config.dataset}")
+    with clock.section("split"):
+        dataset = data.load(config.dataset, config.data_dir)
+        return dataset, arm.choose_split(config, dataset)
+
+
+@contextmanager
+def _opened(
+    kind: str,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    source: str = "",
+    name: str = "{}",
+) -> Iterator[Run]:
+    """A stage's run; the terminal says which labels it has."""
+    progress.phase("opening the run in MLflow")
+    with arm.opened(kind, config, dataset, split, source=source, name=name) as run:
+        labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
+        if kind != "evaluate":  # then the source run has told them
+            tell_findings(dataset)
+        progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
+        with progress.subject(config.method):
+            yield run
+
+
 @contextmanager
 def _open_baseline(
-    config: Config, dataset: Dataset, split: Split, parent: Run, source: str = ""
+    config: Config, dataset: Dataset, split: Split, parent: Run, clock: Clock, source: str = ""
 ) -> Iterator[tuple[Run, Config, Clock]]:
     """The supervised arm's child run, its configuration and its own clock."""
-    paired, clock = configuration.baseline_of(config, len(split.labelled)), Clock()
+    paired, own = configuration.baseline_of(config, len(split.labelled)), Clock()
     shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
-    with arm.opened(BASELINE, paired, dataset, split, **shown) as child:
-        yield child, paired, clock
-        child.metrics(clock.metrics())
+    with (
+        clock.section("baseline"),
+        progress.subject("supervised baseline"),
+        arm.opened(BASELINE, paired, dataset, split, **shown) as child,
+    ):
+        yield child, paired, own
+        child.metrics(own.metrics())
 
 
 def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
     """Train one arm, log it and its models."""
+    warning = configuration.short(config) if run.parent is None else ""
+    if warning:
+        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
+        run.tags({SHORT_RUN: warning})
     trained = arm.fit(run, config, dataset, split, clock)
     return arm.keep_models(run, config, dataset, split, trained)
+
+
+def _evaluate(
+    run: Run, config: Config, dataset: Dataset, split: Split, source: str, clock: Clock
+) -> Measured:
+    """Measure the models of the run `source`."""
+    arm.start(config, clock)
+    progress.phase("loading the models")
+    with clock.section("evaluate"):
+        loaded = resume.load_model(source)
+    return arm.evaluate(run, config, dataset, split, loaded, clock)
 
 
 def _conclude(
@@ -120,8 +171,10 @@ def _conclude(
     labels_read: int | None = None,
     measured: Measured | None = None,
     baseline: Measured | None = None,
+    model: str = "",
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
+    progress.phase("logging the result")
     known = measured.metrics if measured else {}
     metrics = dict(known)
     if labels_read is not None:
@@ -137,6 +190,7 @@ def _conclude(
         stage=stage,
         run_id=run.id,
         address=run.address,
+        view=run.view(tracking.CURVES if stage == "train" else tracking.LABELS),
         dataset=config.dataset,
         method=config.method,
         n_labels=split.n_labels,
@@ -146,6 +200,7 @@ def _conclude(
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
         baseline=baseline.metrics if baseline else None,
+        model=measured.classifier if measured else model,
     )
     run.text(json.dumps(result.as_json(), indent=2), "result.json")
     run.tags({tracking.NOTE: summary.markdown(result)})

@@ -115,18 +115,21 @@ class Config(BaseModel):
         description="passes of the baseline over its labels, if the images a step allow, ≥ 0"
     )
     deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
-    threads: Annotated[Count | None, Optional] = Field(description="CPU threads; null = all cores")
+    threads: Annotated[Count | None, Optional] = Field(description="CPU threads; none = all cores")
     precision: Literal["float32", "bfloat16"] = Field(
-        description="of the products in the networks; weights and sums stay float32"
+        description="float32 or bfloat16: of the networks' products; weights and sums stay float32"
     )
     jit_compile: bool = Field(description="compile the step with XLA: true or false")
     devices: Annotated[Count | None, Optional] = Field(
-        description="devices that share each batch; null = every GPU, or the CPU as one"
+        description="devices that share each batch; none = every GPU, or the CPU as one"
     )
     system_metrics: bool = Field(
         description="log CPU, memory, disk and GPU use while the run goes: true or false"
     )
-    experiment: str = Field(min_length=1, description="name of the MLflow experiment")
+    experiment: Annotated[str | None, Optional] = Field(
+        description="name of the MLflow experiment; null = MLFLOW_EXPERIMENT_NAME or "
+        "MLFLOW_EXPERIMENT_ID, or else ssgan"
+    )
     run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
     run_id: Annotated[str | None, Optional] = Field(
         description="the run whose split or model this stage continues from"
@@ -142,6 +145,15 @@ class Config(BaseModel):
 
 
 SHARED = tuple(key for key in Config.model_fields if key != "own")
+# The groups that `--help` shows, by the first key of each.
+GROUPS = {
+    "dataset": "data",
+    "label_frac": "labels",
+    "method": "method and length",
+    "generator_lr": "optimiser",
+    "network": "network and augmentation",
+    "baseline": "run",
+}
 # What says where and under which name a run is kept, not what it computes.
 BOOKKEEPING = frozenset({"experiment", "run_name", "run_id", "register_as"})
 # What a stage that continues from a run may still choose.
@@ -167,9 +179,91 @@ DIVISORS = ("_epsilon",)
 RIVALS = ("label_frac", "labels_per_class", "split_file")
 
 
+# What a key that not every method has means: the same in each method that has it.
+OWN: Mapping[str, Any] = {
+    "warm_up_share": Field(
+        description="share of the steps that learn without labels, before the others, in [0, 1]; "
+        "0 = none; smaller by default in a run of fewer steps than the default"
+    ),
+    "warm_up_lr": Field(description="learning rate of the warm-up, under the same schedule, ≥ 0"),
+    "temperature": Field(description="of the warm-up's contrastive loss, ≥ 0"),
+    "warm_up_elastic": Field(
+        description="largest elastic displacement in the warm-up's views, share of the image's "
+        "side, ≥ 0"
+    ),
+    "warm_up_thickness": Field(
+        description="largest share of dilation or erosion in the warm-up's views, ≥ 0"
+    ),
+    "graph_images": Field(
+        description="most images in the graph of neighbours that spreads the labels after the "
+        "warm-up, ≥ 1"
+    ),
+    "graph_confident_share": Field(
+        description="share of each class's images, the surest ones, whose spread label is used, "
+        "in [0, 1]"
+    ),
+    "graph_share": Field(
+        description="share of the steps after the warm-up that use the spread labels, before the "
+        "averaged network's own, in [0, 1]"
+    ),
+    "gan_weight": Field(
+        description="weight of real-or-generated in the discriminator's loss, ≥ 0; 0 = no generator"
+    ),
+    "latent_size": Field(description="random numbers that the generator makes an image of, ≥ 1"),
+    "generator_units": Field(description="hidden layers of the generator, e.g. [500, 500]"),
+    "generated_batch_size": Field(description="generated images a step, ≥ 1"),
+    "consistency_weight": Field(
+        description="weight of the loss that asks two views of an unlabelled image for one "
+        "answer, ≥ 0"
+    ),
+    "consistency_ramp": Field(
+        description="share of the steps over which consistency_weight rises, in [0, 1]"
+    ),
+    "confidence_threshold": Field(
+        description="probability below which a pseudo-label is left out, in [0, 1]"
+    ),
+    "weak_shift_share": Field(
+        description="largest shift of the view that gives the pseudo-label, share of the image's "
+        "side, in [0, 1]; 0 = the image itself"
+    ),
+    "unsupervised_weight": Field(
+        description="weight of real-or-generated in the discriminator's loss, ≥ 0"
+    ),
+    "adam_epsilon": Field(description="Adam's epsilon, > 0"),
+    "pull_away_weight": Field(
+        description="weight of the pull-away term in the generator's loss, ≥ 0"
+    ),
+    "entropy_weight": Field(
+        description="weight of the entropy of the predictions on unlabelled images, ≥ 0; 0 = none"
+    ),
+    "rounds": Field(
+        description="turns of discriminator and generator in a step, which share its unlabelled "
+        "images, ≥ 1"
+    ),
+    "units": Field(description="hidden layers of generator and discriminator, e.g. [128, 128]"),
+    "penalty_weight": Field(
+        description="weight of the discriminator's squared gradient on real images (R1), ≥ 0"
+    ),
+    "class_weight": Field(
+        description="weight of the wanted class being read in the generated images, ≥ 0"
+    ),
+    "matching_weight": Field(description="weight of the feature matching of each class, ≥ 0"),
+    "sample_weight": Field(
+        description="weight of the generated images in the classifier's loss, ≥ 0"
+    ),
+    "samples_from": Field(
+        description="share of the steps before generated images count, in [0, 1]"
+    ),
+    "epsilon": Field(description="norm of the adversarial perturbation, pixels in [0, 1], ≥ 0"),
+    "xi": Field(description="step of the power iteration's finite difference, ≥ 0"),
+}
+
+
 def own_model(defaults: Mapping[str, Value]) -> type[BaseModel]:
     """The model that a method's own keys must satisfy, from their values in its YAML."""
-    fields: Any = {key: (_type_of(key, value), ...) for key, value in defaults.items()}
+    fields: Any = {
+        key: (_type_of(key, value), OWN.get(key, ...)) for key, value in defaults.items()
+    }
     return create_model("Own", __config__=ConfigDict(allow_inf_nan=False), **fields)
 
 

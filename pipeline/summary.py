@@ -1,10 +1,14 @@
 """What a run says at its end: a Markdown description for MLflow, a small table for the terminal."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table
+
+# What people read instead of a metric's own name.
+TIMES = {"time/start_s": "start of TensorFlow", "time/log_s": "logging"}
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,7 @@ class Result:
     stage: str  # run, split, train or evaluate
     run_id: str
     address: str  # the run's page in the MLflow UI
+    view: str  # the same for a view of all runs beside it
     dataset: str
     method: str
     n_labels: int  # validation labels among them
@@ -22,7 +27,8 @@ class Result:
     n_pool: int
     seeds: tuple[int, int]  # seed, split_seed
     metrics: Mapping[str, float]
-    baseline: Mapping[str, float] | None  # the supervised arm's metrics
+    baseline: Mapping[str, float] | None  # the supervised baseline's metrics
+    model: str  # the classifier's id in MLflow, "" after split
 
     def as_json(self) -> dict[str, object]:
         """Everything, ready for `result.json`."""
@@ -33,12 +39,12 @@ def markdown(result: Result) -> str:
     """The run's description: the answer first, then what it rests on."""
     lines = [
         f"**{result.method}** on **{result.dataset}** with **{result.n_labels} labels** "
-        f"({result.n_valid} of them for validation), {result.n_pool:,} images in the pool, "
-        f"seed {result.seeds[0]}, split_seed {result.seeds[1]}.",
+        f"({result.n_valid} of them for validation), {_unlabelled(result):,} images without a "
+        f"label, seed {result.seeds[0]}, split_seed {result.seeds[1]}.",
     ]
     if "test/error" in result.metrics:
-        rows = [f"| {' | '.join(row)} |" for row in _arms(result)]
-        lines += ["", "| arm | test error | 95 % interval |", "|---|---|---|", *rows]
+        rows = [f"| {' | '.join(row)} |" for row in _rows(result)]
+        lines += ["", "| method | test error | 95 % interval |", "|---|---|---|", *rows]
     if "lift" in result.metrics:
         lines += ["", f"{_verdict(result)}"]
     if "labels_read" in result.metrics:
@@ -54,41 +60,51 @@ def show(result: Result) -> None:
             title=f"{result.dataset}: {result.n_labels} labels, {result.n_test:,} test images",
             title_justify="left",
         )
-        for column in ("arm", "test error", "95 % interval"):
-            table.add_column(column, justify="left" if column == "arm" else "right")
-        for row in _arms(result):
+        for column in ("method", "test error", "95 % interval"):
+            table.add_column(column, justify="left" if column == "method" else "right")
+        for row in _rows(result):
             table.add_row(*row)
         console.print(table)
     if "lift" in result.metrics:
         console.print(_verdict(result))
     seconds = ", ".join(
-        f"{name.removeprefix('time/').removesuffix('_s')} {value:.1f} s"
+        f"{TIMES.get(name, name.removeprefix('time/').removesuffix('_s'))} {value:.1f} s"
         for name, value in result.metrics.items()
         if name.startswith("time/")
     )
-    console.print(f"{seconds}\nrun   {result.run_id}\nnext  {_next(result)}")
+    what = "curves" if result.stage == "train" else "error by labels"
+    model = f"model models:/{result.model}\n" if result.model else ""
+    console.print(f"time  {seconds}\nrun   {result.run_id}\n{model}next  {_next(result)}")
+    console.print(f"all   {what}: {result.view}")
 
 
-def _arms(result: Result) -> list[tuple[str, str, str]]:
-    arms = [(result.method, result.metrics)]
+def _unlabelled(result: Result) -> int:
+    return result.n_pool - (result.n_labels - result.n_valid)
+
+
+def _rows(result: Result) -> list[tuple[str, str, str]]:
+    rows = [(result.method, result.metrics)]
     if result.baseline:
-        arms.append(("supervised baseline", result.baseline))
+        rows.append(("supervised baseline", result.baseline))
     return [
         (
             name,
             f"{metrics['test/error']:.2%}",
             f"{metrics['test/error_low']:.2%} – {metrics['test/error_high']:.2%}",
         )
-        for name, metrics in arms
+        for name, metrics in rows
     ]
 
 
 def _verdict(result: Result) -> str:
     lift = 100 * result.metrics["lift"]
     how = f"{abs(lift):.2f} points {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
+    ends = [100 * result.metrics.get(f"lift_{end}", math.nan) for end in ("low", "high")]
+    low, high = ends if lift >= 0 else (-ends[1], -ends[0])
+    interval = "" if math.isnan(low) else f" (95 % interval {low:.1f} – {high:.1f})"
     return (
-        f"Lift: the error is {how} the supervised baseline's on the same split. One pair of runs "
-        "is no proof: repeat over seed and split_seed."
+        f"The test error is {how} the supervised baseline's on the same labels{interval}. One "
+        "pair of runs is no proof: repeat over seed and split_seed."
     )
 
 

@@ -15,38 +15,43 @@ MAY_IMPORT = {
     "errors": "",
     "interrupts": "",
     "clock": "",
+    "progress": "",
     "runtime": "errors",
     "provenance": "runtime",
     "summary": "",
     "figures": "",
-    "measure": "",
+    "measure": "progress",
     "schema": "",
-    "config": "errors schema",
+    "length": "",
+    "config": "errors schema length",
     "data": "errors",
     "devices": "",
     "contract": "config schema",
     "networks": "config schema contract devices",
-    "training": "config schema errors runtime contract devices networks",
+    "training": "config schema errors progress runtime contract devices networks",
     "methods": "config schema contract devices networks training",
-    "stages": "config schema errors data figures measure contract networks training runtime",
+    "stages": "config schema errors progress data figures measure contract networks training "
+    "runtime",
     "tracking": "config schema errors interrupts contract",
     "resume": "config schema errors data stages tracking",
-    "arm": "clock interrupts config schema data figures provenance resume stages tracking",
-    "command_line": "config errors interrupts tracking",
-    "flow": "arm clock config measure schema data resume summary stages tracking runtime",
-    "__main__": "command_line config errors summary flow",
+    "arm": "clock interrupts progress runtime config schema data figures provenance resume stages "
+    "tracking",
+    "command_line": "config errors interrupts schema tracking",
+    "flow": "arm clock config measure schema data progress resume summary stages tracking",
+    "__main__": "command_line config errors progress summary flow tracking",
     "experiments.space": "config errors schema",
     "experiments.plan": "config errors schema experiments.space",
     "experiments.life": "",
     "experiments.trial": "arm clock data errors schema",
     "experiments.pace": "arm data schema stages training",
     "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
-    "experiments.search": "config data errors interrupts flow schema tracking runtime "
+    "experiments.search": "config data errors interrupts flow progress schema tracking runtime "
     "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",
-    "experiments.__main__": "command_line config errors experiments.plan experiments.search "
-    "experiments.report",
+    "experiments.__main__": "command_line config errors progress experiments.space "
+    "experiments.plan "
+    "experiments.search experiments.report",
 }
 ROOMS = {
     "pipeline.methods": "contract",

@@ -69,7 +69,8 @@ def test_a_file_chooses_the_layers_below_it(file):
 
 
 def test_an_earlier_run_stands_between_the_method_and_the_file(file):
-    base = config.load({"steps": "11", "gan_weight": "0.5", "split_seed": "4"}).flat()
+    said = {"steps": "11", "gan_weight": "0.5", "warm_up_share": "0.1", "split_seed": "4"}
+    base = config.load(said).flat()
     assert config.load({}, base).flat() == base
     path = file("steps: 12\n")
     assert config.load({"config": path}, base).flat() == base | {"steps": 12}
@@ -80,7 +81,14 @@ def test_an_earlier_run_stands_between_the_method_and_the_file(file):
 
 def test_default_yaml_holds_exactly_the_shared_keys():
     assert tuple(config.defaults()) == config.SHARED
-    assert all(config.meanings().values())
+
+
+def test_every_key_has_a_meaning_and_every_meaning_a_key():
+    own = {key for name in METHODS for key in config.load({"method": name}).own}
+    meanings = config.meanings(own)
+    assert set(meanings) == {*config.SHARED, *config.OWN} == {*config.SHARED, *own}
+    assert all(meanings.values())
+    assert "temperature: of the warm-up's" in mistake({"temperature": "hot"})
 
 
 @pytest.mark.parametrize(("method", "dataset"), ALL)
@@ -160,6 +168,77 @@ def test_an_arm_on_the_same_split_keeps_the_seed():
     base = config.from_yaml(config.to_yaml(config.load({"seed": "3", "baseline": "false"})))
     other = config.load({"method": "seed_gan"}, base)
     assert (other.seed, other.baseline, other.steps) == (3, False, 1500)
+
+
+# ---------------------------------------------------------------- runs shorter than the recipe
+
+
+@pytest.mark.parametrize(("method", "dataset"), ALL)
+def test_a_recipe_is_as_it_stands_at_its_own_length_and_beyond(method, dataset):
+    recipe = read("method", method)
+    recipe |= recipe.pop("datasets", {}).get(dataset, {})
+    plain = config.load({"method": method, "dataset": dataset})
+    longer = config.load({"method": method, "dataset": dataset, "steps": str(2 * plain.steps)})
+    for resolved in (plain, longer):
+        assert dict(resolved.own) == {key: recipe[key] for key in resolved.own}
+        assert config.short(resolved) == ""
+
+
+def warm_up(base=None, **flags):
+    return config.load({key: str(value) for key, value in flags.items()}, base).own["warm_up_share"]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_shorter_run_has_a_smaller_share_of_warm_up_and_yet_more_of_both(dataset):
+    lengths = [100, 300, 700, 1000]
+    shares = [warm_up(dataset=dataset, steps=steps) for steps in lengths]
+    assert shares == sorted(set(shares))
+    early = [share * steps for share, steps in zip(shares, lengths, strict=True)]
+    late = [steps - taken for steps, taken in zip(lengths, early, strict=True)]
+    assert early == sorted(early)
+    assert late == sorted(late)
+
+
+def test_a_share_that_somebody_has_said_is_kept_at_every_length(file):
+    assert warm_up(steps=100, warm_up_share=0.2) == 0.2
+    assert warm_up(config=file("warm_up_share: 0.2\nsteps: 100\n")) == 0.2
+    base = config.from_yaml(config.to_yaml(config.load({"warm_up_share": "0.5"})))
+    assert warm_up(base, steps=100) == 0.5
+    assert config.load({"steps": "100"}).warmup_steps < config.load({}).warmup_steps == 50
+    assert config.load({"steps": "100", "warmup_steps": "40"}).warmup_steps == 40
+
+
+def test_a_run_that_continues_has_the_share_of_its_own_length():
+    for steps in (100, 1000):
+        first = config.load({"steps": str(steps)})
+        base = config.from_yaml(config.to_yaml(first))
+        assert config.load({}, base) == first
+        assert warm_up(base, steps=1000) == warm_up(steps=1000)
+        assert warm_up(base, steps=300) == warm_up(steps=300)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says", "instead"),
+    [
+        (
+            {"dataset": "mnist", "steps": "300"},
+            "3.3% of the 9,000 that ssgan on mnist",
+            "--dataset",
+        ),
+        ({"steps": "100"}, "10.0% of the 1,000 that ssgan on digits", "take --method supervised"),
+        ({"steps": "100", "method": "vat"}, "of the 1,000 that vat", "take --method supervised"),
+        ({"steps": "9", "method": "supervised"}, "supervised on digits", "leave --steps out"),
+        ({"steps": "999", "method": FM}, "of the 4,000 that feature_matching", "--method"),
+        ({"dataset": "mnist", "steps": "2250"}, "", ""),
+        ({"steps": "250"}, "", ""),
+    ],
+)
+def test_far_too_few_steps_are_warned_of_in_one_line(flags, says, instead):
+    line = config.short(config.load(flags))
+    assert bool(line) == bool(says)
+    assert says in line
+    assert instead in line
+    assert "\n" not in line
 
 
 # ---------------------------------------------------------------- bad values

@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 
@@ -48,6 +49,11 @@ def test_contact_sheet_puts_every_enlarged_tile_in_its_place(digits):
     np.testing.assert_array_equal(fourth[3::4, 3::4], fourth[::4, ::4])
     assert (sheet[32:34] == GAP_GREY).all()
     assert (sheet[34:, 68:] == GAP_GREY).all()  # the place of the missing sixth
+
+
+def test_contact_sheet_of_long_images_stays_small():
+    assert figures.contact_sheet(np.zeros((20, 1, 3000, 1), np.uint8), 10).shape == (4, 30018, 3)
+    assert figures.contact_sheet(np.zeros((4, 100, 3, 1), np.uint8), 2).shape == (402, 14, 3)
 
 
 def test_contact_sheet_keeps_large_colour_images_and_refuses_other_channels():
@@ -140,3 +146,19 @@ def test_reliability_draws_bins_and_leaves_out_empty_ones():
 def test_importing_figures_does_not_import_matplotlib():
     code = "import sys, pipeline.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_to_complain(tmp_path):
+    """matplotlib would say so in two lines, in every worker of a search."""
+    (tmp_path / "file").write_text("")
+    nowhere = dict.fromkeys(("HOME", "MPLCONFIGDIR"), str(tmp_path / "file" / "folder"))
+    code = "import pandas, pipeline.figures as f\n"
+    code += "f.learning_curves(pandas.DataFrame(columns=['step', 'name', 'value']), 'none')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

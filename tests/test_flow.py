@@ -15,11 +15,15 @@ import pytest
 from pipeline import arm, config, data, flow
 from pipeline.errors import RunFailure, UserError
 from pipeline.summary import Result
+from tests.data.files import npz_arrays, write_npz
 
 SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
+SHORT |= {"warm_up_share": "0.2"}
 # The same numbers in one process and in several: float32 sums in another order.
 TOLERANCE = 1e-5
 # What a stage run on its own cannot repeat: how long it took.
+# Of a run's seconds, beside those of its baseline.
+PARTS = ("split", "start", "train", "evaluate", "log")
 TIMES = ("time/", "train/images_per_second", "train/recalled_steps")  # what may differ
 
 
@@ -67,13 +71,13 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
     assert run.data.params["report_every"] == "25"  # away from its default
     assert len(run.data.params) <= 20
     assert "gan_weight" not in run.data.params
-    assert run.info.run_name == "digits, ssgan, 72 labels, seed 3/1"
+    assert run.info.run_name == "digits, ssgan, 72 labels, seed 3, split 1"
     assert all(run.data.tags.values())
     assert {
         *(f"test/{name}" for name in ("error", "accuracy", "macro_f1", "nll", "ece")),
         *("test/error_low", "test/error_high", "baseline/test_error", "lift", "labels_read"),
         *(f"samples/{name}" for name in ("kid", "density", "coverage", "cas_error")),
-        *(f"time/{name}_s" for name in ("split", "train", "evaluate", "total")),
+        *(f"time/{name}_s" for name in (*PARTS, "baseline", "total", "loop", "trace")),
         *(f"train/{name}_loss" for name in ("discriminator", "generator", "supervised")),
         *("train/unsupervised_loss", "train/consistency_loss", "train/images_per_second"),
     } <= set(run.data.metrics)
@@ -123,6 +127,36 @@ def test_the_baseline_is_a_child_run_on_the_same_labels(whole: Result) -> None:
     assert child.data.metrics["test/error"] == whole.metrics["baseline/test_error"]
 
 
+def test_the_seconds_of_the_parts_add_up_to_the_total(whole: Result) -> None:
+    seconds = [s for name, s in whole.metrics.items() if name.startswith("time/")]
+    assert sum(seconds[:-1]) == pytest.approx(seconds[-1])
+    (child,) = children(whole.run_id)
+    run, logged = mlflow.MlflowClient().get_run(whole.run_id).data.metrics, child.data.metrics
+    assert sum(run[f"time/{name}_s"] for name in (*PARTS, "baseline")) == pytest.approx(
+        run["time/total_s"]
+    )
+    of_the_child = [logged[f"time/{name}_s"] for name in ("start", "train", "evaluate", "log")]
+    assert sum(of_the_child) == pytest.approx(logged["time/total_s"])
+    assert logged["time/total_s"] <= run["time/baseline_s"]
+    for metrics in (run, logged):
+        assert 0 < metrics["time/trace_s"] <= metrics["time/loop_s"]
+
+
+def test_far_too_few_steps_are_told_once_before_training_and_kept_as_a_tag(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = {"steps": "9", "label_frac": "0.05", "method": "fixmatch", "network": "dense"}
+    split = flow.split(config.load(quick | {"dense_units": "[8]"}))
+    assert capsys.readouterr().err == ""
+    trained = flow.train({"run_id": split.run_id})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ssgan: ")]
+    assert "9 steps are 0.9% of the 1,000 that fixmatch on digits is made for" in line
+    tags = mlflow.MlflowClient().get_run(trained.run_id).data.tags
+    assert line == f"ssgan: {tags['ssgan.short_run']}"
+    (baseline,) = children(trained.run_id)
+    assert "ssgan.short_run" not in baseline.data.tags
+
+
 def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     split = flow.split(config.load(SHORT))
     trained = flow.train({"run_id": split.run_id})
@@ -138,7 +172,8 @@ def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     alone = [client.get_run(r.run_id) for r in (split, trained, evaluated)]
     assert [run.data.tags["ssgan.kind"] for run in alone] == ["split", "train", "evaluate"]
     assert [run.info.run_name for run in alone] == [
-        f"{stage}: digits, ssgan, 72 labels, seed 3/1" for stage in ("split", "train", "evaluate")
+        f"{stage}: digits, ssgan, 72 labels, seed 3, split 1"
+        for stage in ("split", "train", "evaluate")
     ]
     assert client.get_run(evaluated.run_id).data.tags["ssgan.source"] == trained.run_id
 
@@ -217,6 +252,19 @@ def test_validation_is_paid_from_the_labels(store: Path) -> None:
     assert 0 <= metrics["valid/error"] < 0.5
     assert "baseline/test_error" not in metrics
     assert not children(result.run_id)
+
+
+def test_what_is_unusual_in_the_data_is_said_and_logged(store: Path, capsys) -> None:
+    arrays = npz_arrays()
+    arrays["x_test"][:2] = arrays["x_train"][:2]
+    path = write_npz(store / "shared.npz", **arrays)
+    flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
+    result = flow.split(config.load(flags))
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("ssgan: dataset=npz: 2 of 6 test images equal a training image")
+    run = mlflow.MlflowClient().get_run(result.run_id)
+    assert run.data.metrics["data/shared_images"] == 2
+    assert "2 of 6 test images" in run.data.tags["ssgan.data_findings"]
 
 
 def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:

@@ -1,6 +1,7 @@
 """A temporary folder with a store and a storage of its own, the real command line, and checks."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,11 +83,11 @@ class Scene:
         return process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-        """Wait for a command: its exit code, and what it said but for its greeting."""
+        """Wait for a command: its exit code, and what it said but for greeting and progress."""
         _, said = process.communicate(timeout=PATIENCE)
         lines = said.splitlines()
         return process.returncode, [
-            line for line in lines if not line.startswith(("study ", "MLflow experiment "))
+            line for line in lines if not re.match(r"\d+:\d\d:\d\d  |\s", line)
         ]
 
     def check(self, what: str, holds: object, figures: object = "") -> None:

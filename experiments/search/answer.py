@@ -20,7 +20,7 @@ from experiments.plan import Cell, folder
 from experiments.search import figures
 from experiments.search.sampling import best
 from experiments.search.study import Study
-from pipeline import tracking
+from pipeline import progress, tracking
 from pipeline.errors import RunFailure
 from pipeline.schema import Value
 from pipeline.tracking import Run
@@ -61,6 +61,8 @@ class Answer:
     points: Sequence[Point]
     folder: Path
     address: str
+    trials: str  # the addresses of views in the MLflow UI
+    winners: str
 
 
 def give(study: Study, run: Run, threads: int | None) -> Answer:
@@ -69,11 +71,14 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     there = folder(study.plan.study)
     there.mkdir(parents=True, exist_ok=True)
     untested = [point.run_id for point in points if tracking.evaluation_of(point.run_id) is None]
+    if untested:
+        progress.phase(f"testing {len(untested)} winner{'s' * (len(untested) > 1)}")
     with _tested(study, untested, threads):
         everything = pooled_frame(study)
         everything.to_parquet(there / "trials.parquet", index=False)
         run.table(everything, "trials.parquet")
         figures.draw(study, run, there)
+    progress.phase("writing the answer")
     points = [
         replace(p, test=tracking.evaluation_of(p.run_id), file=_keep(p, there)) for p in points
     ]
@@ -91,6 +96,8 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
         points,
         there,
         run.address,
+        run.view(tracking.TRIALS),
+        run.view(tracking.WINNERS),
     )
     _log(answer, study, run)
     return answer
@@ -113,12 +120,14 @@ def recommended(study: Study) -> list[Point]:
 
 
 def best_so_far(study: Study) -> str:
-    """A few words for the progress bar."""
+    """The lowest validation error in a few words, "" before there is one."""
     complete = [t for cell in study.cells for t in _complete(study.trials(cell))]
     if not complete:
         return ""
     lowest = min(complete, key=lambda trial: trial.values[0])
-    return f"lowest {lowest.values[0]:.2%} at {lowest.user_attrs['n_labels']} labels"
+    return (
+        f"lowest validation error {lowest.values[0]:.2%} at {lowest.user_attrs['n_labels']} labels"
+    )
 
 
 def pooled_frame(study: Study) -> pd.DataFrame:

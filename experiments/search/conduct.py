@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from optuna.trial import TrialState
 
 from experiments import life, pace, workers
 from experiments.plan import Plan
 from experiments.search import answer
 from experiments.search.storage import AWAY, location, open_storage, patiently, without_password
 from experiments.search.study import Study
+from experiments.search.told import Told
 from experiments.search.work import Job, work
-from pipeline import data, interrupts, tracking
+from pipeline import data, flow, interrupts, progress, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.tracking import Run
 from pipeline.training import runtime
@@ -39,25 +38,34 @@ def search(plan: Plan) -> answer.Answer:
         RunFailure: too many trials in a row failed, or no worker comes up.
     """
     first = plan.config({key: held.ends[0] for key, held in plan.space.items()})
-    digest = data.load(first.dataset, first.data_dir).digest
+    progress.phase(f"loading {first.dataset}, opening the study")
+    dataset = data.load(first.dataset, first.data_dir)
+    flow.tell_findings(dataset)
+    digest = dataset.digest
     place = location(plan.settings.storage)
     job = Job(plan, place, digest, _threads(plan, first.threads))
     pool = _pool(job, first.data_dir)
     study = Study.open(plan, open_storage(place), digest)
     leader = _Leader(study)
-    with leader.released(), _closed(_summary(study, leader), plan) as run:
+    with (
+        leader.released(),
+        _closed(_summary(study, leader), plan) as run,
+        progress.subject(plan.study),
+    ):
         patiently(lambda: study.note(summary=run.id))
         told = study.notes()
         study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
         study.forgive_failures()
         _greet(plan, study, place, run)
-        name, note = f"command of study {plan.study}", f"Study **{plan.study}**: {run.address}"
-        tracking.describe_attached("search", name, note)
+        note = f"Study **{plan.study}**: {run.view(tracking.TRIALS)}"
+        tracking.describe_attached("search", f"command of study {plan.study}", note)
         try:
             _conduct(study, leader, pool, job.threads)
         finally:
             pool.stop()
-        while not patiently(leader.leads):  # another command gives the answer first
+        if not patiently(leader.leads):
+            progress.phase("waiting for the command that gives the answer first")
+        while not patiently(leader.leads):
             time.sleep(PAUSE)
         with leader.renewed():
             return answer.give(study, run, job.threads)
@@ -67,27 +75,27 @@ def _summary(study: Study, leader: "_Leader") -> Run:
     """The study's one summary run: the leader makes it, and the store, for all that join."""
     while not patiently(leader.leads) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
-    return tracking.study_run(study.plan.experiment, study.plan.study)
+    return tracking.study_run(study.plan.experiment, study.plan.study, list(study.plan.space))
 
 
 def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int | None) -> None:
     """Look at the study twice a second until every trial has ended."""
     watch = life.Watch(study.plan.settings.lease)
-    with _progress(study) as show:
-        while True:
-            if patiently(leader.leads):
-                _even_out(study, leader, threads)
-                patiently(lambda: _look_after(study, watch))
-            trials = patiently(study.all_trials)
-            show(trials)
-            waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-            if why := patiently(study.notes).get("stopped"):
-                raise RunFailure(str(why))
-            target = patiently(study.target)
-            if len(trials) >= target and all(trial.state.is_finished() for trial in trials):
-                return
-            pool.tend(waiting)
-            time.sleep(PAUSE)
+    told = Told(study)
+    while True:
+        if patiently(leader.leads):
+            _even_out(study, leader, threads)
+            patiently(lambda: _look_after(study, watch))
+        trials = patiently(study.all_trials)
+        target = patiently(study.target)
+        told.look(trials, target)
+        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        if why := patiently(study.notes).get("stopped"):
+            raise RunFailure(str(why))
+        if len(trials) >= target and all(trial.state.is_finished() for trial in trials):
+            return
+        pool.tend(waiting)
+        time.sleep(PAUSE)
 
 
 def _even_out(study: Study, leader: "_Leader", threads: int | None) -> None:
@@ -100,6 +108,7 @@ def _even_out(study: Study, leader: "_Leader", threads: int | None) -> None:
         return
     firsts = {key: held.ends[0] for key, held in plan.space.items()}
     configs = {m: plan.config({**firsts, "method": m, "threads": threads}) for m in methods}
+    progress.phase("measuring how long a step of each method takes")
     with leader.renewed():
         steps = pace.equal_steps(configs)
     patiently(lambda: study.note(steps=steps))
@@ -200,35 +209,8 @@ def _closed(run: Run, plan: Plan) -> Iterator[Run]:
 def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:
     trials = study.all_trials()
     ended = sum(trial.state.is_finished() for trial in trials)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(
+    progress.note(
         f"study {plan.study} in {without_password(place)}"
         + (f": goes on after {ended} trials" if trials else "")
-        + f"\nMLflow experiment {plan.experiment}: {run.address}"
+        + f"\nMLflow experiment {plan.experiment}: {run.view(tracking.TRIALS)}"
     )
-
-
-@contextmanager
-def _progress(study: Study):  # type: ignore[no-untyped-def]
-    """A progress bar over the trials on a terminal's stderr, nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("trials"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[best]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(study.plan.study, total=None, best="")
-
-        def show(trials: list[FrozenTrial]) -> None:
-            progress.update(
-                task,
-                total=study.target(),
-                completed=sum(trial.state.is_finished() for trial in trials),
-                best=answer.best_so_far(study),
-            )
-
-        yield show

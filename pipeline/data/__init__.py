@@ -9,10 +9,11 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+from pipeline.data._checks import Finding
 from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import UserError
 
-__all__ = ["Dataset", "LabelDoor", "load", "names"]
+__all__ = ["Dataset", "Finding", "LabelDoor", "load", "names"]
 
 
 def names() -> list[str]:

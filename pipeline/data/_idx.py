@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data import _pictures
 from pipeline.data.dataset import Dataset, build
-from pipeline.errors import UserError
+from pipeline.errors import UserError, looked_for
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -100,9 +101,11 @@ def _content(path: Path, remedy: str) -> bytes:
 def _find(name: str, folder: Path) -> list[Path]:
     """Paths of the four FILES in folder, under any of their usual spellings."""
     if not folder.is_dir():
+        fault = "is not a folder" if folder.exists() else f"does not exist{looked_for(folder)}"
+        own = "; for own arrays say dataset=npz" if folder.suffix == ".npz" else ""
         raise UserError(
-            f"data_dir={folder} is not a folder; dataset={name} needs one that holds "
-            f"{', '.join(FILES)} (with or without .gz)"
+            f"data_dir={folder} {fault}; dataset={name} needs a folder that holds "
+            f"{', '.join(FILES)} (with or without .gz){own}"
         )
     paths = []
     for file in FILES:
@@ -110,9 +113,12 @@ def _find(name: str, folder: Path) -> list[Path]:
         spellings = (file, f"{file}.gz", dotted, f"{dotted}.gz")
         found = [folder / spelling for spelling in spellings if (folder / spelling).is_file()]
         if not found:
+            own = ", or say dataset=npz for own arrays" if any(folder.glob("*.npz")) else ""
+            if pictures := _pictures.below(folder):
+                own = f"; it holds {pictures}: for own images say dataset=npz"
             raise UserError(
                 f"data_dir={folder} has no {file} (nor {', '.join(spellings[1:])}); put it there, "
-                f"or leave data_dir out to download {name}"
+                f"or leave data_dir out to download {name}{own}"
             )
         paths.append(found[0])
     return paths

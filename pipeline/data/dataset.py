@@ -1,15 +1,22 @@
 """Images and labels of one data set, checked once: what stands here may be relied on."""
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data import _pixels
+from pipeline.data._checks import Finding, findings
 from pipeline.errors import UserError
 
 UNKNOWN = -1
+NUMBER_THEM = (
+    "names, y = np.unique(np.concatenate([y_train, y_test]), return_inverse=True), then "
+    "y_train, y_test = np.split(y, [len(y_train)])"
+)
 
 
 class LabelDoor:
@@ -49,6 +56,8 @@ class Dataset:
 
     Training labels may be -1 (unknown), test labels never; every class has a known training label.
     `digest` identifies images and labels of both parts (16 hex digits of their SHA-256).
+    `pixel_range` holds the lowest and highest pixel of the training images that counts, (0, 255)
+    if they fill that range. `findings` are what a user should know before they train.
     """
 
     name: str
@@ -58,6 +67,21 @@ class Dataset:
     test_images: NDArray[np.uint8]
     test_labels: LabelDoor
     digest: str
+    pixel_range: tuple[int, int] = _pixels.FULL
+    findings: tuple[Finding, ...] = ()
+
+    def stretched(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Images of this data set, uint8 [n, h, w, c], with `pixel_range` stretched to 0..255."""
+        if self.pixel_range == _pixels.FULL:
+            return images
+        # As bytes: NumPy would first make every pixel an index of eight bytes.
+        table = _pixels.stretching(*self.pixel_range).tobytes()
+        return np.frombuffer(images.tobytes().translate(table), np.uint8).reshape(images.shape)
+
+    @property
+    def pixel_tables(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Tables uint8 [256]: from stored pixels to stretched ones, and back."""
+        return _pixels.stretching(*self.pixel_range), _pixels.shrinking(*self.pixel_range)
 
     def unread(self) -> "Dataset":
         """The same data with label doors that nobody has gone through."""
@@ -92,6 +116,7 @@ def build(
     test_labels = _labels(test[1], len(test_images), 0, limit, f"{where}: test labels")
     n_classes = limit or int(max(train_labels.max(), test_labels.max())) + 1
     _every_class_has_a_label(train_labels, n_classes, where)
+    _refuse_blank(train_images, where)
     return Dataset(
         name=name,
         class_names=class_names or tuple(str(label) for label in range(n_classes)),
@@ -100,20 +125,53 @@ def build(
         test_images=test_images,
         test_labels=LabelDoor(test_labels, n_classes),
         digest=_digest(train_images, train_labels, test_images, test_labels),
+        pixel_range=_pixels.pixel_range(train_images),
+        findings=findings(train_images, train_labels, test_images),
     )
 
 
 def _images(images: NDArray[Any], what: str) -> NDArray[np.uint8]:
     """Check one part's images and return them as uint8 [n, h, w, c], c = 1 or 3."""
     allowed = "allowed are uint8 arrays [n, h, w] or [n, h, w, c] with c = 1 or 3 (channels last)"
+    if images.size == 0:
+        raise UserError(f"{what} are empty (shape {images.shape}); at least one image is needed")
     if images.dtype != np.uint8:
-        raise UserError(f"{what} are {images.dtype}; {allowed}: scale them to 0..255 and cast")
+        raise UserError(f"{what} are {images.dtype}; {allowed}: {_to_bytes(images)}")
     shaped = images[..., np.newaxis] if images.ndim == 3 else images
     if shaped.ndim != 4 or shaped.shape[3] not in (1, 3):
-        raise UserError(f"{what} have shape {images.shape}; {allowed}: reshape them")
-    if shaped.size == 0:
-        raise UserError(f"{what} are empty (shape {images.shape}); at least one image is needed")
+        raise UserError(f"{what} have shape {images.shape}; {allowed}: {_to_images(images.shape)}")
     return shaped
+
+
+def _to_bytes(images: NDArray[Any]) -> str:
+    """How to make uint8 images of these."""
+    if images.dtype == bool:
+        return "write images.astype(np.uint8) * 255"
+    if images.dtype.kind not in "iuf":
+        return "give the images themselves, not names or other objects"
+    low, high = images.min(), images.max()
+    found = f"these hold {low:g}..{high:g}, so write"
+    if images.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return f"{found} images.astype(np.uint8)"
+    if low >= 0 and high <= 1:
+        return f"{found} (images * 255).round().astype(np.uint8)"
+    return (
+        f"{found} ((images - low) * (255 / (high - low))).round().astype(np.uint8), with the same "
+        "low and high for both parts"
+    )
+
+
+def _to_images(shape: tuple[int, ...]) -> str:
+    """How to make [n, h, w] or [n, h, w, c] of this shape."""
+    if len(shape) == 2:
+        side = math.isqrt(shape[1])
+        sides = f"{side}, {side}" if side**2 == shape[1] else "h, w"
+        return f"reshape them, images.reshape(-1, {sides}), if that is their height and width"
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return "these are channels first, so write np.moveaxis(images, 1, -1)"
+    if len(shape) == 4 and shape[3] in (2, 4):
+        return f"drop the last channel (transparency): images[..., :{shape[3] - 1}]"
+    return "reshape them"
 
 
 def _labels(
@@ -121,22 +179,74 @@ def _labels(
 ) -> NDArray[np.int64]:
     """Check one part's labels (lowest <= label < limit, if there is one) and return them int64."""
     if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{what} are {labels.dtype}; they must be integers 0..K-1: cast them")
+        raise UserError(f"{what} are {labels.dtype}; they must be integers 0..K-1: {_cast(labels)}")
     if labels.shape != (n_images,):
         raise UserError(
             f"{what} have shape {labels.shape} but there are {n_images} images; "
-            f"give one label for each image, shape ({n_images},)"
+            f"give one label for each image, shape ({n_images},){_flatten(labels.shape, n_images)}"
         )
+    _refuse_other_unknown(labels, lowest, limit, what)
     # Compared before the cast: an unsigned 64-bit label could wrap into the allowed range.
     highest = limit - 1 if limit else np.iinfo(np.int64).max - 1
     for value in (int(labels.min()), int(labels.max())):
         if not lowest <= value <= highest:
             unknown = "-1 (unknown) and " if lowest == UNKNOWN else ""
+            remedy = "number the classes from 0"
+            if value == UNKNOWN:
+                remedy = "move images without a label to the training images, or leave them out"
             raise UserError(
                 f"{what} hold {value}; allowed are {unknown}0..{limit - 1 if limit else 'K-1'}: "
-                "number the classes from 0"
+                f"{remedy}"
             )
     return labels.astype(np.int64)
+
+
+def _cast(labels: NDArray[Any]) -> str:
+    """How to make integers of labels of another type."""
+    if labels.dtype.kind in "US":
+        names = [str(name) for name in np.unique(labels)]
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        return f"number the {len(names)} names found ({shown}) by {NUMBER_THEM}"
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        return "NaN is -1 here (unknown, training only): np.nan_to_num(labels, nan=-1).astype(int)"
+    return "cast them, labels.astype(int)"
+
+
+def _flatten(shape: tuple[int, ...], n_images: int) -> str:
+    """How to make one label for each image of this shape."""
+    if shape == (n_images, 1):
+        return ": labels.ravel()"
+    if len(shape) == 2 and shape[0] == n_images:
+        return ": if these are one-hot, labels.argmax(axis=1)"
+    return ""
+
+
+def _refuse_other_unknown(labels: NDArray[Any], lowest: int, limit: int | None, what: str) -> None:
+    """Raise UserError if the largest label stands apart, as 255 or 99 for "unknown" do."""
+    known = [int(value) for value in np.unique(labels) if value >= 0]
+    if len(known) < 3 or known[-1] < (limit or 0):  # 0 and 255 alone are two classes
+        return
+    *others, last = known
+    n_classes = others[-1] + 1
+    usual = set(str(last)) == {"9"} or (last >= 127 and last & (last + 1) == 0)  # 99, 2^k - 1
+    if last - n_classes < (1 if usual else n_classes):
+        return
+    if lowest != UNKNOWN:
+        remedy = (
+            "a test label cannot be unknown: leave these images out, or move them to the training "
+            "images with label -1"
+        )
+    elif limit:
+        remedy = "an unknown label is -1, which these files cannot hold: use dataset=npz"
+    else:
+        remedy = (
+            "an unknown label is -1: y_train = y_train.astype(np.int64), then "
+            f"y_train[y_train == {last}] = -1"
+        )
+    raise UserError(
+        f"{what} hold 0..{n_classes - 1} and {last}, which looks like 'unknown'; {remedy} (if "
+        f"{last} is a class, number the classes 0..K-1 without gaps)"
+    )
 
 
 def _every_class_has_a_label(train_labels: NDArray[np.int64], n_classes: int, where: str) -> None:
@@ -146,15 +256,26 @@ def _every_class_has_a_label(train_labels: NDArray[np.int64], n_classes: int, wh
         # The first gap: `present` is sorted, so it equals its own position up to there.
         gap = np.flatnonzero(present != np.arange(len(present)))
         missing = int(gap[0]) if len(gap) else len(present)
+        remedy = "add images of it, or number the classes 0..K-1 without gaps"
+        if missing == 0 and len(present) == n_classes - 1:
+            remedy = f"the labels found are 1..{n_classes - 1}: subtract 1 from the known ones"
         raise UserError(
             f"{where}: class {missing} has no label among the training images; each class "
-            f"0..{n_classes - 1} needs at least one: add images of it, or number the classes "
-            "0..K-1 without gaps"
+            f"0..{n_classes - 1} needs at least one: {remedy}"
         )
     if n_classes < 2:
         raise UserError(
             f"{where}: all labels are class 0; at least two classes are needed: add images of "
             "another class"
+        )
+
+
+def _refuse_blank(train_images: NDArray[np.uint8], where: str) -> None:
+    """Raise UserError if all pixels of all images are equal."""
+    if train_images.min() == train_images.max():
+        raise UserError(
+            f"{where}: every pixel of the training images is {train_images.min()}, so there is "
+            "nothing to learn; were floats in [0, 1] cast to integers? Scale them by 255 first"
         )
 
 

@@ -4,8 +4,13 @@ Uses the object API only (`matplotlib.figure.Figure`), so no window system, no g
 figure left open. matplotlib takes half a second to import and is imported by the first figure.
 """
 
+import logging
+
 from pipeline.figures.charts import confusion_matrix, label_counts, learning_curves, reliability
 from pipeline.figures.images import contact_sheet, mistakes, sample_grid
+
+# Every worker would say that there is no folder for its cache, or that it fills it.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 __all__ = [
     "confusion_matrix",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TILE_PIXELS = 28  # smaller images are enlarged to at least this
+LONGEST = 280  # unless their longer side would then exceed this: 1x3000 stays as it is
 TILE_GAP = 2
 GAP_GREY = 235  # told apart from both black and white image borders
 MISTAKES_SHOWN = 24
@@ -25,8 +26,8 @@ MISTAKES_SHOWN = 24
 def contact_sheet(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     """Lay images [n, h, w, 1 or 3] out row by row as one RGB image [H, W, 3].
 
-    Images under 28 pixels are enlarged by a whole factor, pixel by pixel. Between tiles lies a gap
-    of 2 pixels; with fewer images than columns the sheet is as wide as the images.
+    Images under 28 pixels are enlarged by a whole factor, pixel by pixel; long ones less. Between
+    tiles lies a gap of 2 pixels; with fewer images than columns the sheet is as wide as the images.
     Raises ValueError without an image, without a column, or for other channels.
     """
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0 or columns < 1:
@@ -118,5 +119,6 @@ def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
 
 
 def _enlargement(images: NDArray[np.uint8]) -> int:
-    """Whole factor that brings the shorter side of [n, h, w, c] to TILE_PIXELS or more."""
-    return math.ceil(TILE_PIXELS / min(int(side) for side in images.shape[1:3]))
+    """Whole factor that brings the shorter side of [n, h, w, c] to TILE_PIXELS, or near it."""
+    shorter, longer = sorted(int(side) for side in images.shape[1:3])
+    return max(1, min(math.ceil(TILE_PIXELS / shorter), LONGEST // longer))

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import progress
+
 if TYPE_CHECKING:
     import keras
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # raise it with any change to the scorer's network or training
+VERSION = 2  # raise it with any change to the scorer's network, training or images
 SEED = 20_260
 STEPS = 400
 BATCH = 128
@@ -52,11 +54,12 @@ def domain_scorer(
     if model is None:
         model = _train(train_images, train_labels)
         _save(model, path)
-    extractor = keras.Model(model.inputs, model.get_layer("features").output)
+    extractor = keras.Model(model.inputs[0], model.get_layer("features").output)
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batches = np.array_split(images, max(1, -(-len(images) // CALL)))
-        return np.concatenate([np.asarray(extractor.predict_on_batch(b)) for b in batches])
+        # Called layer by layer: `predict` would trace anew for each scorer and size of batch.
+        return np.concatenate([np.asarray(extractor(batch, training=False)) for batch in batches])
 
     return features
 
@@ -113,6 +116,7 @@ def _train(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> keras.Model:
     labelled = np.flatnonzero(labels >= 0)
     if len(np.unique(labels[labelled])) < 2:
         raise ValueError("the domain scorer needs labels of at least two classes")
+    progress.phase("training the domain classifier, once per data set")
     model = _network(images.shape[1:], int(labels.max()) + 1)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, STEPS)),

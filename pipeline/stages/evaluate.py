@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline import figures
+from pipeline import figures, progress
 from pipeline.data import Dataset
 from pipeline.measure import classification
 from pipeline.stages.train import Model
@@ -53,6 +53,7 @@ def evaluate(
         `test/…` metrics with per-class, reliability and prediction tables, confusion, reliability
         and mistakes figures; then, with a generator, `samples/…` metrics and a sample figure.
     """
+    progress.phase(f"evaluation on {len(dataset.test_labels):,} test images")
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
     measured = classification.measure(
         model.classify(dataset.test_images), labels, dataset.class_names
@@ -66,7 +67,7 @@ def evaluate(
             measured.reliability, measured.metrics["ece"], title
         ),
         "figures/mistakes.png": figures.mistakes(
-            dataset.test_images, measured.predictions, dataset.class_names, title
+            dataset.stretched(dataset.test_images), measured.predictions, dataset.class_names, title
         ),
     }
     yield Evaluation(
@@ -80,6 +81,7 @@ def evaluate(
         wrong=(measured.predictions["predicted"] != measured.predictions["label"]).to_numpy(),
     )
     if model.generate is not None:
+        progress.phase("evaluation of samples")
         quality, images, wanted = _samples(dataset, labels, model, seed, scorer_dir)
         grid = figures.sample_grid(images, title, wanted, dataset.class_names)
         yield Evaluation(
@@ -104,20 +106,21 @@ def _samples(
     random = np.random.default_rng(seed)
     wanted = model.latents.grid_labels(SAMPLES)
     images = model.generate(model.latents.draw(SAMPLES, random, wanted))
+    # An unconditional generator's samples are labelled by the classifier they trained.
+    labels = wanted if wanted is not None else model.classify(images).argmax(axis=1)
+    # From here on as training sees them, so that no measure depends on how pixels are stored.
+    images, test_images = dataset.stretched(images), dataset.stretched(dataset.test_images)
     order = np.linspace(0, SAMPLES - 1, GRID).astype(int)
     shown = images[order], None if wanted is None else wanted[order]
     if len(dataset.test_images) < LEAST:
         return {}, *shown
-    # An unconditional generator's samples are labelled by the classifier they trained.
-    labels = wanted if wanted is not None else model.classify(images).argmax(axis=1)
     everything = np.arange(len(dataset.train_labels))
     features = scorer.domain_scorer(
-        dataset.train_images,
+        dataset.stretched(dataset.train_images),
         dataset.train_labels.read(everything, "scorer"),
         dataset.digest,
         scorer_dir,
     )
-    quality = samples.measure(
-        dataset.test_images, images, labels, dataset.test_images, test_labels, features, seed
-    )
+    progress.phase("evaluation of samples")
+    quality = samples.measure(test_images, images, labels, test_images, test_labels, features, seed)
     return quality.metrics, *shown

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from pipeline.data.dataset import UNKNOWN
-from pipeline.errors import UserError
+from pipeline.errors import UserError, looked_for
 from pipeline.stages.split import Indices, Split
 
 PARTS = ("labelled", "valid", "unlabelled", "test")
@@ -60,7 +60,11 @@ def from_manifest(path: Path, labels: Indices, n_test: int) -> Split:
 def _read_manifest(path: Path, where: str) -> pd.DataFrame:
     """Read the table and check its columns, their types and the names of the parts."""
     if not path.is_file():
-        raise UserError(f"{where}: no such file; give a parquet file with index, part and label")
+        fault = "is a folder" if path.is_dir() else f"does not exist{looked_for(path)}"
+        raise UserError(
+            f"{where} {fault}; give the manifest.parquet of a run, or a parquet file with the "
+            "columns index, part and label"
+        )
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             content = file.read()
@@ -69,7 +73,10 @@ def _read_manifest(path: Path, where: str) -> pd.DataFrame:
         table: pd.DataFrame = content.to_pandas(ignore_metadata=True)
     except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's own derive from these
         reason = str(error).partition("\n")[0]
-        raise UserError(f"{where}: not a readable parquet file ({reason})") from error
+        raise UserError(
+            f"{where}: not a readable parquet file ({reason}); give the manifest.parquet of a run, "
+            "or write a table with pandas' to_parquet"
+        ) from error
     missing = [column for column in ("index", "part", "label") if column not in table.columns]
     if missing:
         raise UserError(

@@ -4,6 +4,7 @@ A label is a budget: n labels are chosen, stratified by class and nested (the 10
 inside the 20-label set), and validation is paid from them. Depends on `split_seed` alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from pipeline.data.dataset import UNKNOWN, LabelDoor
 from pipeline.errors import RunFailure, UserError
 
 Indices = NDArray[np.int64]
+NAMED = 12  # classes whose counts are told one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +202,27 @@ def _too_few_for_validation(
         f"{head}; it takes {of_a_class} labels of a class, {needed} in all "
         f"(label_frac={_fraction(needed, n)}); label more, or use a larger valid_frac, "
         "or valid_frac=0 for none"
+    )
+
+
+def described(split: Split, labels: Indices, class_names: Sequence[str], name: str) -> str:
+    """Which images have labels, for people to read; labels int64 [n] of all training images."""
+    n_train, n_valid = len(labels), len(split.valid)
+    chosen = labels[np.union1d(split.labelled, split.valid)]
+    counts = np.bincount(chosen, minlength=len(class_names))
+    low, high = int(counts.min()), int(counts.max())
+    if high - low <= 1:
+        each = f"{low} of each" if low == high else f"{low}–{high} of each"
+        classes = f"{each} of {len(counts)} classes"
+    elif len(counts) <= NAMED:
+        classes = ", ".join(f"{k}: {n}" for k, n in zip(class_names, counts, strict=True))
+    else:
+        fewest, most = (class_names[int(i)] for i in (counts.argmin(), counts.argmax()))
+        classes = f"of {len(counts)} classes, from {low} ({fewest}) to {high} ({most})"
+    return (
+        f"{name}: {split.n_labels:,} of {n_train:,} training images have a label ({classes}; "
+        f"{n_valid or 'none'} of them for validation), {n_train - split.n_labels:,} have none; "
+        f"{len(split.test):,} test images"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import progress
 from pipeline.data import Dataset
 from pipeline.methods import Arrays, Latents
 from pipeline.schema import Config
@@ -58,23 +59,28 @@ def train(
     from pipeline.training import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+    progress.phase("compiling the networks")
     from pipeline.networks.build import Spec
     from pipeline.training import loop
     from pipeline.training import program as programs
 
     labels = dataset.train_labels.read(split.labelled, READER)
     n_classes = len(dataset.class_names)
-    some = dataset.train_images[split.pool[:: max(1, len(split.pool) // 1000)]]
+    images = dataset.stretched(dataset.train_images)
+    stretching, shrinking = dataset.pixel_tables
+    some = images[split.pool[:: max(1, len(split.pool) // 1000)]]
     spec = Spec(
-        image_shape=dataset.train_images.shape[1:],
+        image_shape=images.shape[1:],
         n_classes=n_classes,
         class_balance=(np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32),
         pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
         first_images=some,
+        stretching=stretching,
+        shrinking=shrinking,
     )
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
-    arrays = Arrays(dataset.train_images, split.pool, split.labelled, labels)
+    arrays = Arrays(images, split.pool, split.labelled, labels)
     try:
         validate = _validation(dataset, split, classify)
         history = loop.train(program, arrays, config, on_report, validate)

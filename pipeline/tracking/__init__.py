@@ -5,8 +5,9 @@ in several processes.
 """
 
 from pipeline.tracking.earlier import child_of, fetch, last_metrics, run_name, source_kind, tag
+from pipeline.tracking.experiments import end_attached_run
 from pipeline.tracking.models import load_model
-from pipeline.tracking.runs import Run, end_attached_run, open_run
+from pipeline.tracking.runs import Run, open_run
 from pipeline.tracking.store import KIND, NOTE, SOURCE
 from pipeline.tracking.studies import (
     CELL,
@@ -20,16 +21,23 @@ from pipeline.tracking.studies import (
     study_run,
 )
 from pipeline.tracking.system import system_metrics
+from pipeline.tracking.views import COLOUR, CURVES, LABELS, TRIALS, WINNERS, colour
 
 __all__ = [
     "CELL",
+    "COLOUR",
+    "CURVES",
     "KIND",
+    "LABELS",
     "NOTE",
     "SOURCE",
     "STUDY",
     "TRIAL",
+    "TRIALS",
+    "WINNERS",
     "Run",
     "child_of",
+    "colour",
     "describe_attached",
     "end",
     "end_attached_run",

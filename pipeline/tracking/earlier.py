@@ -6,7 +6,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.tracking.store import KIND, connect, reachable
+from pipeline.tracking.store import KIND, NOT_THERE, connect, reachable
 
 
 @reachable()
@@ -32,7 +32,7 @@ def source_kind(run_id: str) -> str:
         try:
             tags = connect().get_run(run_id).data.tags
         except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code not in NOT_THERE:
                 raise
             raise UserError(
                 f"run_id = {run_id!r} (from --run_id): there is no such run in "

@@ -1,10 +1,5 @@
 """Runs that are being written, with explicit ids: several may be open at once."""
 
-import contextlib
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,16 +19,19 @@ from numpy.typing import NDArray
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.methods import Latents
+from pipeline.tracking import launched, views
+from pipeline.tracking.experiments import (
+    attach,
+    attached_run,
+    experiment_id,
+    keep_killed,
+    rename,
+)
 from pipeline.tracking.models import describe_versions, log_model
 from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
-
-LOCAL_UI = "http://127.0.0.1:5000"
-LAUNCHER_SECONDS = 60  # within which `mlflow run` has ended after its command has
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,12 @@ class Run:
     @property
     def address(self) -> str:
         """The run's page: on the tracking server, or on the one that `make ui` starts."""
-        store = mlflow.get_tracking_uri()
-        server = store.rstrip("/") if store.startswith("http") else LOCAL_UI
-        page = f"{server}/#/experiments/{self.experiment_id}/runs/{self.id}"
+        page = f"{views.server()}/#/experiments/{self.experiment_id}/runs/{self.id}"
         return f"{page}?workflowType=machine_learning"
+
+    def view(self, key: str) -> str:
+        """The address of a view of the run's experiment; see `views`."""
+        return views.address(self.experiment_id, key)
 
     @reachable()
     def params(self, values: Mapping[str, object]) -> None:
@@ -185,7 +185,7 @@ class Run:
 def open_run(
     kind: str,
     *,
-    experiment: str,
+    experiment: str | None,
     name: str,
     keep_name: bool = False,
     parent: Run | None = None,
@@ -195,14 +195,15 @@ def open_run(
 
     Args:
         kind: the tag `ssgan.kind`.
-        experiment: the experiment's name, made if it is not there.
+        experiment: the experiment's name, made if it is not there; None is the environment's.
         name: the run's name.
         keep_name: leave a name that the user gave to `mlflow run`.
         parent: makes this its child. Without one, goes on with the run `mlflow run` has made.
         tags: more tags.
 
     Raises:
-        UserError: the store cannot be reached or written.
+        UserError: the store cannot be reached or written, or MLFLOW_RUN_ID names a run that
+            cannot be begun.
     """
     run = None
     try:
@@ -216,96 +217,35 @@ def open_run(
     _end(run, None)
 
 
-def attached_run() -> str | None:
-    """The id of the run that `mlflow run` has made for this process."""
-    return os.environ.get("MLFLOW_RUN_ID")
-
-
-def end_attached_run(status: str, reason: str) -> None:
-    """End the run that `mlflow run` has made, for mistakes found before it is opened."""
-    run_id = attached_run()
-    # A lost store has been told already.
-    with contextlib.suppress(*FAULTS):
-        client = connect()
-        if run_id and client.get_run(run_id).info.status == "RUNNING":
-            client.set_tag(run_id, REASON, reason[:REASON_LENGTH])
-            client.set_terminated(run_id, status)
-            if status == "KILLED":
-                _keep_killed(run_id)
-
-
-def restore_killed(run_id: str) -> None:
-    """Wait until `mlflow run` has marked the run FAILED and mark it KILLED again."""
-    client = mlflow.MlflowClient()
-    for _ in range(5 * LAUNCHER_SECONDS):
-        if client.get_run(run_id).info.status == "FAILED":
-            client.set_terminated(run_id, "KILLED")
-            return
-        time.sleep(0.2)
-
-
-def _keep_killed(run_id: str) -> None:
-    """Leave a process behind that repairs the status after the launcher has ended.
-
-    `mlflow run` 3.17.2 means to leave a finished run alone but compares its status, a text, with
-    numbers: whatever the run was, it ends FAILED when its command was interrupted.
-    """
-    script = f"from pipeline.tracking.runs import restore_killed; restore_killed({run_id!r})"
-    subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def _create(
-    experiment: str, name: str, keep_name: bool, parent: Run | None, more_tags: Mapping[str, str]
+    experiment: str | None,
+    name: str,
+    keep_name: bool,
+    parent: Run | None,
+    more_tags: Mapping[str, str],
 ) -> Run:
     run_id = attached_run() if parent is None else None
     with reachable():
         client = parent.client if parent else connect()
+        if parent is None:
+            launched.sweep(mlflow.get_tracking_uri(), run_id)
         if run_id:
+            info = attach(client, run_id)
             if keep_name:
                 rename(client, run_id, name)
             else:
                 client.update_run(run_id, name=name)
-            run = Run(run_id, client.get_run(run_id).info.experiment_id, client)
+            run = Run(run_id, info.experiment_id, client)
             run.tags(more_tags)
+            views.offer(client, run.experiment_id)
             return run
         tags = {"mlflow.parentRunId": parent.id} if parent else {}
         tags |= mlflow.tracking.context.registry.resolve_tags() | more_tags
         place = parent.experiment_id if parent else experiment_id(client, experiment)
+        if parent is None:
+            views.offer(client, place)
         created = client.create_run(place, run_name=name, tags=tags)
         return Run(created.info.run_id, place, client, parent)
-
-
-def rename(client: mlflow.MlflowClient, run_id: str, name: str) -> None:
-    """Name a run that `mlflow run` has made, unless the user has."""
-    if RANDOM_NAME.fullmatch(client.get_run(run_id).info.run_name):
-        client.update_run(run_id, name=name)
-
-
-def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
-    """The id of an experiment, made if it is not there.
-
-    Raises:
-        UserError: the experiment was deleted.
-    """
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name))
-        except MlflowException:
-            found = client.get_experiment_by_name(name)  # another process has made it meanwhile
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        raise UserError(
-            f"experiment = {name!r}: it was deleted in the MLflow UI; restore it or choose another."
-        )
-    return str(found.experiment_id)
 
 
 @undisturbed()
@@ -322,7 +262,7 @@ def _end(run: Run, error: BaseException | None) -> None:
         status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
         run.client.set_terminated(run.id, status)
         if killed and run.id == attached_run():
-            _keep_killed(run.id)
+            keep_killed(run.id)
     except (UserError, *FAULTS) as failure:
         if error is None:
             raise RunFailure(f"the run could not be closed: {failure}") from None

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UserError
+from pipeline.tracking import places
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -30,6 +32,7 @@ REASON = "ssgan.reason"
 REASON_LENGTH = 5000  # characters that every store takes
 SOURCE = "ssgan.source"
 NOTE = "mlflow.note.content"
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # error codes of no such id
 FAULTS = (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, ImportError)
 
 
@@ -47,14 +50,29 @@ def reachable() -> Iterator[None]:
 
 
 def connect() -> mlflow.MlflowClient:
-    """A client of the store.
+    """A client of the store, whose artifacts are found again if its folder was moved.
 
     Tries a SQLite file first: mlflow 3.17.2 itself tries one that it cannot open for 100 s.
     """
-    scheme, _, file = mlflow.get_tracking_uri().partition("sqlite:///")
-    if file and not scheme:
-        path = Path(file.partition("?")[0])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(path, timeout=60)) as database:
+    file = sqlite_file()
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(file, timeout=places.SECONDS)) as database:
             database.execute("BEGIN IMMEDIATE")  # asks for the right to write
+            tell(places.find_again(database, file))
     return mlflow.MlflowClient()
+
+
+def sqlite_file() -> Path | None:
+    """The file of the store, None if the store is a server or another database."""
+    scheme, _, file = mlflow.get_tracking_uri().partition("sqlite:///")
+    path = file.partition("?")[0]
+    if scheme or path in ("", ":memory:"):
+        return None
+    return Path(os.path.abspath(path))  # noqa: PTH100 - absolute() keeps ".."
+
+
+def tell(message: str) -> None:
+    """One line on stderr about what was done unasked; none for ""."""
+    if message:
+        print(f"ssgan: {message}", file=sys.stderr)

@@ -1,10 +1,14 @@
 """Runs of a study: the summary that is opened again, the trials that others have left open."""
 
+from collections.abc import Collection
+
 import mlflow
 from mlflow.entities import RunTag
 
 from pipeline.interrupts import undisturbed
-from pipeline.tracking.runs import Run, attached_run, experiment_id, rename
+from pipeline.tracking import launched, views
+from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
+from pipeline.tracking.runs import Run
 from pipeline.tracking.store import KIND, NOTE, REASON, REASON_LENGTH, SOURCE, connect, reachable
 
 STUDY = "ssgan.study"
@@ -13,14 +17,21 @@ TRIAL = "ssgan.trial"
 
 
 @reachable()
-def study_run(experiment: str, study: str) -> Run:
+def study_run(experiment: str, study: str, searched: Collection[str]) -> Run:
     """The one summary run of a study, made or opened again; makes the store and the experiment.
 
+    searched: the keys that the study varies, for the views of the experiment.
+
     Raises:
-        UserError: the store cannot be used.
+        UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
     """
-    client = connect()
+    client, launcher = connect(), attached_run()
+    launched.sweep(mlflow.get_tracking_uri(), launcher)
+    if launcher:
+        attach(client, launcher)
+        client.set_tag(launcher, KIND, "search")
     there = experiment_id(client, experiment)
+    views.offer(client, there, searched)
     query = f"tags.`{KIND}` = 'study' and tags.`{STUDY}` = '{study}'"
     found = client.search_runs([there], query, max_results=1)
     if found:

@@ -3,17 +3,15 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline import progress
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
 from pipeline.schema import Config
@@ -29,6 +27,7 @@ FRAMES = 10  # sheets of samples over a training, beside the one before its firs
 GRACE = 0.25  # share of the steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
 DIVERGED = 1e6  # a loss beyond it is lost, though finite
+PHASES = {"warm_up": "warm-up", "step": "training"}  # of a method, as people read them
 COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
 
 
@@ -48,9 +47,22 @@ class History:
     images_per_step: int  # of the pool, or labelled ones if the method takes no others
     n_images: int  # that they are drawn from
     reports: list[Report] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # without those of `on_report`
+    report_seconds: float = 0.0  # of `on_report`
     trace_seconds: float = 0.0  # of compiling, until the first step was done
     recalled_steps: int = 0  # of the warm-up, which an earlier training of this process has made
+
+    def apart(self, on_report: Callable[[Report], bool]) -> Callable[[Report], bool]:
+        """The same, with its seconds counted apart from the training's."""
+
+        def timed(report: Report) -> bool:
+            begin = time.perf_counter()
+            try:
+                return on_report(report)
+            finally:
+                self.report_seconds += time.perf_counter() - begin
+
+        return timed
 
     def frame(self) -> pd.DataFrame:
         """All metrics as rows of step, name, value."""
@@ -97,24 +109,24 @@ def train(
     program.images.assign(arrays.images)
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
-    with _progress(config) as show:
-        going_on = _show_the_start(generate(), history, on_report)
-        steps = _advance(program, inputs, arrays, config, history, show)
-        for done, means, rate in steps if going_on else ():
-            report = Report(
-                step=done,
-                metrics={f"train/{key}": value for key, value in means.items()}
-                | {"train/images_per_second": rate * history.images_per_step}
-                | (validate() if done > first else {}),
-                samples=generate() if _is_frame(done, history.reports, first, config) else None,
-            )
-            history.reports.append(report)
-            show(done, means, report.metrics["train/images_per_second"])
-            going_on = on_report(report)
-            _check(report, arrays, config, first)
-            if not going_on:
-                break
-    history.seconds = program.trace_seconds + time.perf_counter() - start
+    on_report = history.apart(on_report)
+    going_on = _show_the_start(generate(), history, on_report)
+    steps = _advance(program, inputs, arrays, config, history)
+    for done, means, rate in steps if going_on else ():
+        report = Report(
+            step=done,
+            metrics={f"train/{key}": value for key, value in means.items()}
+            | {"train/images_per_second": rate * history.images_per_step}
+            | (validate() if done > first else {}),
+            samples=generate() if _is_frame(done, history.reports, first, config) else None,
+        )
+        history.reports.append(report)
+        progress.report(done, progress.numbers(report.metrics))
+        going_on = on_report(report)
+        _check(report, arrays, config, first)
+        if not going_on:
+            break
+    history.seconds = program.trace_seconds + time.perf_counter() - start - history.report_seconds
     program.trace_seconds = 0.0  # paid once
     return history
 
@@ -147,21 +159,23 @@ def _advance(
     arrays: Arrays,
     config: Config,
     history: History,
-    show: Callable[..., None],
 ) -> Iterator[Shown]:
     """Run all steps, or take a warm-up that an earlier training has made; what reports show."""
-    run = functools.partial(_run, program, inputs, config, history, show)
+    run = functools.partial(_run, program, inputs, config, history)
     first = first_step(program.method, config)
     if first:
         known = warm_up.key(program, arrays, config, first)
         shown = warm_up.recall(known, program)
         history.recalled_steps = first if shown else 0
+        if shown:
+            progress.phase("warm-up, known from before", total=config.steps)
         yield from shown
         if not shown:
             for one in run("warm_up", 0, first):
                 shown.append(one)
                 yield one
             warm_up.keep(known, program, shown)
+        progress.phase("graph, labels are spread")
     program.method.after_warm_up(arrays)
     yield from run("step", first, config.steps)
 
@@ -171,13 +185,13 @@ def _run(
     inputs: Inputs,
     config: Config,
     history: History,
-    show: Callable[..., None],
     name: str,
     begin: int,
     end: int,
 ) -> Iterator[Shown]:
     """Run the steps of a phase."""
     phase, done, chunk = program.phases[name], begin, 1
+    progress.phase(PHASES[name], done=begin, total=config.steps)
     for until in _report_steps(begin, end, config.report_every):
         totals, from_step, since = np.zeros(len(phase.keys)), done, time.perf_counter()
         while done < until:
@@ -188,7 +202,7 @@ def _run(
             history.trace_seconds = history.trace_seconds or program.trace_seconds + taken
             if count == chunk and taken < CALL_SECONDS / 2:
                 chunk *= 2
-            show(done, {})
+            progress.advance(done)
         steps = until - from_step
         means = dict(zip(phase.keys, (totals / steps).tolist(), strict=True))
         yield Shown(done, means, steps / (time.perf_counter() - since))
@@ -201,13 +215,17 @@ def _history(program: Program, arrays: Arrays, config: Config) -> History:
 
 
 def _fixed_samples(program: Program) -> Callable[[], NDArray[np.uint8] | None]:
-    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c]."""
+    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c].
+
+    Stretched to 0..255 as the training images are: to be seen, and compared with those.
+    """
     latents, generate = program.method.latents, program.generate
     if latents is None or generate is None:
         return lambda: None
     labels = latents.grid_labels(FIXED_SAMPLES)
     batch = tf.constant(latents.draw(FIXED_SAMPLES, np.random.default_rng(LATENT_SEED), labels))
-    return lambda: np.asarray(generate(batch))
+    stretching = program.stretching.table.numpy().astype(np.uint8)
+    return lambda: np.take(stretching, generate(batch))
 
 
 def _report_steps(begin: int, end: int, every: int) -> Iterator[int]:
@@ -259,26 +277,3 @@ def _some(pool: NDArray[np.int64]) -> NDArray[np.int64]:
 def _spread(images: NDArray[np.uint8]) -> float:
     """Mean over the pixels of the standard deviation between the images of a batch."""
     return float(np.std(images.astype(np.float32), axis=0).mean())
-
-
-@contextmanager
-def _progress(config: Config) -> Iterator[Callable[..., None]]:
-    """A progress bar on a terminal's stderr, nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(config.method, total=config.steps, losses="")
-
-        def show(done: int, means: Mapping[str, float], rate: float = 0.0) -> None:
-            progress.update(task, completed=done)
-            if means:
-                text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
-                progress.update(task, losses=f"{rate:,.0f} images/s  {text}")
-
-        yield show

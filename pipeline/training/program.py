@@ -16,7 +16,7 @@ import tensorflow as tf
 from pipeline import methods
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
-from pipeline.networks.build import ExportedGenerator, Spec, exported_classifier
+from pipeline.networks.build import ExportedGenerator, PixelTable, Spec, exported_classifier
 from pipeline.schema import Config
 from pipeline.training import devices
 from pipeline.training.devices import Random, local
@@ -62,11 +62,12 @@ class Program:
         if method.warm_up_share:
             self.phases["warm_up"] = self._compile(method.warm_up)
         self.trace_seconds = time.perf_counter() - start
-        self.classifier = exported_classifier(method.average, shape)
+        self.stretching, self.shrinking = PixelTable(), PixelTable()
+        self.classifier = exported_classifier(method.average, shape, self.stretching)
         self.classify = tf.function(self.classifier, reduce_retracing=True)
         self.generator = self.generate = None
         if method.latents is not None:
-            self.generator = ExportedGenerator(method.generator, method.latents)
+            self.generator = ExportedGenerator(method.generator, method.latents, self.shrinking)
             self.generate = tf.function(self.generator, reduce_retracing=True)
 
     def restart(self, method: Method) -> None:
@@ -197,7 +198,14 @@ def prepare(config: Config, spec: Spec) -> Program:
             )
     with strategy.scope():
         method = methods.build(config, spec, config.seed)
-    kind = _kind(config, spec)
+    program = _made(method, config, _kind(config, spec))
+    program.stretching.table.assign(spec.stretching)
+    program.shrinking.table.assign(spec.shrinking)
+    return program
+
+
+def _made(method: Method, config: Config, kind: str) -> Program:
+    """An idle program of this kind that takes `method` over, or a new one."""
     for program in _idle:
         if program.kind == kind:
             _idle.remove(program)

@@ -109,6 +109,7 @@ def test_digest_tells_one_label_apart(tmp_path):
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = _idx.FILES
 GOOD_IMAGES, GOOD_LABELS = (idx_bytes(array) for array in mnist_arrays()[:2])
+UNKNOWN_AS_255 = np.where(np.arange(40) < 30, np.arange(40) % 10, 255).astype(np.uint8)
 GZIPPED = gzip.compress(GOOD_IMAGES)
 
 
@@ -136,6 +137,8 @@ GZIPPED = gzip.compress(GOOD_IMAGES)
         (LABELS, idx_bytes(np.arange(39, dtype=np.uint8) % 10), "there are 40 images"),
         (LABELS, idx_bytes(np.arange(40, dtype=np.uint8) % 11), "hold 10; allowed .*0..9"),
         (LABELS, idx_bytes(np.arange(40, dtype=np.uint8) % 9), "class 9 has no label"),
+        (LABELS, idx_bytes(np.arange(40, dtype=np.uint8) % 11 * 5), "hold 50; allowed"),
+        (LABELS, idx_bytes(UNKNOWN_AS_255), "255, which looks like 'unknown'.*use dataset=npz"),
     ],
 )
 def test_damaged_idx_file(tmp_path, file, content, words):
@@ -149,8 +152,28 @@ def test_damaged_idx_file(tmp_path, file, content, words):
 
 
 def test_data_dir_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere is not a folder.*train-images-idx3-ubyte"):
+    with pytest.raises(UserError, match=r"nowhere does not exist; .*train-images-idx3-ubyte"):
         data.load("mnist", tmp_path / "nowhere")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match=r"file is not a folder; .*train-images-idx3-ubyte"):
+        data.load("mnist", tmp_path / "file")
+    with pytest.raises(UserError, match=r"is not a folder; .*for own arrays say dataset=npz"):
+        data.load("mnist", write_npz(tmp_path / "own.npz"))
+
+
+def test_a_relative_data_dir_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"does not exist \(looked for {tmp_path}/nowhere\)"):
+        data.load("mnist", Path("nowhere"))
+
+
+def test_a_folder_of_own_data_is_told_from_idx_files(tmp_path):
+    write_npz(tmp_path / "own.npz")
+    with pytest.raises(UserError, match="or say dataset=npz for own arrays"):
+        data.load("mnist", tmp_path)
+    (tmp_path / "1.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"it holds 1 folder with 1 \.png file: for own images"):
+        data.load("mnist", tmp_path)
 
 
 @pytest.mark.mnist

@@ -1,11 +1,15 @@
 """A user's own arrays: what is accepted, and one line for what is not."""
 
+import re
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipeline import data
 from pipeline.errors import UserError
-from tests.data.files import npz_arrays, one_line, write_npz
+from tests.data.files import npz_arrays, one_line, write_idx, write_npz
 
 
 def test_npz_in_a_folder_and_grey_images_get_a_channel(tmp_path):
@@ -19,27 +23,42 @@ def test_npz_in_a_folder_and_grey_images_get_a_channel(tmp_path):
     assert dataset.train_labels.read(np.arange(4), "test").tolist() == [0, 1, 2, -1]
 
 
+X = npz_arrays()["x_train"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"y_test": None}, "has no y_test; it holds x_train, y_train, x_test, needed are"),
-        ({"x_train": npz_arrays()["x_train"] / 255}, "train images are float64"),
+        ({"x_train": X / 255}, r"train images are float64.*\(images \* 255\)\.round"),
+        ({"x_train": X / 127.5 - 1}, r"these hold -1\.\.1, so write .*high - low"),
+        ({"x_train": X.astype(np.int64)}, r"int64.*write images\.astype\(np\.uint8\)"),
+        ({"x_train": X > 99}, r"train images are bool.*\* 255"),
+        ({"x_train": np.array(["a.png"] * 12)}, "train images are <U5.*images themselves"),
+        ({"x_train": X[..., 0].reshape(12, 30)}, r"shape \(12, 30\).*reshape\(-1, h, w\)"),
+        ({"x_train": np.zeros((12, 64), np.uint8)}, r"images.reshape\(-1, 8, 8\)"),
+        ({"x_train": np.zeros((12, 5, 6, 4), np.uint8)}, r"transparency.: images\[\.\.\., :3\]"),
+        ({"x_train": np.full((12, 5, 6, 3), 7, np.uint8)}, "every pixel .* is 7.*nothing to learn"),
         ({"x_train": np.zeros((12, 5), np.uint8)}, r"train images have shape \(12, 5\)"),
-        ({"x_train": np.zeros((12, 3, 5, 6), np.uint8)}, "channels last"),
+        ({"x_train": np.zeros((12, 3, 5, 6), np.uint8)}, r"channels first.*moveaxis"),
         ({"x_test": np.zeros((6, 5, 7, 3), np.uint8)}, "bring both to one shape"),
         ({"x_test": np.zeros((0, 5, 6, 3), np.uint8)}, "test images are empty"),
-        ({"y_train": np.arange(12) % 3 / 1.0}, "train labels are float64"),
-        ({"y_train": np.array([None] * 12)}, r"Object arrays cannot be loaded"),
+        ({"y_train": np.arange(12) % 3 / 1.0}, r"train labels are float64.*labels.astype\(int\)"),
+        ({"y_train": np.array([0, 1, 2, np.nan] * 3)}, r"NaN is -1 here.*nan_to_num"),
+        ({"y_train": np.array([None] * 12)}, r"array y_train cannot .*Object arrays.*number names"),
+        ({"x_test": np.array([None] * 6)}, r"array x_test cannot .*Object arrays.*np\.stack"),
         ({"y_train": np.arange(11) % 3}, "but there are 12 images"),
-        ({"y_train": np.eye(12, dtype=int)}, r"train labels have shape \(12, 12\)"),
+        ({"y_train": np.arange(12)[:, None] % 3}, r"shape \(12, 1\).*: labels\.ravel\(\)"),
+        ({"y_train": np.eye(12, dtype=int)}, r"train labels have shape \(12, 12\).*argmax"),
         ({"y_train": np.arange(12) % 3 - 2}, "train labels hold -2; allowed are -1 .unknown."),
         ({"y_train": np.full(12, 2**64 - 1, np.uint64)}, "train labels hold 18446744073709551615"),
         ({"y_train": np.arange(12) % 3 * 2}, "class 1 has no label"),
-        ({"y_train": np.arange(12) % 3 + 1}, "class 0 has no label"),
+        ({"y_train": np.arange(12) % 3 + 1}, "class 0 has no label.*found are 1..3: subtract 1"),
+        ({"y_train": np.arange(12) % 2 * 255}, "class 1 has no label.*without gaps"),
         ({"y_train": np.arange(12) % 2}, "class 2 has no label"),
         ({"y_train": np.full(12, -1)}, "class 0 has no label"),
         ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int)}, "at least two classes"),
-        ({"y_test": np.arange(6) % 3 - 1}, "test labels hold -1; allowed are 0..K-1"),
+        ({"y_test": np.arange(6) % 3 - 1}, "test labels hold -1; allowed are 0..K-1: move images"),
     ],
 )
 def test_unsuitable_npz(tmp_path, changes, words):
@@ -69,16 +88,128 @@ def test_damaged_npz(tmp_path, damage):
     assert "savez" in one_line(error)
 
 
-@pytest.mark.parametrize("files", [[], ["a.npz", "b.npz"]])
-def test_npz_folder_must_hold_exactly_one(tmp_path, files):
-    for file in files:
-        write_npz(tmp_path / file)
-    with pytest.raises(UserError, match=f"holds {len(files)} .npz files"):
-        data.load("npz", tmp_path)
+def refusal(data_dir):
+    with pytest.raises(UserError) as error:
+        data.load("npz", data_dir)
+    return one_line(error)
 
 
-def test_npz_needs_a_data_dir(tmp_path):
-    with pytest.raises(UserError, match="needs data_dir"):
-        data.load("npz", None)
-    with pytest.raises(UserError, match="does not exist"):
-        data.load("npz", tmp_path / "nowhere.npz")
+def test_npz_folder_must_hold_exactly_one(tmp_path):
+    assert "holds no .npz file; put one there" in refusal(tmp_path)
+    write_npz(tmp_path / "a.npz")
+    data.load("npz", tmp_path)
+    write_npz(tmp_path / "b.npz")
+    assert "holds 2 .npz files (a.npz, b.npz); name one of them" in refusal(tmp_path)
+
+
+def test_npz_needs_a_data_dir(tmp_path, monkeypatch):
+    assert "needs data_dir" in refusal(None)
+    assert "nowhere.npz does not exist; dataset=npz" in refusal(tmp_path / "nowhere.npz")
+    monkeypatch.chdir(tmp_path)
+    assert f"looked for {tmp_path}/nowhere.npz)" in refusal(Path("nowhere.npz"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0123")
+    assert "project's folder, not in the one where it was typed" in refusal(Path("nowhere.npz"))
+
+
+# ---------------------------------------------------------------- labels of other kinds
+
+
+def test_names_as_labels_are_told_how_to_number_them(tmp_path):
+    names = np.array(["cat", "dog", "emu"])
+    arrays = npz_arrays(y_train=names[np.arange(12) % 3], y_test=names[np.arange(6) % 3])
+    path = write_npz(tmp_path / "own.npz", **arrays)
+    message = refusal(path)
+    assert "train labels are <U3" in message
+    assert "number the 3 names found (cat, dog, emu) by names, y =" in message
+    # What it says to type does it.
+    for line in message.partition(" found (cat, dog, emu) by ")[2].split(", then "):
+        exec(line, {"np": np}, arrays)
+    dataset = data.load("npz", write_npz(path, **{key: arrays[key] for key in npz_arrays()}))
+    assert dataset.test_labels.read(np.arange(3), "test").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("unknown", [255, 99, 127, 30])
+def test_a_label_far_above_the_others_looks_like_unknown(tmp_path, unknown):
+    labels = np.array([0, 1, 2, unknown] * 3, np.uint8)
+    path = write_npz(tmp_path / "own.npz", y_train=labels)
+    message = refusal(path)
+    assert f"train labels hold 0..2 and {unknown}, which looks like 'unknown'" in message
+    arrays = {"y_train": labels}
+    told = re.search(r"is -1: (.*) \(if", message)[1]
+    for line in told.split(", then "):
+        exec(line, {"np": np}, arrays)
+    dataset = data.load("npz", write_npz(path, **arrays))
+    assert dataset.train_labels.read(np.arange(4), "test").tolist() == [0, 1, 2, -1]
+
+
+def test_an_unknown_test_label_is_refused_in_its_own_words(tmp_path):
+    labels = np.array([0, 1, 2, 255, 0, 1], np.uint8)
+    message = refusal(write_npz(tmp_path / "own.npz", y_test=labels))
+    assert "test labels hold 0..2 and 255" in message
+    assert "a test label cannot be unknown" in message
+
+
+def test_many_classes_up_to_255_are_no_unknown_ones(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (256, 4, 4), np.uint8)
+    y = np.arange(256, dtype=np.uint8)
+    dataset = data.load(
+        "npz", write_npz(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    )
+    assert len(dataset.class_names) == 256
+
+
+# ---------------------------------------------------------------- other arrays, other files
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (["x_unlabeled"], "append unlabelled images to x_train, with label -1 each in y_train"),
+        (["x_val", "y_val"], "append validation images .* valid_frac chooses"),
+        (["X_train"], "write the file again with those four arrays alone"),
+        ([f"a{i}" for i in range(99)], r"holds a0, a1, .* and 91 more besides x_train"),
+    ],
+)
+def test_arrays_that_nothing_reads_are_refused(tmp_path, others, words):
+    path = write_npz(tmp_path / "own.npz", **dict.fromkeys(others, X))
+    message = refusal(path)
+    assert re.search(words, message)
+    assert f"holds {others[0]}" in message
+    assert "which would be left unread" in message
+
+
+def test_arrays_under_other_names_are_told_theirs(tmp_path):
+    arrays = npz_arrays()
+    np.savez(
+        tmp_path / "own.npz",
+        X_train=arrays["x_train"],
+        train_labels=arrays["y_train"],
+        test_images=arrays["x_test"],
+        y_test=arrays["y_test"],
+    )
+    message = refusal(tmp_path / "own.npz")
+    assert "has no x_train, y_train, x_test; it holds X_train" in message
+    assert "rename X_train to x_train, train_labels to y_train, test_images to x_test" in message
+
+
+def test_picture_files_are_counted_and_told_the_way(tmp_path):
+    for name, suffix, n in (("cats", ".jpg", 3), ("dogs", ".JPG", 2), ("dogs", ".png", 1)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        for i in range(n):
+            (tmp_path / name / f"{i}{suffix}").write_bytes(b"")
+    (tmp_path / "cats" / "notes.txt").write_text("not a picture")
+    message = refusal(tmp_path)
+    assert "holds no .npz file but 2 folders with 5 .jpg and 1 .png files" in message
+    assert "docs/own-images.md" in message
+    message = refusal(tmp_path / "cats" / "0.jpg")
+    assert "a single picture, not an .npz file" in message
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in sorted(tmp_path.glob("*/*.[jJ]*")):
+            archive.write(path, path.relative_to(tmp_path))
+    assert "a zip file of 2 folders with 5 .jpg files" in refusal(tmp_path / "all.zip")
+
+
+def test_a_folder_of_other_files_says_what_they_are(tmp_path):
+    assert "IDX files; say whose they are: dataset=mnist" in refusal(write_idx(tmp_path / "idx"))
+    np.save(tmp_path / "x_train.npy", X)
+    assert "but x_train.npy; load them and write it" in refusal(tmp_path)

@@ -10,7 +10,7 @@ from experiments.search.answer import Answer
 
 def test_a_study_says_why_trials_failed(capsys: pytest.CaptureFixture[str]) -> None:
     reason = "MemoryError: [the batch] is too large"
-    show(Answer("s", "pareto", {"FAIL": 3}, {reason: 3}, [], Path("s"), "sqlite:///s.db"))
+    show(Answer("s", "pareto", {"FAIL": 3}, {reason: 3}, [], Path("s"), "run", "trials", "winners"))
     said = capsys.readouterr().out
     assert "3 fail trials" in said
     assert f"3 failed: {reason}\n" in said

@@ -1,6 +1,7 @@
 """A real search by the real command line: two workers, one of them killed in the middle."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,21 @@ def test_a_killed_worker_costs_no_trial(searched):
     assert run.info.status == "KILLED"
     assert "the worker was lost" in run.data.tags["ssgan.reason"]
     assert not [r for r in runs() if r.info.status == "RUNNING"]
+
+
+def test_without_a_terminal_a_search_tells_how_far_it_is_and_its_workers_nothing(searched):
+    lines = searched[1].splitlines()
+    assert not [line for line in lines if not re.match(r"\d+:\d\d:\d\d  | +MLflow exp", line)]
+    said = "\n".join(lines)
+    assert re.search(
+        rf"s: trials, 1/{TRIALS} trials \(20%\), \d:\d\d:\d\d left, "
+        r"lowest validation error [\d.]+% at \d+ labels, 1 complete",
+        said,
+    )
+    assert f"s: trials, {TRIALS}/{TRIALS} trials (100%), lowest" in said
+    winners = len(runs(kind="evaluate"))
+    assert f"s: testing {winners} winner" in said
+    assert lines[-1].endswith("  s: writing the answer")
 
 
 def test_each_trial_is_a_flat_run_with_curves_model_and_samples(searched):

@@ -1,3 +1,4 @@
+import logging
 import random
 
 import numpy as np
@@ -128,6 +129,17 @@ def test_scorer_ignores_unlabelled_images_and_follows_the_image_shape(tmp_path, 
     assert features(images[:5]).shape == (5, scorer.FEATURES)
     with pytest.raises(ValueError, match="two classes"):
         scorer.domain_scorer(images, np.full(40, -1), "none", tmp_path)
+
+
+def test_many_scorers_in_a_process_are_not_traced_anew(digits, features, cache, caplog):
+    """As in the evaluation of a search's winners; TensorFlow would warn of it."""
+    train, _, y_train, _ = digits
+    with caplog.at_level("WARNING", "tensorflow"):
+        logging.getLogger("tensorflow").addHandler(caplog.handler)
+        for n in range(6):
+            scorer.domain_scorer(train, y_train, "digits", cache)(train[: 500 + n])
+        logging.getLogger("tensorflow").removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_measure_ranks_real_images_before_noise(digits, features):

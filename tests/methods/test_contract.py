@@ -8,7 +8,7 @@ import tensorflow as tf
 from pipeline import config as configuration
 from pipeline import data, methods
 from pipeline.methods import Arrays, Batch
-from pipeline.networks.build import ExportedGenerator, Spec
+from pipeline.networks.build import ExportedGenerator, PixelTable, Spec
 from pipeline.training import runtime
 from pipeline.training.devices import Random
 from pipeline.training.optimizers import Adam
@@ -129,7 +129,7 @@ def test_generators_and_latents_fit_each_other(name, make_batch):
     drawn = latents.draw(30, random, latents.grid_labels(30))
     assert drawn.shape == (30, latents.size + latents.n_classes)
     assert (drawn.min() < 0) == (latents.distribution == "normal")
-    images = ExportedGenerator(method.generator, latents)(tf.constant(drawn)).numpy()
+    images = ExportedGenerator(method.generator, latents, PixelTable())(tf.constant(drawn)).numpy()
     assert images.dtype == np.uint8
     assert images.shape == (30, *batch[0].shape[1:])
     assert images.std(axis=0).mean() > 1

@@ -10,6 +10,7 @@ from pipeline import data
 from pipeline.methods import Latents
 from pipeline.networks.build import (
     ExportedGenerator,
+    PixelTable,
     Spec,
     averaged_copy,
     classifier,
@@ -118,7 +119,9 @@ def test_the_gradient_of_a_weight_norm_is_that_of_its_formula():
         ours = tf.reduce_sum(tf.sin(layer(x)))
         weights = layer.gain.value * v / tf.norm(v, axis=0)
         theirs = tf.reduce_sum(tf.sin(x @ weights + layer.bias.value))
-    np.testing.assert_allclose(tape.gradient(ours, v), tape.gradient(theirs, v), atol=1e-5)
+    np.testing.assert_allclose(
+        tape.gradient(ours, v), tape.gradient(theirs, v), rtol=1e-5, atol=1e-5
+    )
 
 
 # ---------------------------------------------------------------- batch normalisation
@@ -218,7 +221,7 @@ def test_the_exported_classifier_gives_the_networks_probabilities(name, digits, 
     config = configuration.load({"network": name, "dense_units": "[60, 40]"})
     spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, digits)
     network = classifier(config, spec, make_random(), 0)
-    exported = exported_classifier(network, spec.image_shape)
+    exported = exported_classifier(network, spec.image_shape, PixelTable())
     probabilities = exported(digits).numpy()
     expected = tf.nn.softmax(network(digits / np.float32(255))).numpy()
     assert probabilities.dtype == np.float32
@@ -274,7 +277,7 @@ def test_generators_fill_images_between_0_and_1(make, shape):
 def test_the_exported_generator_takes_what_latents_draw():
     latents = Latents(20, "normal", n_classes=3)
     network = ConditionalGenerator(generator(20, (30,), (4, 5, 3), 0), 20, 3, seed=1)
-    exported = ExportedGenerator(network, latents)
+    exported = ExportedGenerator(network, latents, PixelTable())
     drawn = latents.draw(30, np.random.default_rng(0), latents.grid_labels(30))
     images = exported(tf.constant(drawn)).numpy()
     assert images.dtype == np.uint8

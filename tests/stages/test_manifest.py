@@ -1,6 +1,7 @@
 """A split survives its table; a table that does not fit the data gets one line."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -70,6 +71,14 @@ def test_manifest_cannot_label_an_image_whose_label_is_unknown(tmp_path):
     labels[manifest.loc[0, "index"]] = -1
     with pytest.raises(UserError, match=r"label -1; the data say -1 \(-1 is unknown"):
         from_manifest(path, labels, N_TEST)
+
+
+def test_a_relative_manifest_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"does not exist \(looked for {tmp_path}/m\.parquet\)"):
+        from_manifest(Path("m.parquet"), LABELS, N_TEST)
+    with pytest.raises(UserError, match=r"is a folder; give the manifest\.parquet of a run"):
+        from_manifest(tmp_path, LABELS, N_TEST)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"index,part,label\n0,labelled,1\n"])

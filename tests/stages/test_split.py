@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.data import LabelDoor
 from pipeline.errors import RunFailure, UserError
-from pipeline.stages.split import Split, audit, split
+from pipeline.stages.split import Split, audit, described, split
 
 DEFAULTS = {"label_frac": 0.1, "labels_per_class": None, "valid_frac": 0.0, "split_seed": 0}
 SIZES = (400, 130, 130, 60, 7)
@@ -31,6 +31,32 @@ def run(labels=LABELS, **changes):
 def assert_equal(one, other):
     for part in ("labelled", "unlabelled", "valid", "test"):
         np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
+
+
+# ---------------------------------------------------------------- what is said of it
+
+
+@pytest.mark.parametrize(
+    ("sizes", "flags", "classes"),
+    [
+        ((40, 40, 40), {"labels_per_class": 12}, "12 of each of 3 classes; none of them"),
+        (
+            (40, 40, 40),
+            {"label_frac": 0.3, "valid_frac": 0.25},
+            "12–13 of each of 3 classes; 9 of",
+        ),
+        ((80, 30, 20), {"label_frac": 0.2}, "c0: 17, c1: 6, c2: 4; none of them"),
+        (range(10, 150, 10), {"label_frac": 0.2}, "of 14 classes, from 2 (c0) to 29 (c13); none"),
+    ],
+)
+def test_a_split_says_which_images_have_labels(sizes, flags, classes):
+    labels = make_labels(tuple(sizes), n_unknown=3)
+    drawn, n = run(labels, **flags), len(labels)
+    text = described(drawn, labels, [f"c{i}" for i in range(len(sizes))], "mine")
+    count = drawn.n_labels
+    assert text.startswith(f"mine: {count} of {n:,} training images have a label (")
+    assert classes in text
+    assert text.endswith(f"for validation), {n - count:,} have none; {N_TEST} test images")
 
 
 # ---------------------------------------------------------------- the rule

@@ -13,6 +13,7 @@ import tensorflow as tf
 from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
+from pipeline.data.dataset import build
 from pipeline.errors import UserError
 from pipeline.networks.build import Spec
 from pipeline.stages.train import train as train_stage
@@ -51,6 +52,34 @@ def test_a_program_serves_other_seeds_rates_lengths_and_label_counts_without_a_n
     for (wanted, compiled), (predicted, going_on) in zip(reversed(fresh), reused, strict=True):
         np.testing.assert_allclose(predicted, wanted, rtol=1e-4, atol=1e-6)
         assert going_on < compiled
+
+
+def test_pixels_stored_in_another_range_train_the_same_and_share_the_program():
+    config = configuration.load({**SMALL, "steps": "30", "report_every": "30"})
+    digits = data.load("digits", None)
+    parts = []
+    for images, door in (
+        (digits.train_images, digits.train_labels),
+        (digits.test_images, digits.test_labels),
+    ):
+        stored = np.rint(images / 255 * 16).astype(np.uint8) + 100
+        parts.append((stored, door.read(np.arange(len(door)), "test")))
+    narrow, trace_seconds = build("npz", "here", *parts), []
+    assert narrow.pixel_range == (100, 116)
+    for dataset, low, high in ((digits, 0, 255), (narrow, 100, 116)):
+        result = train_stage(dataset, choose_split(config, dataset), config)
+        trace_seconds.append(result.history.trace_seconds)
+        shown = result.history.reports[-1].samples
+        generated = result.model.generate(result.model.latents.draw(50, np.random.default_rng(0)))
+        predicted = result.model.classify(dataset.test_images)
+        if dataset is digits:
+            wanted, samples, levels = predicted, shown, generated
+        np.testing.assert_allclose(predicted, wanted, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(shown.astype(int), samples, atol=9)  # half a level of 17
+        expected = low + levels * ((high - low) / 255)
+        np.testing.assert_allclose(generated, expected, atol=0.6)
+        result.release()
+    assert trace_seconds[1] < trace_seconds[0]
 
 
 def test_two_devices_compute_what_one_does():

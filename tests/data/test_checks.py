@@ -1,0 +1,116 @@
+"""What is unusual in data: shared images, labels at odds, pixels in another range."""
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.data import _checks, _pixels
+from tests.data.files import npz_arrays, write_npz
+
+X = np.random.default_rng(0).integers(0, 256, (3000, 6, 7, 3), np.uint8)
+
+
+def found(tmp_path, **changes):
+    """Findings in data with these arrays, by name."""
+    path = write_npz(tmp_path / "own.npz", **changes)
+    return {finding.name: finding for finding in data.load("npz", path).findings}
+
+
+def test_sound_data_give_no_finding(tmp_path):
+    assert found(tmp_path) == {}
+    assert data.load("digits", None).findings == ()
+
+
+def test_test_images_that_are_training_images_too_are_counted(tmp_path):
+    arrays = npz_arrays()
+    arrays["x_test"][[1, 4]] = arrays["x_train"][[7, 7]]
+    finding = found(tmp_path, **arrays)["shared_images"]
+    assert finding.count == 2
+    assert "2 of 6 test images equal a training image" in finding.sentence
+
+
+def test_equal_images_with_other_labels_are_counted(tmp_path):
+    arrays = npz_arrays()  # labels 0, 1, 2, unknown; …
+    arrays["x_train"][[4, 5]] = arrays["x_train"][0]  # 0: the same class, 1: another
+    arrays["x_train"][3] = arrays["x_train"][0]  # unknown
+    arrays["x_train"][6] = arrays["x_train"][2]  # both 2
+    finding = found(tmp_path, **arrays)["contradicting_labels"]
+    assert finding.count == 3
+    assert "3 training images have an equal one with another label" in finding.sentence
+
+
+def test_an_images_key_is_its_bytes():
+    keys = _checks.image_keys(X)
+    assert len(set(keys.tolist())) == len(X)
+    np.testing.assert_array_equal(_checks.image_keys(X[::-1].copy())[::-1], keys)
+    one_pixel = X.copy()
+    one_pixel[:, 5, 6, 2] ^= 1
+    assert not np.isin(_checks.image_keys(one_pixel), keys).any()
+
+
+# ---------------------------------------------------------------- the range of the pixels
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 16), (0, 64), (100, 132), (60, 200)])
+def test_a_narrow_range_is_found_and_stretched_without_loss(low, high):
+    images = (low + X.astype(int) * (high - low) // 255).astype(np.uint8)
+    assert _pixels.pixel_range(images) == (low, high)
+    stretched = _pixels.stretching(low, high)[images]
+    assert (stretched.min(), stretched.max()) == (0, 255)
+    assert len(np.unique(stretched)) == len(np.unique(images))
+    np.testing.assert_array_equal(_pixels.shrinking(low, high)[stretched], images)
+
+
+@pytest.mark.parametrize("images", [X, X // 5 * 4 + 20, np.minimum(X, 210)])
+def test_pixels_that_nearly_fill_their_range_stay_as_they_are(images):
+    assert _pixels.pixel_range(images.astype(np.uint8)) == _pixels.FULL
+
+
+def test_a_faulty_pixel_does_not_hide_a_narrow_range():
+    images = 40 + X // 8
+    images[7, 2, 3, 0], images[8, 0, 0, 1] = 255, 0
+    assert _pixels.pixel_range(images) == (40, 71)
+    images[:, 0, 0, 0] = 255  # in every image: it belongs to them
+    images[:, 0, 0, 1] = 0
+    assert _pixels.pixel_range(images) == _pixels.FULL
+
+
+@pytest.mark.parametrize("images", [X[:1] // 16, X[:2] // 16, np.eye(4, dtype=np.uint8)[:, None]])
+def test_few_images_have_a_range_too(images):
+    low, high = _pixels.pixel_range(images)
+    assert 0 <= low < high <= 15
+
+
+def test_a_narrow_range_is_told_with_the_smallest_and_largest_value(tmp_path):
+    arrays = npz_arrays()
+    arrays = {**arrays, "x_train": arrays["x_train"] // 16, "x_test": arrays["x_test"] // 16}
+    finding = found(tmp_path, **arrays)["pixel_span"]
+    assert finding.count == 15
+    assert "lie in 0..15, not in 0..255" in finding.sentence
+    arrays["x_train"][0, 0, 0, 0] = 200
+    sentence = found(tmp_path, **arrays)["pixel_span"].sentence
+    assert "lie in 0..200, nearly all of them in 0..15, not in 0..255" in sentence
+
+
+def test_parts_on_two_scales_are_told(tmp_path):
+    arrays = npz_arrays()
+    findings = found(tmp_path, x_test=arrays["x_test"] // 255)
+    assert list(findings) == ["test_pixel_span"]
+    assert "test images lie in 0..1, those of the training images in 0..255" in (
+        findings["test_pixel_span"].sentence
+    )
+
+
+def test_images_are_stretched_by_the_training_images_range(tmp_path):
+    arrays = npz_arrays()
+    x_train, x_test = arrays["x_train"] // 16 + 100, arrays["x_test"]
+    dataset = data.load("npz", write_npz(tmp_path / "own.npz", x_train=x_train, x_test=x_test))
+    assert dataset.pixel_range == (100, 115)
+    np.testing.assert_array_equal(
+        dataset.stretched(dataset.train_images), (x_train - np.uint8(100)) * 17
+    )
+    beyond = dataset.stretched(dataset.test_images)
+    assert set(beyond[x_test <= 100]) == {0}
+    assert set(beyond[x_test >= 115]) == {255}
+    whole = data.load("digits", None)
+    assert whole.stretched(whole.train_images) is whole.train_images
