@@ -21,7 +21,7 @@ NOT_RUN = {
     r"^uvx |^uv pip install": "downloads a package",
     r"^git clone|^make setup": "the checkout and its environment are here",
     r"--search mnist\b": "needs the 60,000 images of MNIST",
-    r"^make (test|lint|bench|docs-test|cluster-test)$": "are tests themselves, or take long",
+    r"^make (test|lint|bench|\w+-test|screenshots)$": "are tests themselves, or take long",
     r"^sudo |^echo ": "changes the machine: PostgreSQL; `make cluster-test` starts one of its own",
     r"^ray |^psql |^export RAY_ADDRESS|^export MLFLOW_TRACKING_URI=http|--workers ray\b|@db/|"
     r"@localhost/|^mlflow server --host 0\.0\.0\.0": "a cluster; `make cluster-test` starts one",
@@ -31,13 +31,13 @@ NOT_RUN = {
 SMALL = {
     r"python -m pipeline (run|train)\b": r"\g<0> --steps 40",
     r"python -m pipeline (split|evaluate)\b": r"\g<0>",
-    r"python -m experiments search\b": r"\g<0> --steps 40 --top 1",
+    r"python -m experiments search\b": r"\g<0> --steps 40",
     r"^mlflow run \..*$": r"\g<0> -P steps=40",
     r"^mlflow artifacts download ": r"\g<0>",
     r"^make run\b|^make ui\b|^mlflow models serve\b": r"\g<0>",
 }
 SMALLER = {
-    r"(--mode budget) --trials \d+": r"\1 --trials 1",
+    r"(--mode budget) --trials \d+": r"\1 --trials 1 --top 1",
     r"(?<!budget --)\btrials([ =])\d+": r"trials\g<1>2",
     r"(for \w+ in [^\s;]+ [^\s;]+)[^;]*;": r"\1;",
 }

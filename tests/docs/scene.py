@@ -41,9 +41,10 @@ class Scene:
             **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "TMPDIR": str(folder),  # `mlflow run` leaves an empty folder there
+            "TMPDIR": str(folder / "tmp"),  # `mlflow run` leaves an empty folder there
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        (folder / "tmp").mkdir()
         self.facts: dict[str, str] = {}
         self.makers: dict[str, Callable[[], str]] = {
             "folder with MNIST": lambda: str(write_idx(folder / "idx", arrays=mnist_arrays(200))),

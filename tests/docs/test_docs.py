@@ -56,6 +56,18 @@ def test_links_and_pictures_lead_somewhere(path):
     assert not broken
 
 
+def test_the_architecture_names_every_file():
+    said = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = [path for room in ("pipeline", "experiments") for path in (ROOT / room).rglob("*.py")]
+    plugins = [ROOT / "pipeline" / kind for kind in ("methods", "data")]  # `<name>.py` is said
+    named = [
+        path.name
+        for path in found
+        if path.name[:2] != "__" and (path.parent not in plugins or path.name[0] == "_")
+    ]
+    assert not [name for name in named if name not in said]
+
+
 # ---------------------------------------------------------------- commands are known
 
 
