@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 600  # for a command or the server, on a busy machine
+SECONDS = 1800  # for a command or the server, on a busy machine
 PATIENCE = 60_000  # milliseconds for something to appear on a page
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VISITED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
