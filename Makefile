@@ -34,8 +34,8 @@ $(READY): requirements.lock
 run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
 	mlflow run . --env-manager local --experiment-name ssgan -P label_frac=0.1
 
-test: $(READY)  ## the test suite
-	python -m pytest
+test: $(READY)  ## the test suite, a process a core, four at most
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 docs-test: $(READY)  ## every command of README.md and docs/, on a small budget
 	python -m pytest -m docs tests/docs

@@ -119,8 +119,10 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
 
 
 def changed(config: Config) -> dict[str, Value]:
-    """The keys and values that differ from what data set and method have by themselves."""
-    named = {key: Sourced(getattr(config, key), "the run") for key in ("dataset", "method")}
+    """The keys and values that differ from what data set, method and length have by themselves."""
+    named = {
+        key: Sourced(getattr(config, key), "the run") for key in ("dataset", "method", "steps")
+    }
     own = resolve({}, named).flat()
     return {key: value for key, value in config.flat().items() if value != own[key]}
 

@@ -18,7 +18,6 @@ from pipeline.summary import Result
 from tests.data.files import npz_arrays, write_npz
 
 SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
-SHORT |= {"warm_up_share": "0.2"}
 # The same numbers in one process and in several: float32 sums in another order.
 TOLERANCE = 1e-5
 # What a stage run on its own cannot repeat: how long it took.
@@ -100,7 +99,7 @@ def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_pa
     }
     assert "split/label_counts.png" in artifacts(whole.run_id, "split")
     steps = {re.search(r"step[+%](\d+)", path)[1] for path in artifacts(whole.run_id, "images")}
-    assert steps == {"0", "25", "50", "60"}  # none in the warm-up, which ends at 12
+    assert steps == {"0", "25", "50", "60"}  # none in the warm-up, which ends at 3
 
     def fetched(path: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(run_id=whole.run_id, artifact_path=path))
@@ -234,7 +233,8 @@ def test_a_registered_version_says_how_good_it_is(store: Path) -> None:
     assert f"{result.metrics['test/error']:.2%}" in version.description
 
 
-def test_system_metrics_by_a_key(store: Path) -> None:
+def test_system_metrics_by_a_key(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     flags = {**SHORT, "steps": "20", "method": "supervised", "system_metrics": "true"}
     result = flow.run(config.load(flags))
     data = mlflow.MlflowClient().get_run(result.run_id).data

@@ -272,7 +272,7 @@ def test_a_search_does_not_write_to_a_run_that_has_ended(place, monkeypatch):
     run_id = write()
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     with pytest.raises(UserError, match="has ended"):
-        tracking.study_run("ssgan/study", "study")
+        tracking.study_run("ssgan/study", "study", ["label_frac"])
     assert MlflowClient().get_experiment_by_name("ssgan/study") is None
 
 

@@ -105,7 +105,7 @@ def test_a_real_run_on_a_terminal(shared, monkeypatch, capsys):
         code = main(SHORT)
     lines = terminal.lines()
     assert code == 0, lines
-    for phase in ("compiling the networks", "warm-up", "graph, labels are spread", "training"):
+    for phase in ("compiling the networks", "training"):  # others may fall between two frames
         assert any(line.startswith(f"ssgan: {phase} ") for line in lines), phase
     training = [line for line in lines if line.startswith("ssgan: training ")]
     assert any("/40 steps" in line and "━" in line for line in training)
@@ -121,7 +121,9 @@ def test_a_real_run_without_a_terminal(shared, capsys):
     assert main([*SHORT, "--seed", "1"]) == 0  # another warm-up than the one above
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert all(re.match(f"{STAMP}  [a-z]", line) for line in lines), err
+    (short,) = [line for line in lines if not re.match(f"{STAMP}  [a-z]", line)]
+    assert "40 steps are 4.0% of the 1,000" in short
+    lines.remove(short)
     said = [line.partition("  ")[2] for line in lines if not re.search(r", for \d+ s$", line)]
     begun = said.index(
         "digits: 287 of 1,437 training images have a label (28–29 of each of 10 classes; "

@@ -71,7 +71,8 @@ class PixelTable(keras.layers.Layer):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """Whole numbers in 0..255 of any type → float32, the same."""
-        return tf.gather(self.table.value, tf.cast(images, tf.int32))
+        # What a diverged generator gives is no number, and would end the run before it is told.
+        return tf.gather(self.table.value, tf.clip_by_value(tf.cast(images, tf.int32), 0, 255))
 
 
 def exported_classifier(

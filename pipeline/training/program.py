@@ -30,6 +30,7 @@ NOT_TRACED = (
     | {"discriminator_lr", "warmup_steps", "decay", "decay_from", "final_lr_fraction"}
     | {"ema_decay", "baseline", "baseline_passes", "deterministic", "threads"}
     | {"experiment", "run_name", "run_id", "register_as", "system_metrics", "warm_up_lr"}
+    | {"warm_up_share"}  # but for whether there is a warm-up
 )
 
 
@@ -72,7 +73,7 @@ class Program:
 
     def restart(self, method: Method) -> None:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
-        self.method.config = method.config
+        self.method.config, self.method.warm_up_share = method.config, method.warm_up_share
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
@@ -113,7 +114,9 @@ class Program:
                 totals += tf.stack([losses[key] for key in keys])
             return totals
 
-        return Phase(run, keys)
+        # Called as a concrete function: TensorFlow would warn of retracing in a process that
+        # compiles many programs.
+        return Phase(run.get_concrete_function(), keys)
 
     def _step(
         self,
@@ -224,4 +227,5 @@ def release(program: Program) -> None:
 
 def _kind(config: Config, spec: Spec) -> str:
     traced = {key: value for key, value in config.flat().items() if key not in NOT_TRACED}
-    return json.dumps([traced, spec.image_shape, spec.n_classes], sort_keys=True)
+    warms_up = bool(config.own.get("warm_up_share"))
+    return json.dumps([traced, warms_up, spec.image_shape, spec.n_classes], sort_keys=True)

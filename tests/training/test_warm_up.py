@@ -37,10 +37,10 @@ def test_another_label_draw_or_the_ablation_recalls_it_and_ends_as_if_computed(f
     recalled, reports, predicted = run(**flags)
     assert recalled == 15
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
-    assert [report.step for report in reports] == [5, 10, 15, 20, 25, 30]
+    assert [report.step for report in reports if report.metrics] == [5, 10, 15, 20, 25, 30]
     for report, wanted in zip(reports, expected_reports, strict=True):
         losses = [name for name in wanted.metrics if name.endswith("_loss")]
-        assert losses
+        assert losses or not report.step
         for name in losses:
             assert report.metrics[name] == pytest.approx(wanted.metrics[name], rel=1e-4)
 
