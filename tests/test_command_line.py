@@ -117,8 +117,9 @@ def test_help_shows_the_values_that_a_run_would_have(dataset, method, shown):
     assert (f"method {method} alone:" in text) == bool(set(resolved) - set(config.SHARED))
 
 
-def test_help_heeds_a_file_and_outlives_a_mistake(shown, tmp_path):
-    file = tmp_path / "own.yaml"
+def test_help_heeds_a_file_and_outlives_a_mistake(shown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = Path("own.yaml")
     file.write_text("method: vat\nsteps: 77\nxi: 0.5\n")
     values, text = shown("run", "--config", str(file), "--dataset", "mnist")
     assert [values[key] for key in ("method", "steps", "xi")] == ["vat", "77", "0.5"]
