@@ -26,9 +26,11 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
 	@echo "ssgan: installing the locked libraries (TensorFlow is large: a minute or more on a slow line)"
 	$(BIN)/uv pip sync --require-hashes requirements.lock
-	@echo "ssgan: importing them once, which keeps their bytecode: about 20 seconds"
-	@$(BIN)/python -c "import mlflow.cli, mlflow.projects, pipeline.flow, experiments.search.conduct, matplotlib.font_manager, sklearn.neighbors" & \
-		$(BIN)/python -c "import mlflow.keras, pipeline.training.loop" 2>/dev/null & wait
+	@echo "ssgan: importing them once, which keeps their bytecode: half a minute at most"
+	@{ $(BIN)/python -c "import mlflow.cli, mlflow.projects" && echo "ssgan: MLflow is ready"; \
+		$(BIN)/python -c "import pipeline.flow, experiments.search.conduct, matplotlib.font_manager, sklearn.neighbors"; } & \
+		{ $(BIN)/python -c "import tensorflow" 2>/dev/null && echo "ssgan: TensorFlow is ready"; \
+		$(BIN)/python -c "import mlflow.keras, pipeline.training.loop" 2>/dev/null; } & wait
 	touch $@
 
 run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
