@@ -111,7 +111,8 @@ def test_a_study_s_addresses_show_its_trials_and_winners(shown: Shown, page: Pag
 def test_the_images_of_four_runs_stand_beside_each_other(
     shown: Shown, browser: Browser, title: str
 ) -> None:
-    with new_page(browser, 1600, 1000) as (page, errors):
+    # Tall enough for both cards: MLflow draws one only when it comes into sight.
+    with new_page(browser, 1600, 1400) as (page, errors):
         page.goto(charts(shown, views.SAMPLES))
         shown_in = card(page, title)
         found = shown_in.locator(".rc-image img")
