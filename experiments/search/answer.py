@@ -189,8 +189,7 @@ def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
 
 
 def _method(study: Study) -> str:
-    space = study.plan.space
-    return study.plan.config({key: held.ends[0] for key, held in space.items()}).method
+    return study.plan.config(study.plan.firsts).method
 
 
 def _beats(one: Point, other: Point) -> bool:

@@ -37,7 +37,7 @@ def search(plan: Plan) -> answer.Answer:
         UserError: store, storage or data cannot be used, or another study has this name.
         RunFailure: too many trials in a row failed, or no worker comes up.
     """
-    first = plan.config({key: held.ends[0] for key, held in plan.space.items()})
+    first = plan.config(plan.firsts)
     progress.phase(f"loading {first.dataset}, opening the study")
     dataset = data.load(first.dataset, first.data_dir)
     flow.tell_findings(dataset)
@@ -106,7 +106,7 @@ def _even_out(study: Study, leader: "_Leader", threads: int | None) -> None:
         return
     if "steps" in patiently(study.notes):
         return
-    firsts = {key: held.ends[0] for key, held in plan.space.items()}
+    firsts = plan.firsts
     configs = {m: plan.config({**firsts, "method": m, "threads": threads}) for m in methods}
     progress.phase("measuring how long a step of each method takes")
     with leader.renewed():

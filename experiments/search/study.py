@@ -48,7 +48,7 @@ class Study:
         Raises:
             UserError: a study of this name searches something else, or on other data.
         """
-        seed = plan.config({key: held.ends[0] for key, held in plan.space.items()}).seed
+        seed = plan.config(plan.firsts).seed
         study = cls(plan, storage, seed, plan.cells())
         ours = plan.fingerprint(digest, seed)
         created = _create(storage, plan.study, len(OBJECTIVES[plan.settings.mode]))
