@@ -50,9 +50,11 @@ def pruner(plan: Plan, cell: Cell, steps: dict[str, int]) -> BasePruner:
         return optuna.pruners.NopPruner()
     if settings.seeds_per_trial > 1:
         return optuna.pruners.WilcoxonPruner(p_threshold=0.2)  # three seeds that all lose: 0.125
-    firsts = {key: held.ends[0] for key, held in plan.space.items()}
-    config = plan.config({**firsts, **cell.given})
-    length = steps.get(config.method, config.steps)
+    values = {**plan.firsts, **cell.given}
+    length = steps.get(plan.config(values).method)
+    # The share of the warm-up depends on the length.
+    config = plan.config(values | ({"steps": length} if length else {}))
+    length = config.steps
     if settings.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(config.report_every, length, reduction_factor=3)
     # Early in the schedule the errors say little about the end.
