@@ -1,19 +1,21 @@
 """Data sets by name: `load("digits", None)` returns a checked `Dataset`. No TensorFlow here.
 
 The file name is the registry: a module of this folder with a function `load(data_dir)` is a data
-set. `dataset.py` is the contract they fill, a leading underscore marks their helpers.
+set, or with `load(data_dir, options)` if it reads picture files. `dataset.py` is the contract they
+fill, a leading underscore marks their helpers.
 """
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
 from pipeline.data._checks import Finding
-from pipeline.data.dataset import Dataset, LabelDoor
+from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
 
-__all__ = ["Dataset", "Finding", "LabelDoor", "load", "names"]
+__all__ = ["Dataset", "Finding", "LabelDoor", "Options", "load", "names"]
 
 
 def names() -> list[str]:
@@ -22,8 +24,8 @@ def names() -> list[str]:
     return sorted(name for name in modules if name[0] != "_" and name != "dataset")
 
 
-def load(name: str, data_dir: Path | None) -> Dataset:
-    """Load the data set `name`, from data_dir if the user gave one.
+def load(name: str, data_dir: Path | None, options: Options = Options()) -> Dataset:  # noqa: B008
+    """Load the data set `name`, from data_dir if the user gave one; options are for pictures.
 
     Raises UserError for an unknown name and for missing, damaged or unsuitable data.
     """
@@ -32,8 +34,9 @@ def load(name: str, data_dir: Path | None) -> Dataset:
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         raise UserError(f"dataset={name} is not known; {hint}known are {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
+    given = (data_dir, options)[: len(inspect.signature(module.load).parameters)]
     try:
-        dataset: Dataset = module.load(data_dir)
+        dataset: Dataset = module.load(*given)
     except PermissionError as error:
         raise UserError(
             f"data_dir = {data_dir}: {error.filename} cannot be read (permission denied); let "

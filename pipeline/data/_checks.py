@@ -18,6 +18,7 @@ class Finding:
     name: str  # of the metric `data/<name>`
     count: int  # images it concerns, or as the name says
     sentence: str  # for people: what was found, what it does, what to do
+    rows: tuple[tuple[str, str], ...] = ()  # (file, what about it) for the table of the report
 
 
 def findings(

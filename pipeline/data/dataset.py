@@ -2,8 +2,9 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,15 @@ NUMBER_THEM = (
     "names, y = np.unique(np.concatenate([y_train, y_test]), return_inverse=True), then "
     "y_train, y_test = np.split(y, [len(y_train)])"
 )
+
+
+class Options(NamedTuple):
+    """How picture files become images; data sets of another kind ignore it."""
+
+    image_size: int | None = None  # side of the images in pixels; None = chosen from the pictures
+    fit: Literal["crop", "pad"] = "crop"  # how a picture that is not square becomes so
+    strict: bool = False  # a file that cannot be used ends the reading, instead of being skipped
+    test_frac: float = 0.2  # share of the labelled pictures that test, if there is no test part
 
 
 class LabelDoor:
@@ -58,6 +68,8 @@ class Dataset:
     `digest` identifies images and labels of both parts (16 hex digits of their SHA-256).
     `pixel_range` holds the lowest and highest pixel of the training images that counts, (0, 255)
     if they fill that range. `findings` are what a user should know before they train.
+    `train_files` and `test_files` are the names of the pictures, relative to the data folder, in
+    the order of the images; empty if the images come from no files of their own.
     """
 
     name: str
@@ -69,6 +81,8 @@ class Dataset:
     digest: str
     pixel_range: tuple[int, int] = _pixels.FULL
     findings: tuple[Finding, ...] = ()
+    train_files: Sequence[str] = ()
+    test_files: Sequence[str] = ()
 
     def stretched(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Images of this data set, uint8 [n, h, w, c], with `pixel_range` stretched to 0..255."""
