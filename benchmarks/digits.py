@@ -20,11 +20,11 @@ from rich.table import Table
 from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
-from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.schema import Config
 from pipeline.stages.split import Split
 from pipeline.stages.train import train
 

@@ -20,7 +20,7 @@ ones:
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.schema import Config
+from pipeline.config.schema import Config
 
 
 def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import workers
-from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
-from pipeline.schema import Config
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
 from pipeline.stages.train import train
 
 FIRST_SEED = 1000  # apart from those of development

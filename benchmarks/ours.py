@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import turns
-from pipeline import config as configuration
-from pipeline.schema import Config
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
 
 
 @dataclass(frozen=True)

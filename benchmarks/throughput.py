@@ -39,9 +39,9 @@ from rich.table import Table
 
 from benchmarks import ceiling
 from benchmarks.turns import Worker, WorkerFailure
-from pipeline import config as configuration
 from pipeline import data
-from pipeline.schema import Config
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
 
 GEMMS = 10  # products a turn
 # The methods that have a twin, and what it does: without a warm-up `ssgan`'s pseudo-labels are the

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 from experiments import plan as plans
 from experiments.space import Choices
-from pipeline import config as configuration
 from pipeline.command_line import (
     Parser,
     Values,
@@ -24,6 +23,7 @@ from pipeline.command_line import (
     heading,
     own_keys,
 )
+from pipeline.config import layers as configuration
 from pipeline.errors import UserError
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import arm, data
+from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.schema import Config
 from pipeline.stages.split import Split
 
 if TYPE_CHECKING:

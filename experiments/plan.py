@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.space import Choices, Range, read_distribution
-from pipeline import config as configuration
-from pipeline.config import CONFIGS, Layer, Sourced
+from pipeline.config import layers as configuration
+from pipeline.config.layers import CONFIGS, Layer, Sourced
+from pipeline.config.schema import BOOKKEEPING, Config, Count, Number, Optional, Rate, Value
 from pipeline.errors import UserError, looked_for
-from pipeline.schema import BOOKKEEPING, Config, Count, Number, Optional, Rate, Value
 
 SEARCHES = CONFIGS / "search"
 LABEL_KEYS = ("label_frac", "labels_per_class")

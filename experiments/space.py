@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.config import Sourced
+from pipeline.config.layers import Sourced
+from pipeline.config.schema import Config, Number, Value
 from pipeline.errors import UserError
-from pipeline.schema import Config, Number, Value
 
 
 class Range(BaseModel):

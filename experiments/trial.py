@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import arm, data
 from pipeline.clock import Clock
+from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import Stopped, UserError
-from pipeline.schema import Config
 
 if TYPE_CHECKING:
     from pipeline.training.loop import Report

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pipeline import config as configuration
 from pipeline.command_line import (
     Parser,
     add_keys,
@@ -20,6 +19,7 @@ from pipeline.command_line import (
     own_keys,
     presets,
 )
+from pipeline.config import layers as configuration
 from pipeline.errors import UserError
 
 COMMANDS = {

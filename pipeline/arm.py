@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import config as configuration
 from pipeline import figures, interrupts, progress, provenance, tracking
 from pipeline.clock import Clock
+from pipeline.config import layers as configuration
+from pipeline.config.schema import BOOKKEEPING, COMPARED, Config, Value, is_none
 from pipeline.data import Dataset
 from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
-from pipeline.schema import BOOKKEEPING, COMPARED, Config, Value, is_none
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
 from pipeline.stages.manifest import from_manifest, to_manifest

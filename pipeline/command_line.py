@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from pipeline import config as configuration
 from pipeline import interrupts
+from pipeline.config import layers as configuration
+from pipeline.config.schema import GROUPS, OWN, Config, Value
 from pipeline.errors import RunFailure, UserError
-from pipeline.schema import GROUPS, OWN, Config, Value
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 RUN_KEPT = "a run that had begun is KILLED and keeps what it had"

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from pipeline import arm, data, progress, resume, summary, tracking
-from pipeline import config as configuration
 from pipeline.arm import Measured
 from pipeline.clock import Clock
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.measure import classification
 from pipeline.resume import LoggedModels
-from pipeline.schema import Config
 from pipeline.stages import split as splitting
 from pipeline.stages.split import Split
 from pipeline.summary import Result

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import config as configuration
 from pipeline import data, tracking
+from pipeline.config import layers as configuration
+from pipeline.config.schema import FREE_KEYS, SPLIT_KEYS, Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
-from pipeline.schema import FREE_KEYS, SPLIT_KEYS, Config
 from pipeline.stages import train as training
 from pipeline.stages.manifest import from_manifest
 from pipeline.stages.split import Split

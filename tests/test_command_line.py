@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main as experiments
-from pipeline import config
 from pipeline.__main__ import COMMANDS, main
+from pipeline.config import layers as config
 from pipeline.data._idx import FILES
 from pipeline.progress import SILENCE
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import arm, config, data, flow
+from pipeline import arm, data, flow
+from pipeline.config import layers as config
 from pipeline.errors import RunFailure, UserError
 from pipeline.summary import Result
 from tests.data.files import npz_arrays, write_npz

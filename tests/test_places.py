@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import config, tracking
+from pipeline import tracking
 from pipeline.__main__ import main
+from pipeline.config import layers as config
 from pipeline.errors import UserError
 from pipeline.tracking import launched
 from pipeline.tracking.store import sqlite_file

@@ -21,8 +21,8 @@ from experiments.search import figures
 from experiments.search.sampling import best
 from experiments.search.study import Study
 from pipeline import progress, tracking
+from pipeline.config.schema import Value
 from pipeline.errors import RunFailure
-from pipeline.schema import Value
 from pipeline.tracking import Run
 
 REASONS, REASON = 5, 200  # why trials failed: how many, and characters of each

@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from experiments.plan import Cell
 from experiments.search import sampling
 from experiments.search.sampling import best
+from pipeline.config.schema import Config, Value
 from pipeline.interrupts import undisturbed
-from pipeline.schema import Config, Value
 
 if TYPE_CHECKING:
     from experiments.search.study import Study

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.plan import Cell, Plan
 from experiments.space import Choices, Range
-from pipeline.schema import Value
+from pipeline.config.schema import Value
 
 STARTUP = 10  # trials before the sampler models anything, at most
 

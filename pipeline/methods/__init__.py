@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import config as configuration
+from pipeline.config import layers as configuration
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from pipeline.config.schema import Config
     from pipeline.networks.build import Spec
     from pipeline.networks.layers import Classifier
-    from pipeline.schema import Config
     from pipeline.training.devices import Random
     from pipeline.training.optimizers import Adam
 

@@ -7,11 +7,11 @@ reject, as in the paper's code: on the same ones the discriminator can run away 
 
 import tensorflow as tf
 
+from pipeline.config.schema import Config
 from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
 from pipeline.networks.dense import salimans_generator
 from pipeline.networks.layers import Activations
-from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.devices import Random

@@ -7,10 +7,10 @@ moving average of the weights is evaluated, but takes no part in training.
 
 import tensorflow as tf
 
+from pipeline.config.schema import Config
 from pipeline.methods import Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.build import Spec
-from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.optimizers import descend

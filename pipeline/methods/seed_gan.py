@@ -14,10 +14,10 @@ is judged by a classifier trained on the labelled images plus class-conditional 
 
 import tensorflow as tf
 
+from pipeline.config.schema import Config
 from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
-from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.devices import Random

@@ -18,10 +18,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
+from pipeline.config.schema import Config
 from pipeline.methods import Arrays, Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
 from pipeline.networks.dense import generator
-from pipeline.schema import Config
 from pipeline.training import devices, losses
 from pipeline.training.augment import affine, elastic, thickness
 from pipeline.training.devices import Random

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
+from pipeline.config.schema import Config
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
-from pipeline.schema import Config
 from pipeline.training import losses
 from pipeline.training.augment import affine
 from pipeline.training.devices import Random

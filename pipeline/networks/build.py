@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.config.schema import Config
 from pipeline.methods import Latents
 from pipeline.networks.conv import ConvClassifier
 from pipeline.networks.dense import DenseClassifier
 from pipeline.networks.layers import Classifier
-from pipeline.schema import Config
 from pipeline.training.devices import Random
 
 

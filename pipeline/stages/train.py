@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
+from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays, Latents
-from pipeline.schema import Config
 from pipeline.stages.split import Split
 
 if TYPE_CHECKING:

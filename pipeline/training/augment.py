@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from pipeline.schema import Config
+from pipeline.config.schema import Config
 from pipeline.training.devices import Random
 
 ELASTIC_GRID = 5  # points along each side at which displacements are drawn

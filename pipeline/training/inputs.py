@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.schema import Config
 from pipeline.methods import Arrays
-from pipeline.schema import Config
 from pipeline.training.program import Program
 
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline import progress
+from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
-from pipeline.schema import Config
 from pipeline.training import warm_up
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program

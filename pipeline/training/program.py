@@ -14,10 +14,10 @@ import keras
 import tensorflow as tf
 
 from pipeline import methods
+from pipeline.config.schema import Config
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import ExportedGenerator, PixelTable, Spec, exported_classifier
-from pipeline.schema import Config
 from pipeline.training import devices
 from pipeline.training.devices import Random, local
 from pipeline.training.optimizers import Adam

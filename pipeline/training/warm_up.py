@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.schema import Config
 from pipeline.methods import Arrays
-from pipeline.schema import Config
 from pipeline.training.program import Program, variables_of
 
 KEPT = 2  # warm-ups kept, the last ones; each holds the weights and Adam's moments

@@ -14,7 +14,7 @@ from mlflow.cli import cli
 import experiments.__main__
 import pipeline.__main__
 from experiments import plan as plans
-from pipeline import config as configuration
+from pipeline.config import layers as configuration
 from tests.docs.commands import (
     DOCUMENTS,
     NAMES,

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.pace import STEPS, seconds_a_step
 from pipeline import arm, data
-from pipeline import config as configuration
+from pipeline.config import layers as configuration
 
 TINY = {"network": "dense", "dense_units": "[8]", "generator_units": "[8]"}
 TINY |= {"batch_size": "8", "unlabelled_batch_size": "8", "generated_batch_size": "8"}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import config as configuration
 from pipeline import data
+from pipeline.config import layers as configuration
 from pipeline.methods import Latents
 from pipeline.networks.build import (
     ExportedGenerator,

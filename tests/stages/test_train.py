@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from pipeline import config, data
+from pipeline import data
 from pipeline.arm import choose_split
+from pipeline.config import layers as config
 from pipeline.stages import train
 from pipeline.training import runtime
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
-from pipeline import config as configuration
 from pipeline import data
+from pipeline.config import layers as configuration
 from pipeline.training import runtime
 from pipeline.training.augment import affine, elastic, thickness
 from pipeline.training.devices import Random

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline import config as configuration
+from pipeline.config import layers as configuration
 from pipeline.training.inputs import Order, rate_factors
 
 # ---------------------------------------------------------------- order of the images

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import config as configuration
 from pipeline import data, methods
+from pipeline.config import layers as configuration
 from pipeline.data.dataset import build as build_dataset
 from pipeline.errors import RunFailure
 from pipeline.methods import Arrays, Batch

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
+from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.errors import UserError
 from pipeline.networks.build import Spec

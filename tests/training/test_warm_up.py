@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline import config as configuration
 from pipeline import data
 from pipeline.arm import choose_split
+from pipeline.config import layers as configuration
 from pipeline.stages.train import train
 from pipeline.training import runtime, warm_up
 

@@ -1,6 +1,6 @@
 """Every value of a run: default ← dataset ← method ← file ← command line → frozen `Config`.
 
-The only importer of yaml. What the keys mean stands in `pipeline.schema`.
+The only importer of yaml. What the keys mean stands in `pipeline.config.schema`.
 """
 
 import difflib
@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from pipeline import length
-from pipeline.errors import UserError, looked_for
-from pipeline.schema import (
+from pipeline.config import length
+from pipeline.config.schema import (
     BOOKKEEPING,
     OWN,
     PAIRED_KEYS,
@@ -28,8 +27,9 @@ from pipeline.schema import (
     is_none,
     own_model,
 )
+from pipeline.errors import UserError, looked_for
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CHOOSING = ("dataset", "method", "steps", "config")  # what other keys' defaults depend on
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
@@ -84,7 +84,7 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
 
 
 def _fitted(config: Config, recipe: Layer, earlier: Layer, said: Layer) -> Config:
-    """What depends on the length (`pipeline.length`), but for what somebody has `said`."""
+    """What depends on the length (`pipeline.config.length`), but for what somebody has `said`."""
     plain = {key: sourced.value for key, sourced in recipe.items()}
     if earlier:  # what it has not fitted to its own length, was said
         was = length.fitted(plain, earlier.get("steps", recipe["steps"]).value)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from pipeline import config
+from pipeline.config import layers as config
 from pipeline.errors import UserError
 
 METHODS, DATASETS = config.names("method"), config.names("dataset")
