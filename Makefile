@@ -28,7 +28,7 @@ $(READY): requirements.lock
 	$(BIN)/uv pip sync --require-hashes requirements.lock
 	@echo "ssgan: importing them once, which keeps their bytecode: half a minute at most"
 	@{ $(BIN)/python -c "import mlflow.cli, mlflow.projects" && echo "ssgan: MLflow is ready"; \
-		$(BIN)/python -c "import pipeline.flow, experiments.search.conduct, matplotlib.font_manager, sklearn.neighbors"; } & \
+		$(BIN)/python -c "import pipeline.runs.flow, experiments.search.conduct, matplotlib.font_manager, sklearn.neighbors"; } & \
 		{ $(BIN)/python -c "import tensorflow" 2>/dev/null && echo "ssgan: TensorFlow is ready"; \
 		$(BIN)/python -c "import mlflow.keras, pipeline.training.loop" 2>/dev/null; } & wait
 	touch $@

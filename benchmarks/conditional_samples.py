@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import data, figures
-from pipeline.arm import SCORERS, choose_split
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.measure import samples, scorer
+from pipeline.runs.logged import SCORERS
+from pipeline.stages.split import choose_split
 from pipeline.stages.train import Model, train
 
 PER_CLASS = 200

@@ -21,11 +21,11 @@ from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
 from pipeline import data
-from pipeline.arm import choose_split
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.stages.split import Split
+from pipeline.stages.manifest import Split
+from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 
 Arm = Callable[[Dataset, Split, Config], np.ndarray]

@@ -19,9 +19,9 @@ from rich.table import Table
 
 from experiments import workers
 from pipeline import data
-from pipeline.arm import choose_split
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
+from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 
 FIRST_SEED = 1000  # apart from those of development

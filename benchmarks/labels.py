@@ -37,13 +37,13 @@ from rich.table import Table
 
 from experiments import pace, workers
 from pipeline import data
-from pipeline.arm import choose_split
 from pipeline.command_line import guarded
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.data.dataset import build
 from pipeline.errors import RunFailure, UserError
+from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 
 HELD_OUT_SEED = 1234

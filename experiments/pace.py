@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import arm, data
+from pipeline import data
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.stages.split import Split
+from pipeline.stages.manifest import Split
+from pipeline.stages.split import choose_split
 
 if TYPE_CHECKING:
     from pipeline.training.loop import Report
@@ -70,4 +71,4 @@ def seconds_a_step(
 
 def _measure(config: Config) -> float:
     dataset = data.load(config.dataset, config.data_dir)
-    return seconds_a_step(dataset, arm.choose_split(config, dataset), config)
+    return seconds_a_step(dataset, choose_split(config, dataset), config)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import arm, data
-from pipeline.clock import Clock
+from pipeline import data
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import Stopped, UserError
+from pipeline.runs import logged
+from pipeline.runs.clock import Clock
+from pipeline.stages.split import choose_split
 
 if TYPE_CHECKING:
     from pipeline.training.loop import Report
@@ -60,7 +62,7 @@ def train(
     clock, why = Clock(), ""
     with clock.section("split"):
         dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
-        split = arm.choose_split(config, dataset)
+        split = choose_split(config, dataset)
     if dataset.digest != digest:
         raise UserError(
             f"dataset = {config.dataset!r}: not the data that the study began with (digest "
@@ -73,13 +75,13 @@ def train(
         return not why
 
     shown: Any = {"more_tags": tags, "draw_split": False, "name": name, "searched": searched}
-    with arm.opened(KIND, config, dataset, split, **shown) as run:
+    with logged.opened(KIND, config, dataset, split, **shown) as run:
         began(run.id)
-        trained = arm.fit(run, config, dataset, split, clock, ask)
+        trained = logged.fit(run, config, dataset, split, clock, ask)
         if why:
             trained.release()
             raise Stopped(why)
-        arm.keep_models(run, config, dataset, split, trained)
+        logged.keep_models(run, config, dataset, split, trained)
         error = trained.history.reports[-1].metrics[ERROR]
         run.metrics(clock.metrics())
         trained.release()

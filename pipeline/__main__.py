@@ -51,7 +51,7 @@ def _run(argv: Sequence[str]) -> None:
 
     with progress.shown():
         progress.phase("loading MLflow")
-        from pipeline import flow, summary
+        from pipeline.runs import flow, summary
 
         if command in ("run", "split"):
             result = flow.run(config) if command == "run" else flow.split(config)

@@ -150,7 +150,7 @@ def test_the_way_to_a_split_loads_no_tensorflow():
         "slow = {'numpy', 'mlflow', 'optuna'} & set(sys.modules)\n"
         "assert not slow, 'the command line is slow to start'\n"
         f"for name in {free!r}: importlib.import_module(name)\n"
-        "assert 'mlflow' in sys.modules and 'pipeline.flow' in sys.modules\n"
+        "assert 'mlflow' in sys.modules and 'pipeline.runs.flow' in sys.modules\n"
         "print(*sorted({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))\n"
     )
     done = subprocess.run(

@@ -232,7 +232,7 @@ def _tested(study: Study, run_ids: Sequence[str], threads: int | None) -> Iterat
 
 
 def _evaluate(run_ids: Sequence[str], experiment: str, threads: int | None) -> int:
-    from pipeline import flow
+    from pipeline.runs import flow
 
     trials.detach()
     for run_id in run_ids:

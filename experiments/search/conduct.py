@@ -20,8 +20,9 @@ from experiments.search.storage import AWAY, location, open_storage, patiently, 
 from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
-from pipeline import data, flow, interrupts, progress, tracking
+from pipeline import data, interrupts, progress, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.runs import flow
 from pipeline.tracking import Run
 from pipeline.training import runtime
 

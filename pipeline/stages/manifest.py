@@ -1,16 +1,38 @@
-"""A split as a table: logged with every run, read back, or given by the user (`split_file`)."""
+"""What a split is, and the same as a table: logged with a run, read back, or a user's (`split_file`)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from pipeline.data.dataset import UNKNOWN
 from pipeline.errors import UserError, looked_for
-from pipeline.stages.split import Indices, Split
 
+Indices = NDArray[np.int64]
 PARTS = ("labelled", "valid", "unlabelled", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Sorted int64 index arrays: `test` into the test part, the others, disjoint, into training."""
+
+    labelled: Indices
+    unlabelled: Indices
+    valid: Indices
+    test: Indices
+
+    @property
+    def n_labels(self) -> int:
+        """Labels this split costs, validation included."""
+        return len(self.labelled) + len(self.valid)
+
+    @property
+    def pool(self) -> Indices:
+        """Every image training may look at, sorted: labelled and unlabelled."""
+        return np.union1d(self.labelled, self.unlabelled)
 
 
 def to_manifest(split: Split, labels: Indices) -> pd.DataFrame:

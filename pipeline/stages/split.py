@@ -5,37 +5,35 @@ inside the 20-label set), and validation is paid from them. Depends on `split_se
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.dataset import UNKNOWN, LabelDoor
+from pipeline.config.schema import Config
+from pipeline.data.dataset import UNKNOWN, Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
+from pipeline.stages.manifest import Indices, Split, from_manifest
 
-Indices = NDArray[np.int64]
 NAMED = 12  # classes whose counts are told one by one
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Sorted int64 index arrays: `test` into the test part, the others, disjoint, into training."""
-
-    labelled: Indices
-    unlabelled: Indices
-    valid: Indices
-    test: Indices
-
-    @property
-    def n_labels(self) -> int:
-        """Labels this split costs, validation included."""
-        return len(self.labelled) + len(self.valid)
-
-    @property
-    def pool(self) -> Indices:
-        """Every image training may look at, sorted: labelled and unlabelled."""
-        return np.union1d(self.labelled, self.unlabelled)
+def choose_split(config: Config, dataset: Dataset) -> Split:
+    """The split that the configuration asks for, drawn anew or read from `split_file`."""
+    everything = np.arange(len(dataset.train_labels))
+    labels = dataset.train_labels.read(everything, "split")
+    n_test = len(dataset.test_labels)
+    if config.split_file is not None:
+        return from_manifest(config.split_file, labels, n_test)
+    return split(
+        labels,
+        n_test,
+        label_frac=config.label_frac,
+        labels_per_class=config.labels_per_class,
+        valid_frac=config.valid_frac,
+        split_seed=config.split_seed,
+        valid_labels=config.valid_labels,
+    )
 
 
 def split(

@@ -13,7 +13,7 @@ from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays, Latents
-from pipeline.stages.split import Split
+from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
     from pipeline.training.loop import History, Report

@@ -3,8 +3,9 @@
 import pytest
 
 from experiments.pace import STEPS, seconds_a_step
-from pipeline import arm, data
+from pipeline import data
 from pipeline.config import layers as configuration
+from pipeline.stages.split import choose_split
 
 TINY = {"network": "dense", "dense_units": "[8]", "generator_units": "[8]"}
 TINY |= {"batch_size": "8", "unlabelled_batch_size": "8", "generated_batch_size": "8"}
@@ -15,7 +16,7 @@ def measured(times, **flags):
     config = configuration.load({**TINY, **flags})
     digits = data.load("digits", None)
     shown = iter(times)
-    return seconds_a_step(digits, arm.choose_split(config, digits), config, lambda: next(shown))
+    return seconds_a_step(digits, choose_split(config, digits), config, lambda: next(shown))
 
 
 def test_a_warm_up_s_steps_and_the_others_count_by_their_share():

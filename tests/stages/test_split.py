@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.data import LabelDoor
 from pipeline.errors import RunFailure, UserError
-from pipeline.stages.split import Split, audit, described, split
+from pipeline.stages.manifest import Split
+from pipeline.stages.split import audit, described, split
 
 DEFAULTS = {"label_frac": 0.1, "labels_per_class": None, "valid_frac": 0.0, "split_seed": 0}
 SIZES = (400, 130, 130, 60, 7)

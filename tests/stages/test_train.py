@@ -3,9 +3,9 @@
 import numpy as np
 
 from pipeline import data
-from pipeline.arm import choose_split
 from pipeline.config import layers as config
 from pipeline.stages import train
+from pipeline.stages.split import choose_split
 from pipeline.training import runtime
 
 

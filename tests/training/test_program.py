@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from pipeline import data
-from pipeline.arm import choose_split
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.errors import UserError
 from pipeline.networks.build import Spec
+from pipeline.stages.split import choose_split
 from pipeline.stages.train import train as train_stage
 from pipeline.training import loop, program, runtime
 from tests.training.test_loop import SMALL, prepare

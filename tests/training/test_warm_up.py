@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline import data
-from pipeline.arm import choose_split
 from pipeline.config import layers as configuration
+from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import runtime, warm_up
 

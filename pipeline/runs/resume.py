@@ -16,8 +16,7 @@ from pipeline.config.schema import FREE_KEYS, SPLIT_KEYS, Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.stages import train as training
-from pipeline.stages.manifest import from_manifest
-from pipeline.stages.split import Split
+from pipeline.stages.manifest import Split, from_manifest
 from pipeline.stages.train import Model
 
 CONFIG_FILE = "config.yaml"

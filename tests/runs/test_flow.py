@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import arm, data, flow
+from pipeline import data
 from pipeline.config import layers as config
 from pipeline.errors import RunFailure, UserError
-from pipeline.summary import Result
+from pipeline.runs import flow
+from pipeline.runs.summary import Result
+from pipeline.stages.split import choose_split
 from tests.data.files import npz_arrays, write_npz
 
 SHORT = {"steps": "60", "report_every": "25", "seed": "3", "split_seed": "1", "label_frac": "0.05"}
@@ -115,7 +117,7 @@ def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_pa
     assert again == config.load(SHORT)
     refed = config.load({"split_file": str(fetched("split/manifest.parquet"))})
     dataset = data.load("digits", None)
-    first, second = (arm.choose_split(c, dataset) for c in (config.load(SHORT), refed))
+    first, second = (choose_split(c, dataset) for c in (config.load(SHORT), refed))
     np.testing.assert_array_equal(first.labelled, second.labelled)
 
 

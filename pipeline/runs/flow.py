@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import arm, data, progress, resume, summary, tracking
-from pipeline.arm import Measured
-from pipeline.clock import Clock
+from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.measure import classification
-from pipeline.resume import LoggedModels
+from pipeline.runs import logged, resume, summary
+from pipeline.runs.clock import Clock
+from pipeline.runs.logged import Measured
+from pipeline.runs.resume import LoggedModels
+from pipeline.runs.summary import Result
 from pipeline.stages import split as splitting
-from pipeline.stages.split import Split
-from pipeline.summary import Result
+from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
 BASELINE = "baseline"  # kind of the child run
@@ -35,12 +36,12 @@ def run(config: Config) -> Result:
     dataset, split = _split(config, clock)
     with _opened("pipeline", config, dataset, split) as run:
         trained = _train(run, config, dataset, split, clock)
-        measured = arm.evaluate(run, config, dataset, split, trained, clock)
+        measured = logged.evaluate(run, config, dataset, split, trained, clock)
         baseline = None
         if _wants_baseline(config):
             with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
                 trained = _train(child, paired, dataset, split, time)
-                baseline = arm.evaluate(child, paired, dataset, split, trained, time)
+                baseline = logged.evaluate(child, paired, dataset, split, trained, time)
         labels_read = splitting.audit(split, dataset.train_labels)
         return _conclude(run, "run", config, split, clock, labels_read, measured, baseline)
 
@@ -102,7 +103,7 @@ def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
         dataset = data.load(config.dataset, config.data_dir)
-        return dataset, arm.choose_split(config, dataset)
+        return dataset, splitting.choose_split(config, dataset)
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def _opened(
 ) -> Iterator[Run]:
     """A stage's run; the terminal says which labels it has."""
     progress.phase("opening the run in MLflow")
-    with arm.opened(kind, config, dataset, split, source=source, name=name) as run:
+    with logged.opened(kind, config, dataset, split, source=source, name=name) as run:
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
         if kind != "evaluate":  # then the source run has told them
             tell_findings(dataset)
@@ -135,7 +136,7 @@ def _open_baseline(
     with (
         clock.section("baseline"),
         progress.subject("supervised baseline"),
-        arm.opened(BASELINE, paired, dataset, split, **shown) as child,
+        logged.opened(BASELINE, paired, dataset, split, **shown) as child,
     ):
         yield child, paired, own
         child.metrics(own.metrics())
@@ -147,19 +148,19 @@ def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Cloc
     if warning:
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
         run.tags({SHORT_RUN: warning})
-    trained = arm.fit(run, config, dataset, split, clock)
-    return arm.keep_models(run, config, dataset, split, trained)
+    trained = logged.fit(run, config, dataset, split, clock)
+    return logged.keep_models(run, config, dataset, split, trained)
 
 
 def _evaluate(
     run: Run, config: Config, dataset: Dataset, split: Split, source: str, clock: Clock
 ) -> Measured:
     """Measure the models of the run `source`."""
-    arm.start(config, clock)
+    logged.start(config, clock)
     progress.phase("loading the models")
     with clock.section("evaluate"):
         loaded = resume.load_model(source)
-    return arm.evaluate(run, config, dataset, split, loaded, clock)
+    return logged.evaluate(run, config, dataset, split, loaded, clock)
 
 
 def _conclude(

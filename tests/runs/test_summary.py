@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.summary import Result, markdown, show
+from pipeline.runs.summary import Result, markdown, show
 
 
 def result(**lift):

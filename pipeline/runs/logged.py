@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import figures, interrupts, progress, provenance, tracking
-from pipeline.clock import Clock
+from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import BOOKKEEPING, COMPARED, Config, Value, is_none
 from pipeline.data import Dataset
-from pipeline.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
+from pipeline.runs import provenance
+from pipeline.runs.clock import Clock
+from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
-from pipeline.stages.manifest import from_manifest, to_manifest
-from pipeline.stages.split import Split
+from pipeline.stages.manifest import Split, to_manifest
 from pipeline.stages.train import TrainedModel
 from pipeline.tracking import Run
 
@@ -46,24 +46,6 @@ class Measured:
     metrics: dict[str, float]
     wrong: NDArray[np.bool_]  # [n_test], where the class was wrong
     classifier: str  # its id in MLflow
-
-
-def choose_split(config: Config, dataset: Dataset) -> Split:
-    """The split that the configuration asks for, drawn anew or read from `split_file`."""
-    everything = np.arange(len(dataset.train_labels))
-    labels = dataset.train_labels.read(everything, "split")
-    n_test = len(dataset.test_labels)
-    if config.split_file is not None:
-        return from_manifest(config.split_file, labels, n_test)
-    return splitting.split(
-        labels,
-        n_test,
-        label_frac=config.label_frac,
-        labels_per_class=config.labels_per_class,
-        valid_frac=config.valid_frac,
-        split_seed=config.split_seed,
-        valid_labels=config.valid_labels,
-    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.training import runtime
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "pandas")
 
 
