@@ -1,7 +1,7 @@
 """The ceiling of the benchmarks, the rate of TensorFlow's float32 product, and its worker process.
 
 A process of its own: the product is given every thread, which training does not always do
-(`pipeline.training.runtime`).
+(`pipeline.ops.runtime`).
 """
 
 import time
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import turns
-from pipeline.training import runtime
+from pipeline.ops import runtime
 
 SIDE = 2048  # of the square matrices
 FLOPS = 2 * SIDE**3  # of a product

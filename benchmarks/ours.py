@@ -33,7 +33,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
         images: uint8 [n, h, w, c], the pool.
         labels: int [l], the labels of the first l images.
     """
-    from pipeline.training import runtime
+    from pipeline.ops import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic)
     from pipeline.methods import Arrays

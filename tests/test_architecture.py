@@ -55,8 +55,8 @@ MAY_IMPORT = {
 }
 ROOMS = {
     "pipeline.methods": "contract",
-    "pipeline.training.devices": "devices",
-    "pipeline.training.runtime": "runtime",
+    "pipeline.ops.devices": "devices",
+    "pipeline.ops.runtime": "runtime",
 }
 USE_TENSORFLOW = ("devices", "networks", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}

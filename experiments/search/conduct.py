@@ -22,9 +22,9 @@ from experiments.search.told import Told
 from experiments.search.work import Job, work
 from pipeline import data, interrupts, progress, tracking
 from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.ops import runtime
 from pipeline.runs import flow
 from pipeline.tracking import Run
-from pipeline.training import runtime
 
 PAUSE = 0.5  # seconds between two looks at the study
 LOST = "the worker was lost (killed, out of memory, or its machine went away)"

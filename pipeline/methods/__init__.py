@@ -9,7 +9,7 @@ knows how to take one step. It holds no loop, loads no data and logs nothing; le
 moving averages and reports are the loop's (`pipeline.training`). A compiled step serves many runs:
 what changes from run to run (seed, data, class balance, rates, length) lives in variables and
 arguments, never in constants of the step. It may be spread over several devices: means over the
-batch go through `pipeline.training.devices`. Importing this package does not import TensorFlow.
+batch go through `pipeline.ops.devices`. Importing this package does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Config
     from pipeline.networks.build import Spec
     from pipeline.networks.layers import Classifier
-    from pipeline.training.devices import Random
-    from pipeline.training.optimizers import Adam
+    from pipeline.ops.devices import Random
+    from pipeline.ops.optimizers import Adam
 
 
 @dataclass(frozen=True)

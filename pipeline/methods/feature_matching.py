@@ -12,10 +12,10 @@ from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
 from pipeline.networks.dense import salimans_generator
 from pipeline.networks.layers import Activations
-from pipeline.training import losses
-from pipeline.training.augment import affine
-from pipeline.training.devices import Random
-from pipeline.training.optimizers import adam, descend
+from pipeline.ops import losses
+from pipeline.ops.devices import Random
+from pipeline.ops.optimizers import adam, descend
+from pipeline.ops.views import affine
 
 
 class FeatureMatching(Method):

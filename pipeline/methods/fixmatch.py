@@ -11,9 +11,9 @@ from pipeline.config.schema import Config
 from pipeline.methods import Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.build import Spec
-from pipeline.training import losses
-from pipeline.training.augment import affine
-from pipeline.training.optimizers import descend
+from pipeline.ops import losses
+from pipeline.ops.optimizers import descend
+from pipeline.ops.views import affine
 
 
 class FixMatch(Supervised):

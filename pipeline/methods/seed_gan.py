@@ -18,10 +18,10 @@ from pipeline.config.schema import Config
 from pipeline.methods import Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
 from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
-from pipeline.training import losses
-from pipeline.training.augment import affine
-from pipeline.training.devices import Random
-from pipeline.training.optimizers import adam, descend
+from pipeline.ops import losses
+from pipeline.ops.devices import Random
+from pipeline.ops.optimizers import adam, descend
+from pipeline.ops.views import affine
 
 
 class SeedGAN(Method):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pipeline.methods.feature_matching import FeatureMatching
 from pipeline.networks.layers import Activations
-from pipeline.training import losses
+from pipeline.ops import losses
 
 
 class SGAN(FeatureMatching):

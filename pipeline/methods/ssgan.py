@@ -22,11 +22,11 @@ from pipeline.config.schema import Config
 from pipeline.methods import Arrays, Batch, Latents, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier, dtype_policy
 from pipeline.networks.dense import generator
-from pipeline.training import devices, losses
-from pipeline.training.augment import affine, elastic, thickness
-from pipeline.training.devices import Random
-from pipeline.training.graph import most_confident, principal_components, spread_labels
-from pipeline.training.optimizers import Adam, adam, descend
+from pipeline.ops import devices, losses
+from pipeline.ops.devices import Random
+from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
+from pipeline.ops.optimizers import Adam, adam, descend
+from pipeline.ops.views import affine, elastic, thickness
 
 PROJECTION = 64  # units of the contrastive head, which is dropped after the warm-up
 COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to

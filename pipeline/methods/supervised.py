@@ -5,10 +5,10 @@ import tensorflow as tf
 from pipeline.config.schema import Config
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import Spec, averaged_copy, classifier
-from pipeline.training import losses
-from pipeline.training.augment import affine
-from pipeline.training.devices import Random
-from pipeline.training.optimizers import adam, descend
+from pipeline.ops import losses
+from pipeline.ops.devices import Random
+from pipeline.ops.optimizers import adam, descend
+from pipeline.ops.views import affine
 
 
 class Supervised(Method):

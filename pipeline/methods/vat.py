@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from pipeline.methods import Batch
 from pipeline.methods.supervised import Supervised
-from pipeline.training import losses
-from pipeline.training.augment import affine
-from pipeline.training.optimizers import descend
+from pipeline.ops import losses
+from pipeline.ops.optimizers import descend
+from pipeline.ops.views import affine
 
 
 class VirtualAdversarialTraining(Supervised):

@@ -13,7 +13,7 @@ from pipeline.methods import Latents
 from pipeline.networks.conv import ConvClassifier
 from pipeline.networks.dense import DenseClassifier
 from pipeline.networks.layers import Classifier
-from pipeline.training.devices import Random
+from pipeline.ops.devices import Random
 
 
 def _unchanged() -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
-from pipeline.training.devices import Random
+from pipeline.ops.devices import Random
 
 LEAK = 0.1  # slope of the leaky ReLU below zero
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
-from pipeline.training.devices import Random
+from pipeline.ops.devices import Random
 
 
 @tf.custom_gradient

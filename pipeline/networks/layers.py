@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from pipeline.training import devices
+from pipeline.ops import devices
 
 
 class Activations(NamedTuple):

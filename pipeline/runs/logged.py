@@ -118,7 +118,7 @@ def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value
 
 def start(config: Config, clock: Clock) -> None:
     """Start TensorFlow, which is the clock's section "start"."""
-    from pipeline.training import runtime
+    from pipeline.ops import runtime
 
     if "tensorflow" not in sys.modules:
         progress.phase("starting TensorFlow")

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pipeline.training import runtime
+from pipeline.ops import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "pandas")

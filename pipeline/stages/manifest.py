@@ -1,4 +1,4 @@
-"""What a split is, and the same as a table: logged with a run, read back, or a user's (`split_file`)."""
+"""What a split is, and the same as a table: logged, read back, given by a user (`split_file`)."""
 
 from dataclasses import dataclass
 from pathlib import Path

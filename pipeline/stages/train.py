@@ -56,7 +56,7 @@ def train(
     Raises:
         RunFailure: training diverged or collapsed.
     """
-    from pipeline.training import runtime
+    from pipeline.ops import runtime
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
     progress.phase("compiling the networks")
@@ -111,7 +111,7 @@ def _validation(
 def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Call `function` on slices of `BATCH` rows, padded to one shape so that it traces once."""
 
-    from pipeline.training import runtime
+    from pipeline.ops import runtime
 
     def results(rows: NDArray[Any], begin: int) -> NDArray[Any]:
         part = rows[begin : begin + BATCH]

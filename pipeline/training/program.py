@@ -18,9 +18,9 @@ from pipeline.config.schema import Config
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import ExportedGenerator, PixelTable, Spec, exported_classifier
-from pipeline.training import devices
-from pipeline.training.devices import Random, local
-from pipeline.training.optimizers import Adam
+from pipeline.ops import devices
+from pipeline.ops.devices import Random, local
+from pipeline.ops.optimizers import Adam
 
 IDLE = 4  # programs kept for the next training, the last ones; each holds networks and images
 # What a compiled step does not depend on: it comes in as data, or stays outside.

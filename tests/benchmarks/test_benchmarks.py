@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import flops, profile
 from benchmarks.turns import Worker, WorkerFailure
-from pipeline.training import runtime
+from pipeline.ops import runtime
 
 
 @pytest.fixture(scope="module", autouse=True)

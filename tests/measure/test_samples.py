@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.measure import samples, scorer
-from pipeline.training import runtime
+from pipeline.ops import runtime
 
 
 @pytest.fixture(scope="module", autouse=True)

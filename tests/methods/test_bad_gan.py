@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training import runtime
+from pipeline.ops import runtime
 from tests.methods.test_contract import as_batch, digits, equal, make, next_numbers, step, values
 
 QUIET = {"input_noise": 0, "layer_noise": 0}

@@ -9,9 +9,9 @@ from pipeline import data, methods
 from pipeline.config import layers as configuration
 from pipeline.methods import Arrays, Batch
 from pipeline.networks.build import ExportedGenerator, PixelTable, Spec
-from pipeline.training import runtime
-from pipeline.training.devices import Random
-from pipeline.training.optimizers import Adam
+from pipeline.ops import runtime
+from pipeline.ops.devices import Random
+from pipeline.ops.optimizers import Adam
 
 ALL = methods.names()
 LIGHT = {"dense_units": "[60, 40]"}  # in place of the paper's, where width does not matter

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.networks.dense import DenseClassifier
-from pipeline.training import runtime
+from pipeline.ops import runtime
 from tests.methods.test_contract import digits, make, next_numbers, step
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training import runtime
+from pipeline.ops import runtime
 from tests.methods.test_contract import close, digits, make, step, values
 
 

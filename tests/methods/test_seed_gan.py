@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.networks.layers import BatchNormalization
-from pipeline.training import runtime
-from pipeline.training.devices import Random
+from pipeline.ops import runtime
+from pipeline.ops.devices import Random
 from tests.methods.test_contract import close, digits, make, step, values
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.networks.conv import ConvClassifier
-from pipeline.training import runtime
+from pipeline.ops import runtime
 from tests.methods.test_contract import as_batch, digits, make, next_numbers, step
 
 

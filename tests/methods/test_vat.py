@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training import losses, runtime
+from pipeline.ops import losses, runtime
 from tests.methods.test_contract import as_batch, digits, make, next_numbers, step, values
 
 

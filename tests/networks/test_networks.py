@@ -25,8 +25,8 @@ from pipeline.networks.dense import (
     salimans_generator,
 )
 from pipeline.networks.layers import BatchNormalization, add_noise
-from pipeline.training import runtime
-from pipeline.training.devices import Random
+from pipeline.ops import runtime
+from pipeline.ops.devices import Random
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,9 +4,9 @@ import numpy as np
 
 from pipeline import data
 from pipeline.config import layers as config
+from pipeline.ops import runtime
 from pipeline.stages import train
 from pipeline.stages.split import choose_split
-from pipeline.training import runtime
 
 
 def test_a_function_is_called_slice_by_slice():

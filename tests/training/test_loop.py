@@ -17,9 +17,10 @@ from pipeline.errors import RunFailure
 from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.build import Spec
+from pipeline.ops import runtime
 from pipeline.stages.split import split
 from pipeline.stages.train import train as train_stage
-from pipeline.training import loop, runtime, warm_up
+from pipeline.training import loop, warm_up
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 

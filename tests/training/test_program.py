@@ -15,9 +15,10 @@ from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.errors import UserError
 from pipeline.networks.build import Spec
+from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train as train_stage
-from pipeline.training import loop, program, runtime
+from pipeline.training import loop, program
 from tests.training.test_loop import SMALL, prepare
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,10 @@ import pytest
 
 from pipeline import data
 from pipeline.config import layers as configuration
+from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
-from pipeline.training import runtime, warm_up
+from pipeline.training import warm_up
 
 SMALL = {"network": "dense", "dense_units": "[64, 32]", "steps": "30", "report_every": "5"}
 SMALL |= {"warm_up_share": "0.5", "label_frac": "0.1"}

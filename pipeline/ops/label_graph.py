@@ -18,7 +18,7 @@ from scipy.sparse.linalg import cg
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from pipeline.training import runtime
+from pipeline.ops import runtime
 
 COMPONENTS = 256  # principal components kept
 WHITENING = 0.25  # components are divided by this power of their variance; 0.5 = fully whitened

@@ -7,9 +7,9 @@ from scipy.ndimage import map_coordinates
 
 from pipeline import data
 from pipeline.config import layers as configuration
-from pipeline.training import runtime
-from pipeline.training.augment import affine, elastic, thickness
-from pipeline.training.devices import Random
+from pipeline.ops import runtime
+from pipeline.ops.devices import Random
+from pipeline.ops.views import affine, elastic, thickness
 
 NONE = {f"augment_{what}": "0" for what in ("rotation", "scale", "shear", "shift")}
 N = 300

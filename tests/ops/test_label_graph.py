@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_moons
 
-from pipeline.training import graph
-from pipeline.training.graph import most_confident, principal_components, spread_labels
+from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
 
 HALVES = np.float32([0.5, 0.5])
 
@@ -86,9 +85,9 @@ def test_the_surest_share_of_each_class_is_kept():
 
 def test_neighbours_are_looked_for_block_by_block(monkeypatch):
     rows = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
-    nearest, cosines = graph._neighbors(rows, rows, 4)
-    monkeypatch.setattr(graph, "BLOCK", 7)
-    by_blocks = graph._neighbors(rows, rows, 4)
+    nearest, cosines = label_graph._neighbors(rows, rows, 4)
+    monkeypatch.setattr(label_graph, "BLOCK", 7)
+    by_blocks = label_graph._neighbors(rows, rows, 4)
     np.testing.assert_array_equal(by_blocks[0], nearest)
     np.testing.assert_allclose(by_blocks[1], cosines, rtol=1e-5)
     assert nearest.shape == (50, 4)

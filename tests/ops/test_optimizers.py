@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.training import runtime
-from pipeline.training.optimizers import Adam
+from pipeline.ops import runtime
+from pipeline.ops.optimizers import Adam
 
 
 def test_adam_is_algorithm_1_of_its_paper_from_the_first_step_on():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from pipeline.training import devices
+from pipeline.ops import devices
 
 
 class Adam:

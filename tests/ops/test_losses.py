@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training import losses, runtime
+from pipeline.ops import losses, runtime
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from pipeline.config.schema import Config
-from pipeline.training.devices import Random
+from pipeline.ops.devices import Random
 
 ELASTIC_GRID = 5  # points along each side at which displacements are drawn
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from pipeline.training import devices
+from pipeline.ops import devices
 
 
 def classification(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

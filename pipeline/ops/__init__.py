@@ -1,0 +1,1 @@
+"""TensorFlow functions that know no method: losses, views, optimizers, devices, label graph."""
