@@ -37,7 +37,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
 
     runtime.start(config.seed, config.threads, config.deterministic)
     from pipeline.methods import Arrays
-    from pipeline.networks.build import Spec
+    from pipeline.networks.spec import Spec
     from pipeline.training import loop
     from pipeline.training.inputs import Inputs
     from pipeline.training.program import prepare
@@ -56,7 +56,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     labelled = np.arange(len(labels))
     arrays = Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64))
     if compiled.method.warm_up_share:  # what a graph would give; any labels take as long
-        compiled.method.graph_labels.assign(np.arange(len(images), dtype=np.int32) % n_classes)
+        compiled.method.graph.labels.assign(np.arange(len(images), dtype=np.int32) % n_classes)
     inputs, first = Inputs(compiled, arrays, config), loop.first_step(compiled.method, config)
 
     def runner(phase: str, begin: int, end: int) -> Callable[[int], float]:

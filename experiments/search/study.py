@@ -192,7 +192,17 @@ class Study:
             for key, held in self.plan.space.items()
             if key not in cell.given
         }
-        return Claim(self, cell, running, number, {**values, **cell.given})
+        name, count = cell.name.removeprefix(self.plan.study), self.plan.settings.seeds_per_trial
+        return Claim(
+            self.storage,
+            self.plan,
+            cell,
+            running,
+            [sampling.derived(self.seed, name, number, i) for i in range(count)],
+            {**values, **cell.given},
+            notes.get("steps", {}),
+            is_repetition=cell in self.tops,
+        )
 
     def running(self) -> Iterator[tuple[Cell, FrozenTrial]]:
         """Trials that somebody works on, or did."""

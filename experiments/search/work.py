@@ -58,14 +58,14 @@ def perform(claim: Claim, job: Job, begin: float) -> None:
 
     A failure belongs to the trial: it is told with its reason and the study goes on.
     """
-    with life.renewed(lambda sign: claim.note(alive=sign), claim.study.plan.settings.lease):
+    with life.renewed(lambda sign: claim.note(alive=sign), claim.plan.settings.lease):
         try:
             outcomes = _trainings(claim, job)
         except Stopped as stop:
             _tell(claim, TrialState.PRUNED, str(stop), failed=False)
         except (Collapsed, Diverged) as error:
             # The sampler learns from a pruned trial to stay away, from a failed one nothing.
-            hopeless = claim.study.plan.settings.mode == "pareto" or isinstance(error, Collapsed)
+            hopeless = claim.plan.settings.mode == "pareto" or isinstance(error, Collapsed)
             _tell(claim, TrialState.PRUNED if hopeless else TrialState.FAIL, str(error))
         except Exception as error:
             interrupts.heed()
@@ -79,7 +79,7 @@ def _trainings(claim: Claim, job: Job) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for i in range(len(claim.seeds)):
         tags = {
-            STUDY: claim.study.plan.study,
+            STUDY: claim.plan.study,
             TRIAL: str(claim.trial.number),
             CELL: claim.cell.name,
         }
@@ -91,7 +91,7 @@ def _trainings(claim: Claim, job: Job) -> list[Outcome]:
         config = patiently(partial(claim.config, i, job.threads))
         ask = _Ask(claim, config.steps if len(claim.seeds) == 1 else 0)
         outcome = trials.train(
-            config, job.digest, _name(claim, i), claim.study.plan.space, tags, began, ask
+            config, job.digest, _name(claim, i), claim.plan.space, tags, began, ask
         )
         outcomes.append(outcome)
         behind = partial(claim.falls_behind, i, outcome.error)
@@ -102,7 +102,7 @@ def _trainings(claim: Claim, job: Job) -> list[Outcome]:
 
 def _name(claim: Claim, i: int) -> str:
     """Of the run of a trial's training number i."""
-    again = " on fresh seeds" if claim.cell in claim.study.tops else ""
+    again = " on fresh seeds" if claim.is_repetition else ""
     which = f", training {i + 1}" if len(claim.seeds) > 1 else ""
     return f"trial {claim.trial.number}{again}{which}: {{}}"
 
@@ -112,7 +112,7 @@ class _Ask:
 
     def __init__(self, claim: Claim, prune_before: int) -> None:
         self.claim, self.prune_before = claim, prune_before
-        self.every = claim.study.plan.settings.lease / life.BEATS
+        self.every = claim.plan.settings.lease / life.BEATS
         self.asked = time.monotonic()
 
     def __call__(self, step: int, error: float | None) -> str:
@@ -127,9 +127,9 @@ class _Ask:
 
 def _complete(claim: Claim, outcomes: list[Outcome], begin: float) -> None:
     error = float(np.mean([outcome.error for outcome in outcomes]))
-    cost = outcomes[0].n_labels * claim.study.plan.settings.label_cost
+    cost = outcomes[0].n_labels * claim.plan.settings.label_cost
     training = sum(outcome.training_s for outcome in outcomes)
-    values = [error, cost] if claim.study.plan.settings.mode == "pareto" else [error]
+    values = [error, cost] if claim.plan.settings.mode == "pareto" else [error]
     patiently(
         lambda: claim.finish(
             TrialState.COMPLETE,

@@ -210,6 +210,9 @@ OWN: Mapping[str, Any] = {
         description="weight of real-or-generated in the discriminator's loss, ≥ 0; 0 = no generator"
     ),
     "latent_size": Field(description="random numbers that the generator makes an image of, ≥ 1"),
+    "generator_network": Field(
+        description="the generator: a file of pipeline/networks/generators/"
+    ),
     "generator_units": Field(description="hidden layers of the generator, e.g. [500, 500]"),
     "generated_batch_size": Field(description="generated images a step, ≥ 1"),
     "consistency_weight": Field(

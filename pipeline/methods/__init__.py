@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,33 +28,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from pipeline.config.schema import Config
-    from pipeline.networks.build import Spec
     from pipeline.networks.layers import Classifier
+    from pipeline.networks.spec import Latents, Spec
     from pipeline.ops.devices import Random
     from pipeline.ops.optimizers import Adam
-
-
-@dataclass(frozen=True)
-class Latents:
-    """The random input of a generator."""
-
-    size: int
-    distribution: Literal["normal", "uniform"]  # standard normal, or uniform in [0, 1)
-    n_classes: int = 0  # > 0: conditional, a one-hot label of this length behind each latent
-
-    def draw(
-        self, n: int, random: np.random.Generator, labels: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
-        """Latents [n, size], or [n, size + n_classes] with `labels` int [n] if conditional."""
-        draw = random.standard_normal if self.distribution == "normal" else random.random
-        latents = draw((n, self.size), dtype=np.float32)
-        if not self.n_classes:
-            return latents
-        return np.hstack([latents, np.eye(self.n_classes, dtype=np.float32)[labels]])
-
-    def grid_labels(self, n: int) -> NDArray[np.int64] | None:
-        """Labels of n samples in equal runs by class, or None if not conditional."""
-        return np.arange(n) * self.n_classes // n if self.n_classes else None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ moving average of the weights is evaluated, but takes no part in training.
 
 import tensorflow as tf
 
-from pipeline.config.schema import Config
 from pipeline.methods import Batch
 from pipeline.methods.supervised import Supervised
-from pipeline.networks.build import Spec
-from pipeline.ops import losses
+from pipeline.ops import losses, views
 from pipeline.ops.optimizers import descend
-from pipeline.ops.views import affine
+from pipeline.parts.teacher import predict
 
 
 class FixMatch(Supervised):
@@ -21,22 +19,14 @@ class FixMatch(Supervised):
 
     uses_pool = True
 
-    def __init__(self, config: Config, spec: Spec, seed: int) -> None:
-        """Build the classifier and its average."""
-        super().__init__(config, spec, seed)
-        still = dict.fromkeys(("augment_rotation", "augment_scale", "augment_shear"), 0.0)
-        self.weak = config.model_copy(
-            update={**still, "augment_shift": config.own["weak_shift_share"]}
-        )
-
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Label the weak views of the unlabelled images, then update on all strong views."""
         n, own = batch.labels.shape[0], self.config.own
-        weak = affine(batch.unlabelled_images, self.weak, self.random)
-        predicted = tf.nn.softmax(self.network.forward(weak, False, False).logits)
+        weak = views.weak(batch.unlabelled_images, self.config, self.random)
+        predicted = predict(self.network, weak)
         pseudo_labels, confident = losses.pseudo_labels(predicted, own["confidence_threshold"])
         real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
-        images = affine(real_images, self.config, self.random)
+        images = views.strong(real_images, self.config, self.random)
         with tf.GradientTape() as tape:
             logits = self.network.forward(images, True, True).logits
             supervised = losses.classification(logits[:n], batch.labels)

@@ -15,13 +15,14 @@ is judged by a classifier trained on the labelled images plus class-conditional 
 import tensorflow as tf
 
 from pipeline.config.schema import Config
-from pipeline.methods import Batch, Latents, Method
-from pipeline.networks.build import Spec, averaged_copy, classifier
-from pipeline.networks.dense import ConditionalGenerator, SeedDiscriminator, generator
-from pipeline.ops import losses
+from pipeline.methods import Batch, Method
+from pipeline.networks.build import averaged_copy, classifier
+from pipeline.networks.spec import Spec
+from pipeline.ops import losses, views
 from pipeline.ops.devices import Random
 from pipeline.ops.optimizers import adam, descend
-from pipeline.ops.views import affine
+from pipeline.parts.conditional_gan import ConditionalGAN
+from pipeline.parts.teacher import predict
 
 
 class SeedGAN(Method):
@@ -29,23 +30,14 @@ class SeedGAN(Method):
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the three networks (see `Method`)."""
-        self.config, self.own, self.n_classes = config, config.own, spec.n_classes
+        self.config, self.own = config, config.own
         self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
-        self.latents = Latents(self.own["latent_size"], "normal", spec.n_classes)
-        self.generator = ConditionalGenerator(
-            generator(self.latents.size, self.own["units"], spec.image_shape, seed + 1000),
-            self.latents.size,
-            spec.n_classes,
-            seed + 2000,
-        )
-        self.discriminator = SeedDiscriminator(
-            spec.image_shape, self.own["units"], spec.n_classes, seed + 3000
-        )
+        self.gan = ConditionalGAN(config, spec, self.random, seed)
+        self.generator, self.latents = self.gan.generator, self.gan.latents
         self.optimizers = {
-            "discriminator": adam(self.discriminator, config.generator_beta_1),
-            "generator": adam(self.generator, config.generator_beta_1),
+            **self.gan.optimizers,
             "classifier": adam(self.network, config.discriminator_beta_1),
         }
 
@@ -55,16 +47,17 @@ class SeedGAN(Method):
         The two are small beside the classifier, so they take `rounds` turns in a step.
         """
         pool, labels = batch.unlabelled_images, batch.labels
-        seen = tf.nn.softmax(self.average.forward(pool, False, False).logits)
+        seen = predict(self.average, pool)
         n = -(-pool.shape[0] // self.own["rounds"])
         wanted = tf.tile(labels, [-(-n // labels.shape[0])])[:n]
         turns = []
         for begin in range(0, pool.shape[0], n):
             part = slice(begin, begin + n)
-            discriminator_loss = self._discriminator_step(pool[part], seen[part], wanted)
+            discriminator_loss = self.gan.discriminator_step(pool[part], seen[part], wanted)
             # The classifier is what costs: one turn of each step asks it.
             guide = (batch.labelled_images, labels) if begin + n >= pool.shape[0] else None
-            turns.append([discriminator_loss, self._generator_step(wanted, guide)])
+            generator_loss = self.gan.generator_step(wanted, guide, self.average)
+            turns.append([discriminator_loss, generator_loss])
         discriminator_loss, generator_loss = tf.unstack(tf.reduce_mean(turns, axis=0))
         return {
             "discriminator_loss": discriminator_loss,
@@ -72,55 +65,12 @@ class SeedGAN(Method):
             "supervised_loss": self._classifier_step(batch),
         }
 
-    def _generate(self, labels: tf.Tensor, training: bool) -> tf.Tensor:
-        z = self.random.normal([labels.shape[0], self.own["latent_size"]])
-        return self.generator((z, self._one_hot(labels)), training=training)
-
-    def _discriminator_step(
-        self, images: tf.Tensor, seen: tf.Tensor, wanted: tf.Tensor
-    ) -> tf.Tensor:
-        """Pool images with the classes seen in them, [n, K], against images of wanted classes."""
-        generated, wanted = self._generate(wanted, training=True), self._one_hot(wanted)
-        self.discriminator.observe(images)
-        with tf.GradientTape() as tape:
-            with tf.GradientTape() as slope:
-                slope.watch(images)
-                real = self.discriminator((images, seen))
-            penalty = tf.reduce_sum(tf.square(slope.gradient(real, images))) / images.shape[0]
-            fake = self.discriminator((generated, wanted))
-            loss = 0.5 * (losses.binary_real(real) + losses.binary_generated(fake))
-            penalised = loss + 0.5 * self.own["penalty_weight"] * penalty
-        descend(self.optimizers["discriminator"], tape, penalised, self.discriminator)
-        return loss
-
-    def _generator_step(
-        self, wanted: tf.Tensor, guide: tuple[tf.Tensor, tf.Tensor] | None
-    ) -> tf.Tensor:
-        """Pass for real; with labelled images and labels as guide, pass for the class as well."""
-        with tf.GradientTape() as tape:
-            generated = self._generate(wanted, training=True)
-            logits = self.discriminator((generated, self._one_hot(wanted)))
-            loss = guided = losses.binary_real(logits)
-            if guide is not None:
-                images, labels = guide
-                true = self.average.forward(images, False, False)
-                fake = self.average.forward(generated, False, False)
-                matching = losses.class_feature_matching(
-                    true.features[0], labels, fake.features[0], wanted, self.n_classes
-                )
-                read = losses.classification(fake.logits, wanted)
-                guided += self.own["class_weight"] * read + self.own["matching_weight"] * matching
-        descend(self.optimizers["generator"], tape, guided, self.generator)
-        return loss
-
-    def _one_hot(self, labels: tf.Tensor) -> tf.Tensor:
-        return tf.one_hot(labels, self.n_classes)
-
     def _classifier_step(self, batch: Batch) -> tf.Tensor:
         labels = batch.labels
         begun = tf.cast(batch.progress > self.own["samples_from"], tf.float32)
-        samples = affine(self._generate(labels, training=False), self.config, self.random)
-        images = affine(batch.labelled_images, self.config, self.random)
+        samples = self.gan.generate(labels, training=False)
+        samples = views.strong(samples, self.config, self.random)
+        images = views.strong(batch.labelled_images, self.config, self.random)
         with tf.GradientTape() as tape:
             # Samples normalise by themselves and stay out of the statistics of real images.
             logits = self.network.forward(images, True, True).logits

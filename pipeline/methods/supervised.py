@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.methods import Batch, Method
-from pipeline.networks.build import Spec, averaged_copy, classifier
-from pipeline.ops import losses
+from pipeline.networks.build import averaged_copy, classifier
+from pipeline.networks.spec import Spec
+from pipeline.ops import losses, views
 from pipeline.ops.devices import Random
 from pipeline.ops.optimizers import adam, descend
-from pipeline.ops.views import affine
 
 
 class Supervised(Method):
@@ -26,7 +26,7 @@ class Supervised(Method):
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step on the labelled images; the unlabelled ones are not looked at."""
-        images = affine(batch.labelled_images, self.config, self.random)
+        images = views.strong(batch.labelled_images, self.config, self.random)
         with tf.GradientTape() as tape:
             logits = self.network.forward(images, True, True).logits
             loss = losses.classification(logits, batch.labels)

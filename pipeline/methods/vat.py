@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from pipeline.methods import Batch
 from pipeline.methods.supervised import Supervised
-from pipeline.ops import losses
+from pipeline.ops import losses, views
 from pipeline.ops.optimizers import descend
-from pipeline.ops.views import affine
 
 
 class VirtualAdversarialTraining(Supervised):
@@ -23,7 +22,7 @@ class VirtualAdversarialTraining(Supervised):
         """Update on the labels, the local smoothness and the entropy of all images."""
         n, own = batch.labels.shape[0], self.config.own
         real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
-        images = affine(real_images, self.config, self.random)
+        images = views.strong(real_images, self.config, self.random)
         clean = self._predict(images)
         perturbed = images + self._perturbation(images, clean)
         with tf.GradientTape() as tape:

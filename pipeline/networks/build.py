@@ -1,55 +1,21 @@
 """From configuration to networks, and from trained networks to models that stand alone."""
 
-from dataclasses import dataclass, field
-from typing import Any
+import importlib
+from collections.abc import Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
-from pipeline.methods import Latents
-from pipeline.networks.conv import ConvClassifier
-from pipeline.networks.dense import DenseClassifier
 from pipeline.networks.layers import Classifier
+from pipeline.networks.spec import Latents, Spec, dtype_policy, unchanged
 from pipeline.ops.devices import Random
-
-
-def _unchanged() -> NDArray[np.uint8]:
-    return np.arange(256, dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a method must know of the data before it builds its networks."""
-
-    image_shape: tuple[int, int, int]  # (h, w, c)
-    n_classes: int
-    class_balance: NDArray[np.float32]  # share of each class among the labelled images, [K]
-    pixel_scale: float  # 1 / standard deviation of the training pixels in [0, 1]
-    first_images: NDArray[np.uint8]  # some training images, for data-dependent initialisation
-    # Training images are stretched to fill 0..255, which noise, views and generators are made for.
-    stretching: NDArray[np.uint8] = field(default_factory=_unchanged)  # stored pixel → stretched
-    shrinking: NDArray[np.uint8] = field(default_factory=_unchanged)  # and back, both [256]
-
-
-def dtype_policy(config: Config) -> str:
-    """Keras's dtype policy that `precision` names: weights and sums stay float32."""
-    return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[config.precision]
 
 
 def classifier(config: Config, spec: Spec, random: Random, seed: int) -> Classifier:
     """The classifier that `network` names: the same for every method and for the baseline."""
-    shared: dict[str, Any] = {"random": random, "seed": seed}
-    shared |= {"policy": dtype_policy(config)}
-    shared |= {"input_noise": config.input_noise, "layer_noise": config.layer_noise}
-    if config.network == "conv":
-        return ConvClassifier(
-            spec.image_shape, spec.n_classes, pixel_scale=spec.pixel_scale, **shared
-        )
-    network = DenseClassifier(spec.image_shape, spec.n_classes, units=config.dense_units, **shared)
-    network.initialise(spec.first_images / np.float32(255))
+    module = importlib.import_module(f"pipeline.networks.classifiers.{config.network}")
+    network: Classifier = module.build(config, spec, random, seed)
     return network
 
 
@@ -60,6 +26,16 @@ def averaged_copy(network: Classifier, config: Config, spec: Spec) -> Classifier
     return copy
 
 
+def generator(config: Config, spec: Spec, units: Sequence[int], seed: int) -> keras.Model:
+    """The generator that `generator_network` names: latents [n, latent_size] → images in [0, 1]."""
+    own = config.own
+    module = importlib.import_module(f"pipeline.networks.generators.{own['generator_network']}")
+    network: keras.Model = module.build(
+        own["latent_size"], units, spec.image_shape, seed, dtype_policy(config)
+    )
+    return network
+
+
 class PixelTable(keras.layers.Layer):
     """Looks each pixel 0..255 up in a table; a weight, for a program serves other data too."""
 
@@ -67,7 +43,7 @@ class PixelTable(keras.layers.Layer):
         """Hold a table, whole numbers in 0..255 [256], that changes nothing yet."""
         super().__init__()
         self.table = self.add_weight(shape=(256,), initializer="zeros", trainable=False)
-        self.table.assign(_unchanged())
+        self.table.assign(unchanged())
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """Whole numbers in 0..255 of any type → float32, the same."""

@@ -1,6 +1,7 @@
 """The few layers Keras does not have, or has in a form that is slow on a CPU."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -58,6 +59,74 @@ class Classifier(keras.Model):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits, float32 [n, K]."""
         return self.forward(images, training, training).logits
+
+
+@tf.custom_gradient
+def _squares(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Sum of squares of each column.
+
+    TensorFlow's own gradient takes three operations of the matrix's size, this takes one.
+    """
+
+    def backward(upstream: tf.Tensor) -> tf.Tensor:
+        return matrix * (2.0 * upstream)
+
+    return tf.reduce_sum(tf.square(matrix), axis=0), backward
+
+
+class WeightNormalizedDense(keras.layers.Layer):
+    """A dense layer y = g · (x v / ‖v‖) + b (Salimans & Kingma 2016); ‖·‖ by output unit.
+
+    The data-dependent initialisation sets g and b once; g is then fixed unless `train_gain`
+    (as in the code of Salimans et al. 2016: hidden gains fixed, the output's trained).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        train_gain: bool,
+        start: keras.initializers.Initializer,
+        policy: str = "float32",
+    ) -> None:
+        """A layer of `units` outputs; `start` initialises v.
+
+        `policy` is Keras's dtype policy of the product alone.
+        """
+        super().__init__()
+        self.units, self.train_gain, self.start = units, train_gain, start
+        self.product_dtype = keras.DTypePolicy(policy).compute_dtype
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Create direction v, gain g and bias b."""
+        self.direction = self.add_weight(shape=(shape[-1], self.units), initializer=self.start)
+        self.gain = self.add_weight(
+            shape=(self.units,), initializer="ones", trainable=self.train_gain
+        )
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Map [n, d] to [n, units]."""
+        return self.apply(x, *self.prepare())
+
+    def prepare(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """v, float32 [d, units], and g / ‖v‖, float32 [units]."""
+        direction = tf.convert_to_tensor(self.direction.value)
+        scale = self.gain.value * tf.math.rsqrt(_squares(direction))
+        return direction, scale
+
+    def apply(self, x: tf.Tensor, direction: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        """Map [n, d] to [n, units]; the scale is applied after the product, n × units work."""
+        product = tf.matmul(tf.cast(x, self.product_dtype), tf.cast(direction, self.product_dtype))
+        return tf.cast(product, tf.float32) * scale + self.bias.value
+
+    def initialise(self, x: tf.Tensor) -> tf.Tensor:
+        """Set g and b so that the outputs for x, [n, d], have mean 0 and variance 1."""
+        y = self(x)
+        mean, variance = tf.nn.moments(y, axes=[0])
+        scale = tf.math.rsqrt(variance + 1e-8)
+        self.gain.assign(self.gain.value * scale)
+        self.bias.assign(-mean * scale)
+        return self(x)
 
 
 class BatchNormalization(keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""Label-preserving image transforms, in graph."""
+"""Views: an image changed at random in ways that leave its class; the one door to augmentation."""
 
 import tensorflow as tf
 
@@ -6,6 +6,29 @@ from pipeline.config.schema import Config
 from pipeline.ops.devices import Random
 
 ELASTIC_GRID = 5  # points along each side at which displacements are drawn
+STILL = dict.fromkeys(("augment_rotation", "augment_scale", "augment_shear"), 0.0)
+
+
+def strong(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
+    """The view that classifiers learn from: `affine` by the configuration's amounts."""
+    return affine(images, config, random)
+
+
+def weak(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
+    """The view that pseudo-labels come from: a shift of at most `weak_shift_share`."""
+    shift = {"augment_shift": config.own["weak_shift_share"]}
+    return affine(images, config.model_copy(update={**STILL, **shift}), random)
+
+
+def contrastive(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
+    """The view of a contrastive warm-up: `strong`, bent and thickened or thinned.
+
+    Stronger than `strong`: there it would teach the classifier what is not in the data, here it
+    brings the kinds of a class together.
+    """
+    seen = affine(images, config, random)
+    seen = elastic(seen, config.own["warm_up_elastic"], random)
+    return thickness(seen, config.own["warm_up_thickness"], random)
 
 
 def affine(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.methods import Arrays, Latents
+from pipeline.methods import Arrays
+from pipeline.networks.spec import Latents
 from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def train(
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
     progress.phase("compiling the networks")
-    from pipeline.networks.build import Spec
+    from pipeline.networks.spec import Spec
     from pipeline.training import loop
     from pipeline.training import program as programs
 

@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 from numpy.typing import NDArray
 
-from pipeline.methods import Latents
+from pipeline.networks.spec import Latents
 from pipeline.tracking.store import NOTE, reachable
 
 ROLE = "ssgan.role"

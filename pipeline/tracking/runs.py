@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
-from pipeline.methods import Latents
+from pipeline.networks.spec import Latents
 from pipeline.tracking import launched, views
 from pipeline.tracking.experiments import (
     attach,

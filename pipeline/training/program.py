@@ -17,10 +17,12 @@ from pipeline import methods
 from pipeline.config.schema import Config
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
-from pipeline.networks.build import ExportedGenerator, PixelTable, Spec, exported_classifier
+from pipeline.networks.build import ExportedGenerator, PixelTable, exported_classifier
+from pipeline.networks.spec import Spec
 from pipeline.ops import devices
 from pipeline.ops.devices import Random, local
 from pipeline.ops.optimizers import Adam
+from pipeline.parts import Part
 
 IDLE = 4  # programs kept for the next training, the last ones; each holds networks and images
 # What a compiled step does not depend on: it comes in as data, or stays outside.
@@ -156,12 +158,13 @@ class Program:
 
 
 def variables(method: Method) -> list[tf.Variable]:
-    """Every variable that a method holds, in an order that its class decides."""
-    return list(variables_of([value for _, value in sorted(vars(method).items())]))
+    """Every variable that a method holds, once, in an order that its class decides."""
+    found = variables_of([value for _, value in sorted(vars(method).items())])
+    return list({id(variable): variable for variable in found}.values())
 
 
 def variables_of(values: Sequence[Any]) -> Iterator[tf.Variable]:
-    """The variables of layers, optimisers and random generators; other values have none."""
+    """The variables of layers, optimisers, random generators and parts; other values have none."""
     for value in values:
         if isinstance(value, tf.Variable):
             yield value
@@ -171,6 +174,8 @@ def variables_of(values: Sequence[Any]) -> Iterator[tf.Variable]:
             yield from value.variables
         elif isinstance(value, Random):
             yield value.state
+        elif isinstance(value, Part):
+            yield from variables_of([held for _, held in sorted(vars(value).items())])
         elif isinstance(value, Mapping):
             yield from variables_of(list(value.values()))
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from pipeline import data, methods
 from pipeline.config import layers as configuration
 from pipeline.methods import Arrays, Batch
-from pipeline.networks.build import ExportedGenerator, PixelTable, Spec
+from pipeline.networks.build import ExportedGenerator, PixelTable
+from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
 from pipeline.ops.devices import Random
 from pipeline.ops.optimizers import Adam

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.networks.dense import DenseClassifier
+from pipeline.networks.classifiers.dense import DenseClassifier
 from pipeline.ops import runtime
 from tests.methods.test_contract import digits, make, next_numbers, step
 

@@ -26,19 +26,19 @@ def test_the_networks_are_the_texts():
     kinds = [type(layer).__name__ for layer in inner.layers]
     assert kinds == [*(2 * ["Dense", "BatchNormalization", "ReLU"]), "Dense", "Reshape"]
     assert inner.layers[-2].activation.__name__ == "sigmoid"
-    discriminator = kernels(method.discriminator)  # the last is the projection of the class
+    discriminator = kernels(method.gan.discriminator)  # the last is the projection of the class
     assert discriminator == [(64, 128), (128, 128), (128, 1), (10, 128)]
-    assert [type(norm) for norm in method.discriminator.norms] == 2 * [BatchNormalization]
+    assert [type(norm) for norm in method.gan.discriminator.norms] == 2 * [BatchNormalization]
 
 
 def test_the_discriminator_gives_logits_not_probabilities():
     images = digits()[2]
-    logits = make("seed_gan").discriminator((20 * images, tf.eye(len(images), 10))).numpy()
+    logits = make("seed_gan").gan.discriminator((20 * images, tf.eye(len(images), 10))).numpy()
     assert logits.min() < 0 or logits.max() > 1
 
 
 def test_the_discriminator_sees_the_class_and_normalises_each_image_alone():
-    discriminator = make("seed_gan").discriminator
+    discriminator = make("seed_gan").gan.discriminator
     images, classes = digits()[2], np.eye(10, dtype=np.float32)
     one = discriminator((images, np.tile(classes[3], [20, 1]))).numpy()
     other = discriminator((images, np.tile(classes[4], [20, 1]))).numpy()
@@ -54,7 +54,7 @@ def test_only_real_images_count_in_the_discriminators_statistics():
         for variable in method.generator.trainable_variables:
             variable.assign(variable * scale)
         step(method, digits())
-        statistics.append(values(method.discriminator, trainable=False))
+        statistics.append(values(method.gan.discriminator, trainable=False))
     assert all(close(*statistics))
     assert all(np.abs(value).max() > 0 for value in statistics[0])
 
@@ -80,7 +80,7 @@ def test_the_labelled_images_reach_the_generator_and_the_pool_the_discriminator(
     }.items():
         method = make("seed_gan")
         step(method, batch)
-        trained[key] = values(method.discriminator), values(method.generator)
+        trained[key] = values(method.gan.discriminator), values(method.generator)
     discriminator, generator = trained["first"]
     assert all(close(discriminator, trained["other images"][0]))
     assert not all(close(generator, trained["other images"][1]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.networks.conv import ConvClassifier
+from pipeline.networks.classifiers.conv import ConvClassifier
 from pipeline.ops import runtime
 from tests.methods.test_contract import as_batch, digits, make, next_numbers, step
 

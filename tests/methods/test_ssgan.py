@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.ops import runtime
+from pipeline.parts.teacher import consistency_weight
 from tests.methods.test_contract import as_batch, digits, make, next_numbers, step, values
 
 
@@ -52,13 +53,12 @@ def test_the_teacher_sees_clean_images_and_is_aligned_to_the_class_balance():
     aligned = predicted * balance / running
     aligned /= aligned.sum(axis=1, keepdims=True)
     threshold = float(np.median(aligned.max(axis=1)))
-    method.own = {**method.own, "confidence_threshold": threshold}
-    labels, confident = method._teacher(tf.constant(pool))
+    labels, confident = method.teacher.pseudo_labels(tf.constant(pool), threshold)
     np.testing.assert_array_equal(labels, aligned.argmax(axis=1))
     np.testing.assert_array_equal(confident, aligned.max(axis=1) > threshold)
-    np.testing.assert_allclose(method.predicted_balance, running, rtol=1e-5)
+    np.testing.assert_allclose(method.teacher.predicted_balance, running, rtol=1e-5)
     for _ in range(200):
-        labels, _ = method._teacher(tf.constant(pool))
+        labels, _ = method.teacher.pseudo_labels(tf.constant(pool), threshold)
     assert np.mean(np.equal(labels, 0)) < 0.5 * np.mean(predicted.argmax(axis=1) == 0)
 
 
@@ -88,16 +88,16 @@ def test_the_graphs_labels_come_first_and_only_those_it_is_sure_of():
     batch = as_batch((labelled, labels, pool), 0.0)
     method = make("ssgan", (labelled, labels, pool), graph_share=0.5, graph_confident_share=0.6)
     classes, sure = (tensor.numpy() for tensor in method._pseudo_labels(batch))
-    spread = method.graph_labels.numpy()
+    spread = method.graph.labels.numpy()
     np.testing.assert_array_equal(spread[:40], labels)
     np.testing.assert_array_equal(sure, spread[40:] >= 0)
     np.testing.assert_array_equal(classes[sure > 0], spread[40:][sure > 0])
     assert 0.3 < sure.mean() < 0.8
     late = batch._replace(progress=tf.constant(0.6))
-    balance = method.predicted_balance.numpy()
+    balance = method.teacher.predicted_balance.numpy()
     ours = method._pseudo_labels(late)[0]
-    method.predicted_balance.assign(balance)
-    np.testing.assert_array_equal(ours, method._teacher(pool)[0])
+    method.teacher.predicted_balance.assign(balance)
+    np.testing.assert_array_equal(ours, method.teacher.pseudo_labels(pool, 0.95)[0])
 
 
 def test_the_warm_up_sees_no_label_and_trains_all_but_the_output_layer():
@@ -119,7 +119,7 @@ def test_consistency_weighs_in_over_the_ramp():
     method = make("ssgan", consistency_ramp=0.5, consistency_weight=3)  # 20 of 40 steps
     weights = []
     for taken in (0, 9, 19, 39):
-        weights.append(float(method._consistency_weight((taken + 1) / 40)))
+        weights.append(float(consistency_weight(method.config, (taken + 1) / 40)))
     assert weights == pytest.approx([3 / 20, 1.5, 3, 3])
 
 

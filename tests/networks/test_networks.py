@@ -7,24 +7,19 @@ import tensorflow as tf
 
 from pipeline import data
 from pipeline.config import layers as configuration
-from pipeline.methods import Latents
 from pipeline.networks.build import (
     ExportedGenerator,
     PixelTable,
-    Spec,
     averaged_copy,
     classifier,
     exported_classifier,
 )
-from pipeline.networks.conv import ConvClassifier
-from pipeline.networks.dense import (
-    ConditionalGenerator,
-    DenseClassifier,
-    WeightNormalizedDense,
-    generator,
-    salimans_generator,
-)
-from pipeline.networks.layers import BatchNormalization, add_noise
+from pipeline.networks.classifiers.conv import ConvClassifier
+from pipeline.networks.classifiers.dense import DenseClassifier
+from pipeline.networks.conditional import ConditionalGenerator
+from pipeline.networks.generators import dense, softplus
+from pipeline.networks.layers import BatchNormalization, WeightNormalizedDense, add_noise
+from pipeline.networks.spec import Latents, Spec
 from pipeline.ops import runtime
 from pipeline.ops.devices import Random
 
@@ -257,7 +252,7 @@ def test_noise_can_be_left_out_of_training(make):
 # ---------------------------------------------------------------- generators
 
 
-@pytest.mark.parametrize("make", [generator, salimans_generator])
+@pytest.mark.parametrize("make", [dense.build, softplus.build])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (9, 13, 3)])
 def test_generators_fill_images_between_0_and_1(make, shape):
     network = make(20, (30, 25), shape, seed=0)
@@ -276,7 +271,7 @@ def test_generators_fill_images_between_0_and_1(make, shape):
 
 def test_the_exported_generator_takes_what_latents_draw():
     latents = Latents(20, "normal", n_classes=3)
-    network = ConditionalGenerator(generator(20, (30,), (4, 5, 3), 0), 20, 3, seed=1)
+    network = ConditionalGenerator(dense.build(20, (30,), (4, 5, 3), 0), 20, 3, seed=1)
     exported = ExportedGenerator(network, latents, PixelTable())
     drawn = latents.draw(30, np.random.default_rng(0), latents.grid_labels(30))
     images = exported(tf.constant(drawn)).numpy()

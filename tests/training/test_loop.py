@@ -16,7 +16,7 @@ from pipeline.data.dataset import build as build_dataset
 from pipeline.errors import RunFailure
 from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
-from pipeline.networks.build import Spec
+from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
 from pipeline.stages.split import split
 from pipeline.stages.train import train as train_stage

@@ -14,7 +14,7 @@ from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.errors import UserError
-from pipeline.networks.build import Spec
+from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train as train_stage

@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
+from pipeline.config.schema import Config
 from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
+from pipeline.networks.spec import Spec, dtype_policy
 from pipeline.ops.devices import Random
 
 LEAK = 0.1  # slope of the leaky ReLU below zero
@@ -92,3 +94,17 @@ class ConvClassifier(Classifier):
             h = add_noise(tf.nn.leaky_relu(h, LEAK), noise[1], self.random)
             maps.append(h)
         return Activations(self.output_layer(h), (h, maps[-2]), tuple(maps[-3:-1]))
+
+
+def build(config: Config, spec: Spec, random: Random, seed: int) -> ConvClassifier:
+    """The network for images of `spec`."""
+    return ConvClassifier(
+        spec.image_shape,
+        spec.n_classes,
+        pixel_scale=spec.pixel_scale,
+        input_noise=config.input_noise,
+        layer_noise=config.layer_noise,
+        random=random,
+        seed=seed,
+        policy=dtype_policy(config),
+    )

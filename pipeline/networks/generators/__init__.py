@@ -1,0 +1,1 @@
+"""One file a generator, its name the value of `generator_network`."""

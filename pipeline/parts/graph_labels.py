@@ -1,0 +1,86 @@
+"""Labels spread over a graph of the images' neighbours, as pseudo-labels of a training."""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
+
+from pipeline.config.schema import Config
+from pipeline.networks.layers import Classifier
+from pipeline.ops import devices
+from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
+from pipeline.parts import Part
+
+COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to
+
+
+class GraphLabels(Part):
+    """Classes that the graph gives to images, by their position among the training images."""
+
+    def __init__(self, network: Classifier) -> None:
+        """Neighbours are looked for in the maps of `network`."""
+        self.network = network
+        self.labels = tf.Variable([-1], shape=[None], trainable=False)
+
+    def of(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Classes int32 [n] of images by position int32 [n], and whether they have one, float."""
+        spread = tf.gather(devices.local(self.labels), positions)
+        return tf.maximum(spread, 0), tf.cast(spread >= 0, tf.float32)
+
+    def spread(
+        self,
+        images: NDArray[np.uint8],
+        pool: NDArray[np.int64],
+        labelled: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        class_balance: NDArray[np.float32],
+        config: Config,
+    ) -> None:
+        """Spread the labels over the graph; keep the surest share of each class.
+
+        images [n, h, w, c]; pool and labelled are positions in them, labels those of labelled;
+        class_balance is the share of each class, [K].
+        """
+        kept = np.full(len(images), -1, np.int32)
+        kept[labelled] = labels
+        others = np.setdiff1d(pool, labelled)
+        if len(others):
+            order = np.random.default_rng(config.seed).permutation(len(others))
+            places = np.concatenate([labelled, others[order]])
+            probabilities = spread_labels(
+                self._components(images[places]),
+                np.concatenate([labels, np.full(len(others), -1)]),
+                class_balance,
+                largest=max(config.own["graph_images"], len(labelled)),
+            )
+            found = most_confident(probabilities, config.own["graph_confident_share"])
+            kept[others] = found[len(labelled) :][np.argsort(order)]
+        self.labels.assign(kept)
+
+    def _components(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What neighbours are looked for in, float32 [n, d]: components of the network's maps.
+
+        Not the last hidden layer, where contrastive learning has torn the kinds of a class apart:
+        MNIST's sevens with a bar lie no nearer to other sevens there than to twos, on the maps
+        below three times nearer. Two maps, because the longer a warm-up, the fewer such ties the
+        last one keeps.
+        """
+        sample = self._maps(images[:: -(-len(images) // COMPONENTS_FROM)])
+        to_components = [principal_components(part) for part in sample]
+        del sample  # a quarter of a gigabyte on MNIST
+        parts = []
+        for some in np.array_split(images, -(-len(images) // COMPONENTS_FROM)):
+            pairs = zip(to_components, self._maps(some), strict=True)
+            parts.append(np.hstack([normalize(reduce(part)) for reduce, part in pairs]))
+        return np.concatenate(parts)
+
+    def _maps(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The network's maps of clean images, each float32 [n, d]."""
+        parts = [
+            self.network.forward(part / np.float32(255), False, False).maps
+            for part in np.array_split(images, -(-len(images) // 1000))
+        ]
+        return [
+            np.concatenate([np.reshape(one, [len(one), -1]) for one in layer])
+            for layer in zip(*parts, strict=True)
+        ]
