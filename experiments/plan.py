@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
 from pipeline.config.layers import CONFIGS, Layer, Sourced
-from pipeline.config.schema import BOOKKEEPING, Config, Count, Number, Optional, Rate, Value
+from pipeline.config.schema import RECORD, Config, Count, Number, Optional, Rate, Value
 from pipeline.errors import UserError, looked_for
 
 SEARCHES = CONFIGS / "search"
 LABEL_KEYS = ("label_frac", "labels_per_class")
 RATES = ("generator_lr", "discriminator_lr")
 # What a trial decides itself, or what would make its runs something else.
-REFUSED = BOOKKEEPING | {"split_file", "baseline"}
+REFUSED = RECORD | {"split_file", "baseline"}
 # What all trials of a study have in common, or derive from its number.
 UNSEARCHED = frozenset({"dataset", "data_dir", "seed", "threads"})
 # Where the same trials run, not which.
@@ -148,7 +148,7 @@ class Plan:
     def _fixed(self) -> dict[str, str]:
         """Every value that is not searched, defaults too: an update may have changed those."""
         elsewhere = {"data_dir", "threads", "seed", "system_metrics"}
-        left_out = BOOKKEEPING | elsewhere | self.space.keys()
+        left_out = RECORD | elsewhere | self.space.keys()
         found: dict[str, str] = {}
         for method in self.methods() or [""]:
             flat = self.config(self.firsts | ({"method": method} if method else {})).flat()

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from pipeline import interrupts
 from pipeline.config import layers as configuration
-from pipeline.config.schema import GROUPS, OWN, Config, Value
+from pipeline.config.own_keys import OWN
+from pipeline.config.schema import SAID, Config, Value
 from pipeline.errors import RunFailure, UserError
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -98,7 +99,8 @@ def add_keys(
     values: for the help; the method's own keys then get flags too.
     """
     own = [key for key in values.of if key in OWN] if values else []
-    titles = {**GROUPS, **({own[0]: f"method {values.method} alone"} if values and own else {})}
+    titles = {name: said.group for name, said in SAID.items() if said.group}
+    titles |= {own[0]: f"method {values.method} alone"} if values and own else {}
     group = parser.add_argument_group("configuration")
     group.add_argument("--config", metavar="FILE", help="YAML file of keys and values")
     for key, meaning in configuration.meanings(own).items():

@@ -15,18 +15,8 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.config import length
-from pipeline.config.schema import (
-    BOOKKEEPING,
-    OWN,
-    PAIRED_KEYS,
-    RIVALS,
-    SHARED,
-    SPLIT_KEYS,
-    Config,
-    Value,
-    is_none,
-    own_model,
-)
+from pipeline.config.own_keys import OWN, own_model
+from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, Value, is_none
 from pipeline.errors import UserError, looked_for
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -71,23 +61,26 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     chosen = {**default, **earlier, **file, **given}
     dataset = _named_layer("dataset", chosen["dataset"])
     method = _method_layer(str(chosen["method"].value), chosen["method"], chosen["dataset"])
-    own = {key for key in method if key not in SHARED}
+    own = [key for key in sorted(method) if key in OWN]
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
-        earlier = {key: value for key, value in earlier.items() if key in SPLIT_KEYS | PAIRED_KEYS}
+        kept = SPLIT | {key for key, said in SAID.items() if said.paired}
+        earlier = {key: value for key, value in earlier.items() if key in kept}
     recipe = {**default, **dataset, **method}
     merged = {**recipe, **earlier, **file, **given}
     merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
-    config = _validated(merged, {key: recipe[key].value for key in sorted(own)})
-    return _fitted(config, recipe, earlier, {**file, **given})
+    config, plain = _validated(merged, own), _validated(recipe, own).flat()
+    return _fitted(config, plain, earlier, {**file, **given})
 
 
-def _fitted(config: Config, recipe: Layer, earlier: Layer, said: Layer) -> Config:
-    """What depends on the length (`pipeline.config.length`), but for what somebody has `said`."""
-    plain = {key: sourced.value for key, sourced in recipe.items()}
+def _fitted(config: Config, plain: Mapping[str, Value], earlier: Layer, said: Layer) -> Config:
+    """What depends on the length (`pipeline.config.length`), but for what somebody has `said`.
+
+    plain: every value of the recipe, which is as long as its own `steps`.
+    """
     if earlier:  # what it has not fitted to its own length, was said
-        was = length.fitted(plain, earlier.get("steps", recipe["steps"]).value)  # type: ignore[arg-type]
+        was = length.fitted(plain, earlier["steps"].value if "steps" in earlier else plain["steps"])  # type: ignore[arg-type]
         said = {k: v for k, v in earlier.items() if k in was and v.value != was[k]} | said
     values = length.fitted(plain, config.steps)
     values = {key: value for key, value in values.items() if key not in said}
@@ -114,7 +107,7 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     most = config.batch_size + config.unlabelled_batch_size
     batch_size = max(config.batch_size, min(wanted, most))
     layer = _method_layer("supervised", Sourced("supervised", "the baseline"), None)
-    own = {key: sourced.value for key, sourced in layer.items() if key not in SHARED}
+    own = {key: sourced.value for key, sourced in layer.items() if key in OWN}
     return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
 
@@ -158,7 +151,7 @@ def meanings(own: Collection[str] = ()) -> dict[str, str]:
 
 def to_yaml(config: Config) -> str:
     """The resolved values as text that `config=<file>` reads back to the same `Config`."""
-    dropped = set(BOOKKEEPING)
+    dropped = set(RECORD)
     if config.labels_per_class or config.split_file:
         dropped |= {"label_frac"}
         dropped |= {"valid_frac", "valid_labels"} if config.split_file else set()
@@ -272,7 +265,7 @@ def suggestion(word: str, known: list[str]) -> str:
     return f", did you mean {near[0]}?" if near else ""
 
 
-def _reject_unknown(merged: Layer, own: set[str]) -> None:
+def _reject_unknown(merged: Layer, own: Collection[str]) -> None:
     known = sorted({*SHARED, *own})
     for key, sourced in merged.items():
         if key not in known:
@@ -291,10 +284,10 @@ def _owners(key: str, merged: Layer) -> str:
     return f": a key of method {', '.join(owners)}, not of {merged['method'].value}; leave it out."
 
 
-def _validated(merged: Layer, own_defaults: dict[str, Value]) -> Config:
+def _validated(merged: Layer, own_keys: Collection[str]) -> Config:
     values = {key: sourced.value for key, sourced in merged.items()}
     try:
-        own = own_model(own_defaults)(**{key: values[key] for key in own_defaults})
+        own = own_model(own_keys)(**{key: values[key] for key in own_keys})
         shared = {key: values[key] for key in SHARED}
         return Config.model_validate({**shared, "own": own.model_dump()})
     except ValidationError as error:

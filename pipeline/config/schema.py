@@ -1,19 +1,67 @@
-"""What a configuration is: its keys, their types, ranges and meaning.
+"""What a configuration is: its keys, their types, ranges and meaning, and what each decides.
 
-Values live in `configs/`, none here. A key that a method alone knows is typed by its name and by
-its value in the method's YAML.
+Values live in `configs/`, none here. The keys that not every method has stand in `own_keys`.
 """
 
 import contextlib
+import enum
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 Value = bool | int | float | str | list[Any] | None
+NETWORKS = Path(__file__).resolve().parents[1] / "networks"
+
+
+class Decides(enum.Flag):
+    """What comes out otherwise when a key has another value."""
+
+    SPLIT = enum.auto()  # the images, or which labels are read
+    STEP = enum.auto()  # the compiled step, which serves any run that differs in other keys alone
+    WARM_UP = enum.auto()  # what a warm-up learns from given images in a given number of steps
+    TRAINING = enum.auto()  # the rest of a training, through data that a compiled step is given
+    RECORD = enum.auto()  # nothing that is computed: where, how and under which name a run is kept
+
+
+# Who adds a key and says nothing gets a step traced anew and a warm-up computed anew: slow, but
+# right. The narrower ones below are promises.
+ALL = Decides.STEP | Decides.WARM_UP | Decides.TRAINING
+
+
+class Said(NamedTuple):
+    """What the schema says of a key beside its type and range."""
+
+    decides: Decides
+    compared: bool  # a parameter of every run in MLflow; others are only if they were changed
+    free: bool  # a stage that continues from a run may still choose it
+    paired: bool  # carries over to another method on the same split
+    group: str  # heading in `--help`; "" = as the key before
+
+
+def key(
+    meaning: str,
+    decides: Decides = ALL,
+    *,
+    compared: bool = False,
+    free: bool = False,
+    paired: bool = False,
+    group: str = "",
+    **limits: Any,
+) -> Any:
+    """A key of the configuration; `limits` are pydantic's (gt, ge, lt, le, min_length)."""
+    said = Said(decides, compared, free or decides == Decides.RECORD, paired, group)
+    return Field(description=meaning, json_schema_extra={"said": said}, **limits)  # type: ignore[dict-item]
+
+
+def said_of(field: FieldInfo) -> Said:
+    """What the schema says of a field that `key` has made."""
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra["said"]  # type: ignore[return-value]
 
 
 def is_none(value: Value) -> bool:
@@ -46,6 +94,21 @@ def _expanded(value: Value) -> Any:
         raise PydanticCustomError("path", "{reason}", {"reason": str(error)}) from None
 
 
+def files_of(kind: str) -> list[str]:
+    """The networks of a kind, "classifiers" or "generators": a file each."""
+    return sorted(path.stem for path in (NETWORKS / kind).glob("[!_]*.py"))
+
+
+def _one_of(kind: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in files_of(kind):
+            known = ", ".join(files_of(kind))
+            raise PydanticCustomError("network", "known are {known}", {"known": known})
+        return name
+
+    return AfterValidator(check)
+
+
 Optional = BeforeValidator(_empty_is_none)
 Number = BeforeValidator(_no_truth)
 Count = Annotated[int, Field(ge=1), Number]
@@ -55,6 +118,12 @@ Amount = Annotated[float, Field(ge=0), Number]
 Share = Annotated[float, Field(ge=0, le=1), Number]
 Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
+Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
+Classifier = Annotated[str, _one_of("classifiers")]
+Generator = Annotated[str, _one_of("generators")]
+
+_SPLIT, _STEP, _WARM_UP = Decides.SPLIT, Decides.STEP, Decides.WARM_UP
+_TRAINING, _RECORD = Decides.TRAINING, Decides.RECORD
 
 
 class Config(BaseModel):
@@ -62,81 +131,122 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dataset: str = Field(description="name of the data set, a file of configs/dataset/")
-    data_dir: Place = Field(description="folder (or .npz) of the data")
-    label_frac: Annotated[float, Number] = Field(
-        gt=0, le=1, description="share of the training images whose labels are read, in (0, 1]"
+    dataset: str = key(
+        "name of the data set, a file of configs/dataset/", _SPLIT, compared=True, group="data"
     )
-    labels_per_class: Annotated[Count | None, Optional] = Field(
-        description="labels of each class, a whole number ≥ 1; replaces label_frac"
+    data_dir: Place = key("folder (or .npz) of the data", _SPLIT, free=True)
+    label_frac: Annotated[float, Number] = key(
+        "share of the training images whose labels are read, in (0, 1]",
+        _SPLIT,
+        compared=True,
+        group="labels",
+        gt=0,
+        le=1,
     )
-    valid_frac: Annotated[float, Number] = Field(
-        ge=0, lt=1, description="share of the labels kept for validation, in [0, 1)"
+    labels_per_class: Annotated[Count | None, Optional] = key(
+        "labels of each class, a whole number ≥ 1; replaces label_frac", _SPLIT, compared=True
     )
-    valid_labels: Annotated[Count | None, Optional] = Field(
-        description="validation labels beside the others, the same ones for every label_frac; "
-        "instead of valid_frac"
+    valid_frac: Annotated[float, Number] = key(
+        "share of the labels kept for validation, in [0, 1)", _SPLIT, ge=0, lt=1
     )
-    split_seed: Seed = Field(description="draws the labels, a whole number ≥ 0")
-    split_file: Place = Field(
-        description="a manifest.parquet of an earlier run, used instead of drawing labels"
+    valid_labels: Annotated[Count | None, Optional] = key(
+        "validation labels beside the others, the same ones for every label_frac; "
+        "instead of valid_frac",
+        _SPLIT,
     )
-    method: str = Field(description="name of the method, a file of pipeline/methods/")
-    seed: Seed = Field(description="weights, order, augmentation and noise, a whole number ≥ 0")
-    steps: Count = Field(description="optimiser steps, a whole number ≥ 1")
-    report_every: Count = Field(description="steps between two points of the curves, ≥ 1")
-    batch_size: Count = Field(description="labelled images a step, ≥ 1")
-    unlabelled_batch_size: Count = Field(description="unlabelled images a step, ≥ 1")
-    generator_lr: Rate = Field(description="the generator's learning rate, > 0")
-    discriminator_lr: Rate = Field(description="the discriminator's or classifier's rate, > 0")
-    generator_beta_1: Momentum = Field(description="Adam's decay of the mean gradient, in [0, 1)")
-    discriminator_beta_1: Momentum = Field(description="the same for the discriminator, in [0, 1)")
-    warmup_steps: Annotated[int, Field(ge=0), Number] = Field(
-        description="steps of rising rate, ≥ 0"
+    split_seed: Seed = key("draws the labels, a whole number ≥ 0", _SPLIT, compared=True)
+    split_file: Place = key(
+        "a manifest.parquet of an earlier run, used instead of drawing labels",
+        _SPLIT,
+        compared=True,
     )
-    decay: Literal["cosine", "linear"] = Field(description="how the rate falls: cosine or linear")
-    decay_from: Share = Field(description="share of the steps before the rate falls, in [0, 1]")
-    final_lr_fraction: Share = Field(description="share of the rate left at the end, in [0, 1]")
-    ema_decay: Annotated[float, Number] = Field(
-        ge=0, lt=1, description="decay of the averaged weights, in [0, 1)"
+    method: str = key(
+        "name of the method, a file of pipeline/methods/", compared=True, group="method and length"
     )
-    network: Literal["conv", "dense"] = Field(description="the classifier: conv or dense")
-    dense_units: Annotated[list[Count], BeforeValidator(_list_from_text)] = Field(
-        min_length=1, description="hidden layers of the dense network, e.g. [500, 250]"
+    seed: Seed = key(
+        "weights, order, augmentation and noise, a whole number ≥ 0",
+        _WARM_UP | _TRAINING,
+        compared=True,
+        paired=True,
     )
-    input_noise: Amount = Field(description="standard deviation of noise on images, ≥ 0")
-    layer_noise: Amount = Field(description="standard deviation of noise on activations, ≥ 0")
-    augment_rotation: Amount = Field(description="largest angle in radians, ≥ 0")
-    augment_scale: Amount = Field(description="largest change of size, natural logarithm, ≥ 0")
-    augment_shear: Amount = Field(description="largest shear, ≥ 0")
-    augment_shift: Share = Field(description="largest shift, share of the image's side, in [0, 1]")
-    baseline: bool = Field(description="train the supervised baseline too: true or false")
-    baseline_passes: Annotated[int, Field(ge=0), Number] = Field(
-        description="passes of the baseline over its labels, if the images a step allow, ≥ 0"
+    steps: Count = key("optimiser steps, a whole number ≥ 1", _TRAINING, compared=True)
+    report_every: Count = key("steps between two points of the curves, ≥ 1", _WARM_UP | _TRAINING)
+    batch_size: Count = key("labelled images a step, ≥ 1", _STEP | _TRAINING)
+    unlabelled_batch_size: Count = key("unlabelled images a step, ≥ 1")
+    generator_lr: Rate = key(
+        "the generator's learning rate, > 0", _TRAINING, compared=True, group="optimiser"
     )
-    deterministic: bool = Field(description="the same seed gives the same metrics: true or false")
-    threads: Annotated[Count | None, Optional] = Field(description="CPU threads; none = all cores")
-    precision: Literal["float32", "bfloat16"] = Field(
-        description="float32 or bfloat16: of the networks' products; weights and sums stay float32"
+    discriminator_lr: Rate = key(
+        "the discriminator's or classifier's rate, > 0", _TRAINING, compared=True
     )
-    jit_compile: bool = Field(description="compile the step with XLA: true or false")
-    devices: Annotated[Count | None, Optional] = Field(
-        description="devices that share each batch; none = every GPU, or the CPU as one"
+    generator_beta_1: Momentum = key(
+        "Adam's decay of the mean gradient, in [0, 1)", _STEP | _TRAINING
     )
-    system_metrics: bool = Field(
-        description="log CPU, memory, disk and GPU use while the run goes: true or false"
+    discriminator_beta_1: Momentum = key("the same for the discriminator, in [0, 1)")
+    warmup_steps: Annotated[int, Number] = key(
+        "steps of rising rate, ≥ 0", _WARM_UP | _TRAINING, ge=0
     )
-    experiment: Annotated[str | None, Optional] = Field(
-        description="name of the MLflow experiment; null = MLFLOW_EXPERIMENT_NAME or "
-        "MLFLOW_EXPERIMENT_ID, or else ssgan"
+    decay: Literal["cosine", "linear"] = key(
+        "how the rate falls: cosine or linear", _WARM_UP | _TRAINING
     )
-    run_name: Annotated[str | None, Optional] = Field(description="name of the MLflow run")
-    run_id: Annotated[str | None, Optional] = Field(
-        description="the run whose split or model this stage continues from"
+    decay_from: Share = key(
+        "share of the steps before the rate falls, in [0, 1]", _WARM_UP | _TRAINING
     )
-    register_as: Annotated[str | None, Optional] = Field(
-        description="name in MLflow's model registry"
+    final_lr_fraction: Share = key(
+        "share of the rate left at the end, in [0, 1]", _WARM_UP | _TRAINING
     )
+    ema_decay: Annotated[float, Number] = key(
+        "decay of the averaged weights, in [0, 1)", _WARM_UP | _TRAINING, ge=0, lt=1
+    )
+    network: Classifier = key(
+        f"the classifier: {' or '.join(files_of('classifiers'))}",
+        compared=True,
+        group="network and augmentation",
+    )
+    dense_units: Layers = key("hidden layers of the dense network, e.g. [500, 250]")
+    input_noise: Amount = key("standard deviation of noise on images, ≥ 0")
+    layer_noise: Amount = key("standard deviation of noise on activations, ≥ 0")
+    augment_rotation: Amount = key("largest angle in radians, ≥ 0")
+    augment_scale: Amount = key("largest change of size, natural logarithm, ≥ 0")
+    augment_shear: Amount = key("largest shear, ≥ 0")
+    augment_shift: Share = key("largest shift, share of the image's side, in [0, 1]")
+    baseline: bool = key(
+        "train the supervised baseline too: true or false",
+        _TRAINING,
+        free=True,
+        paired=True,
+        group="run",
+    )
+    baseline_passes: Annotated[int, Number] = key(
+        "passes of the baseline over its labels, if the images a step allow, ≥ 0", _TRAINING, ge=0
+    )
+    deterministic: bool = key(
+        "the same seed gives the same metrics: true or false", _WARM_UP | _TRAINING, paired=True
+    )
+    threads: Annotated[Count | None, Optional] = key(
+        "CPU threads; none = all cores", _WARM_UP | _TRAINING, free=True, paired=True
+    )
+    precision: Literal["float32", "bfloat16"] = key(
+        "float32 or bfloat16: of the networks' products; weights and sums stay float32",
+        compared=True,
+    )
+    jit_compile: bool = key("compile the step with XLA: true or false")
+    devices: Annotated[Count | None, Optional] = key(
+        "devices that share each batch; none = every GPU, or the CPU as one"
+    )
+    system_metrics: bool = key(
+        "log CPU, memory, disk and GPU use while the run goes: true or false", _RECORD
+    )
+    experiment: Annotated[str | None, Optional] = key(
+        "name of the MLflow experiment; null = MLFLOW_EXPERIMENT_NAME or "
+        "MLFLOW_EXPERIMENT_ID, or else ssgan",
+        _RECORD,
+    )
+    run_name: Annotated[str | None, Optional] = key("name of the MLflow run", _RECORD)
+    run_id: Annotated[str | None, Optional] = key(
+        "the run whose split or model this stage continues from", _RECORD
+    )
+    register_as: Annotated[str | None, Optional] = key("name in MLflow's model registry", _RECORD)
     own: Mapping[str, Any] = Field(exclude=True, repr=False)
 
     def flat(self) -> dict[str, Value]:
@@ -144,143 +254,11 @@ class Config(BaseModel):
         return {**self.model_dump(mode="json"), **self.own}
 
 
-SHARED = tuple(key for key in Config.model_fields if key != "own")
-# The groups that `--help` shows, by the first key of each.
-GROUPS = {
-    "dataset": "data",
-    "label_frac": "labels",
-    "method": "method and length",
-    "generator_lr": "optimiser",
-    "network": "network and augmentation",
-    "baseline": "run",
+SAID: Mapping[str, Said] = {
+    name: said_of(field) for name, field in Config.model_fields.items() if name != "own"
 }
-# What says where and under which name a run is kept, not what it computes.
-BOOKKEEPING = frozenset({"experiment", "run_name", "run_id", "register_as"})
-# What a stage that continues from a run may still choose.
-FREE_KEYS = BOOKKEEPING | {"data_dir", "threads", "baseline", "system_metrics"}
-# What people compare: the parameters of a run in MLflow, beside whatever differs from the default.
-COMPARED = (
-    *("dataset", "method", "label_frac", "labels_per_class", "split_file", "split_seed", "seed"),
-    *("steps", "generator_lr", "discriminator_lr", "network", "precision"),
-)
-# What the split stage has decided; a later stage cannot change it.
-SPLIT_KEYS = frozenset(
-    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac"}
-    | {"valid_labels", "split_seed", "split_file"}
-)
-
-# What arms that are compared on one split share.
-PAIRED_KEYS = frozenset({"seed", "deterministic", "threads", "baseline"})
-# A method's own key that ends so is a share, in [0, 1], or divides; of the others, whole numbers
-# are ≥ 1, the rest ≥ 0.
-SHARES = ("_share", "_threshold", "_ramp", "_from")
-DIVISORS = ("_epsilon",)
+SHARED = tuple(SAID)
+RECORD = frozenset(name for name, said in SAID.items() if said.decides == _RECORD)
+SPLIT = frozenset(name for name, said in SAID.items() if _SPLIT in said.decides)
 # Each says alone which labels are read.
 RIVALS = ("label_frac", "labels_per_class", "split_file")
-
-
-# What a key that not every method has means: the same in each method that has it.
-OWN: Mapping[str, Any] = {
-    "warm_up_share": Field(
-        description="share of the steps that learn without labels, before the others, in [0, 1]; "
-        "0 = none; smaller by default in a run of fewer steps than the default"
-    ),
-    "warm_up_lr": Field(description="learning rate of the warm-up, under the same schedule, ≥ 0"),
-    "temperature": Field(description="of the warm-up's contrastive loss, ≥ 0"),
-    "warm_up_elastic": Field(
-        description="largest elastic displacement in the warm-up's views, share of the image's "
-        "side, ≥ 0"
-    ),
-    "warm_up_thickness": Field(
-        description="largest share of dilation or erosion in the warm-up's views, ≥ 0"
-    ),
-    "graph_images": Field(
-        description="most images in the graph of neighbours that spreads the labels after the "
-        "warm-up, ≥ 1"
-    ),
-    "graph_confident_share": Field(
-        description="share of each class's images, the surest ones, whose spread label is used, "
-        "in [0, 1]"
-    ),
-    "graph_share": Field(
-        description="share of the steps after the warm-up that use the spread labels, before the "
-        "averaged network's own, in [0, 1]"
-    ),
-    "gan_weight": Field(
-        description="weight of real-or-generated in the discriminator's loss, ≥ 0; 0 = no generator"
-    ),
-    "latent_size": Field(description="random numbers that the generator makes an image of, ≥ 1"),
-    "generator_network": Field(
-        description="the generator: a file of pipeline/networks/generators/"
-    ),
-    "generator_units": Field(description="hidden layers of the generator, e.g. [500, 500]"),
-    "generated_batch_size": Field(description="generated images a step, ≥ 1"),
-    "consistency_weight": Field(
-        description="weight of the loss that asks two views of an unlabelled image for one "
-        "answer, ≥ 0"
-    ),
-    "consistency_ramp": Field(
-        description="share of the steps over which consistency_weight rises, in [0, 1]"
-    ),
-    "confidence_threshold": Field(
-        description="probability below which a pseudo-label is left out, in [0, 1]"
-    ),
-    "weak_shift_share": Field(
-        description="largest shift of the view that gives the pseudo-label, share of the image's "
-        "side, in [0, 1]; 0 = the image itself"
-    ),
-    "unsupervised_weight": Field(
-        description="weight of real-or-generated in the discriminator's loss, ≥ 0"
-    ),
-    "adam_epsilon": Field(description="Adam's epsilon, > 0"),
-    "pull_away_weight": Field(
-        description="weight of the pull-away term in the generator's loss, ≥ 0"
-    ),
-    "entropy_weight": Field(
-        description="weight of the entropy of the predictions on unlabelled images, ≥ 0; 0 = none"
-    ),
-    "rounds": Field(
-        description="turns of discriminator and generator in a step, which share its unlabelled "
-        "images, ≥ 1"
-    ),
-    "units": Field(description="hidden layers of generator and discriminator, e.g. [128, 128]"),
-    "penalty_weight": Field(
-        description="weight of the discriminator's squared gradient on real images (R1), ≥ 0"
-    ),
-    "class_weight": Field(
-        description="weight of the wanted class being read in the generated images, ≥ 0"
-    ),
-    "matching_weight": Field(description="weight of the feature matching of each class, ≥ 0"),
-    "sample_weight": Field(
-        description="weight of the generated images in the classifier's loss, ≥ 0"
-    ),
-    "samples_from": Field(
-        description="share of the steps before generated images count, in [0, 1]"
-    ),
-    "epsilon": Field(description="norm of the adversarial perturbation, pixels in [0, 1], ≥ 0"),
-    "xi": Field(description="step of the power iteration's finite difference, ≥ 0"),
-}
-
-
-def own_model(defaults: Mapping[str, Value]) -> type[BaseModel]:
-    """The model that a method's own keys must satisfy, from their values in its YAML."""
-    fields: Any = {
-        key: (_type_of(key, value), OWN.get(key, ...)) for key, value in defaults.items()
-    }
-    return create_model("Own", __config__=ConfigDict(allow_inf_nan=False), **fields)
-
-
-def _type_of(key: str, value: Value) -> Any:
-    """The type a method's own key must have, from its name and value in the method's YAML."""
-    if key.endswith(SHARES):
-        return Share
-    if key.endswith(DIVISORS):
-        return Rate
-    if isinstance(value, bool | str):
-        return type(value)
-    if isinstance(value, int):
-        return Count
-    if isinstance(value, float):
-        return Amount
-    elements: Any = list[_type_of(key, value[0])] if isinstance(value, list) else Any  # type: ignore[misc]
-    return Annotated[elements, BeforeValidator(_list_from_text)]

@@ -69,10 +69,10 @@ class Method:
     latents: Latents | None = None  # what the generator is fed
     uses_pool: bool = True  # False: looks at labelled images alone
     random: Random  # every random number of `step` comes from here
-    # By name; "generator" takes generator_lr, "warm_up" warm_up_lr, others discriminator_lr.
+    # By name; "generator" takes generator_lr, "warm_up" its own key warm_up_lr, others
+    # discriminator_lr.
     optimizers: dict[str, Adam]
     warm_up_share: float = 0.0  # of all steps
-    warm_up_keys: Sequence[str] | None = None  # own keys that decide its warm-up; None = all
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import BOOKKEEPING, COMPARED, Config, Value, is_none
+from pipeline.config.schema import RECORD, SAID, Config, Value, is_none
 from pipeline.data import Dataset
 from pipeline.runs import provenance
 from pipeline.runs.clock import Clock
@@ -109,10 +109,11 @@ def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value
 
     Everything else lies in the run's `config.yaml`: MLflow prints every parameter over its images.
     """
-    flat, keys = config.flat(), {*COMPARED, *configuration.changed(config), *searched}
+    compared = {name for name, said in SAID.items() if said.compared}
+    flat, keys = config.flat(), {*compared, *configuration.changed(config), *searched}
     if config.labels_per_class or config.split_file:
         keys -= {"label_frac"}  # says nothing then
-    shown = [key for key in flat if key in keys - BOOKKEEPING - {"system_metrics"}]
+    shown = [key for key in flat if key in keys - RECORD]
     return {key: flat[key] for key in shown if not is_none(flat[key])}
 
 

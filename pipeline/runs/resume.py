@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import data, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import FREE_KEYS, SPLIT_KEYS, Config
+from pipeline.config.schema import SAID, SPLIT, Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.stages import train as training
@@ -58,12 +58,13 @@ def continue_from(
         text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
     base = configuration.from_yaml(text)
     config = configuration.load(flags, base)
-    decided = SPLIT_KEYS if stage == "train" else {"method", *base}
+    decided = SPLIT if stage == "train" else {"method", *base}
+    free = {name for name, said in SAID.items() if said.free}
     now = config.flat()
     default = configuration.defaults()
     # The method first: another one has other keys, which would be blamed instead. Then what was
     # typed: it sets others back.
-    order = sorted(decided - FREE_KEYS, key=lambda key: (key != "method", key not in flags, key))
+    order = sorted(decided - free, key=lambda key: (key != "method", key not in flags, key))
     for key in order:
         was = base.get(key, default.get(key))
         if now.get(key) != was:

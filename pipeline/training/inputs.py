@@ -56,7 +56,8 @@ class Inputs:
         self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
         self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
         rates = {"generator": config.generator_lr}
-        rates["warm_up"] = config.own.get("warm_up_lr", config.discriminator_lr)
+        if "warm_up" in program.method.optimizers:
+            rates["warm_up"] = config.own["warm_up_lr"]
         self.rates = np.array(
             [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
             np.float32,

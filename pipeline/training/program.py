@@ -14,7 +14,8 @@ import keras
 import tensorflow as tf
 
 from pipeline import methods
-from pipeline.config.schema import Config
+from pipeline.config.own_keys import deciding
+from pipeline.config.schema import Config, Decides
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import ExportedGenerator, PixelTable, exported_classifier
@@ -25,15 +26,6 @@ from pipeline.ops.optimizers import Adam
 from pipeline.parts import Part
 
 IDLE = 4  # programs kept for the next training, the last ones; each holds networks and images
-# What a compiled step does not depend on: it comes in as data, or stays outside.
-NOT_TRACED = (
-    {"dataset", "data_dir", "label_frac", "labels_per_class", "valid_frac", "valid_labels"}
-    | {"split_seed", "split_file", "seed", "steps", "report_every", "generator_lr"}
-    | {"discriminator_lr", "warmup_steps", "decay", "decay_from", "final_lr_fraction"}
-    | {"ema_decay", "baseline", "baseline_passes", "deterministic", "threads"}
-    | {"experiment", "run_name", "run_id", "register_as", "system_metrics", "warm_up_lr"}
-    | {"warm_up_share"}  # but for whether there is a warm-up
-)
 
 
 Step = Callable[[Batch], dict[str, tf.Tensor]]
@@ -231,6 +223,6 @@ def release(program: Program) -> None:
 
 
 def _kind(config: Config, spec: Spec) -> str:
-    traced = {key: value for key, value in config.flat().items() if key not in NOT_TRACED}
+    traced = deciding(config, Decides.STEP)
     warms_up = bool(config.own.get("warm_up_share"))
     return json.dumps([traced, warms_up, spec.image_shape, spec.n_classes], sort_keys=True)

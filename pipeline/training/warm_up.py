@@ -13,19 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.schema import Config
+from pipeline.config.own_keys import deciding
+from pipeline.config.schema import Config, Decides
 from pipeline.methods import Arrays
 from pipeline.training.program import Program, variables_of
 
 KEPT = 2  # warm-ups kept, the last ones; each holds the weights and Adam's moments
-# Shared keys that decide a warm-up, beside the images, its steps and the method's own keys.
-KEYS = (
-    *("method", "seed", "unlabelled_batch_size", "discriminator_beta_1", "deterministic"),
-    *("warmup_steps", "decay", "decay_from", "final_lr_fraction", "ema_decay"),
-    *("network", "dense_units", "input_noise", "layer_noise", "augment_rotation"),
-    *("augment_scale", "augment_shear", "augment_shift"),
-    *("precision", "jit_compile", "devices", "threads"),
-)
 
 
 class Shown(NamedTuple):
@@ -48,13 +41,12 @@ _kept: OrderedDict[str, WarmUp] = OrderedDict()
 
 def key(program: Program, arrays: Arrays, config: Config, steps: int) -> str:
     """What two warm-ups of `steps` steps must share to be the same."""
-    flat, own = config.flat(), program.method.warm_up_keys
-    decisive = {name: flat[name] for name in (*KEYS, *(config.own if own is None else own))}
+    decisive = deciding(config, Decides.WARM_UP)
     shapes = [variable.shape for variable in program.method.network.variables]
     digest = hashlib.sha256(repr((arrays.images.shape, shapes)).encode())
     digest.update(arrays.images.tobytes())
     digest.update(arrays.pool.tobytes())
-    return json.dumps([decisive, steps, config.report_every, digest.hexdigest()], sort_keys=True)
+    return json.dumps([decisive, steps, digest.hexdigest()], sort_keys=True)
 
 
 def recall(known: str, program: Program) -> list[Shown]:

@@ -95,7 +95,7 @@ def test_every_key_has_a_meaning_and_every_meaning_a_key():
 def test_every_combination_resolves_and_reads_back(method, dataset, file):
     resolved = config.load({"method": method, "dataset": dataset})
     assert config.load({"config": file(config.to_yaml(resolved))}) == resolved
-    assert config.from_yaml(config.to_yaml(resolved)).keys().isdisjoint(config.BOOKKEEPING)
+    assert config.from_yaml(config.to_yaml(resolved)).keys().isdisjoint(config.RECORD)
     blocks = read("method", method).get("datasets", {})
     assert set(blocks) <= set(DATASETS)
     # `1e-4` is text to YAML: as a method's own key it would make the key's type text.

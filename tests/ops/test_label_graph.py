@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_moons
 
+from pipeline.ops import label_graph
 from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
 
 HALVES = np.float32([0.5, 0.5])

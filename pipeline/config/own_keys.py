@@ -1,0 +1,124 @@
+"""The keys that not every method has: each means the same in every method that has it.
+
+A method's YAML gives their values; which keys a method has is what its YAML names.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
+
+from pipeline.config.schema import (
+    SAID,
+    Amount,
+    Config,
+    Count,
+    Decides,
+    Generator,
+    Layers,
+    Rate,
+    Said,
+    Share,
+    Value,
+    key,
+    said_of,
+)
+
+# Keys of what comes after a warm-up, and of no step of it.
+_AFTER = Decides.STEP | Decides.TRAINING
+
+
+class OwnKeys(BaseModel):
+    """All of them, with type and range."""
+
+    # Whether there is a warm-up is told by its steps, of which there are none without.
+    warm_up_share: Share = key(
+        "share of the steps that learn without labels, before the others, in [0, 1]; "
+        "0 = none; smaller by default in a run of fewer steps than the default",
+        Decides.TRAINING,
+    )
+    warm_up_lr: Rate = key(
+        "learning rate of the warm-up, under the same schedule, > 0",
+        Decides.WARM_UP | Decides.TRAINING,
+    )
+    temperature: Rate = key("of the warm-up's contrastive loss, > 0")
+    warm_up_elastic: Amount = key(
+        "largest elastic displacement in the warm-up's views, share of the image's side, ≥ 0"
+    )
+    warm_up_thickness: Share = key(
+        "largest share of dilation or erosion in the warm-up's views, in [0, 1]"
+    )
+    graph_images: Count = key(
+        "most images in the graph of neighbours that spreads the labels after the warm-up, ≥ 1",
+        _AFTER,
+    )
+    graph_confident_share: Share = key(
+        "share of each class's images, the surest ones, whose spread label is used, in [0, 1]",
+        _AFTER,
+    )
+    graph_share: Share = key(
+        "share of the steps after the warm-up that use the spread labels, before the "
+        "averaged network's own, in [0, 1]",
+        _AFTER,
+    )
+    gan_weight: Amount = key(
+        "weight of real-or-generated in the discriminator's loss, ≥ 0; 0 = no generator", _AFTER
+    )
+    latent_size: Count = key("random numbers that the generator makes an image of, ≥ 1", _AFTER)
+    generator_network: Generator = key("the generator: a file of networks/generators/", _AFTER)
+    generator_units: Layers = key("hidden layers of the generator, e.g. [500, 500]", _AFTER)
+    generated_batch_size: Count = key("generated images a step, ≥ 1", _AFTER)
+    consistency_weight: Amount = key(
+        "weight of the loss that asks two views of an unlabelled image for one answer, ≥ 0", _AFTER
+    )
+    consistency_ramp: Share = key(
+        "share of the steps over which consistency_weight rises, in [0, 1]", _AFTER
+    )
+    confidence_threshold: Share = key(
+        "probability below which a pseudo-label is left out, in [0, 1]", _AFTER
+    )
+    weak_shift_share: Share = key(
+        "largest shift of the view that gives the pseudo-label, share of the image's "
+        "side, in [0, 1]; 0 = the image itself"
+    )
+    unsupervised_weight: Amount = key(
+        "weight of real-or-generated in the discriminator's loss, ≥ 0"
+    )
+    adam_epsilon: Rate = key("Adam's epsilon, > 0")
+    pull_away_weight: Amount = key("weight of the pull-away term in the generator's loss, ≥ 0")
+    entropy_weight: Amount = key(
+        "weight of the entropy of the predictions on unlabelled images, ≥ 0; 0 = none"
+    )
+    rounds: Count = key(
+        "turns of discriminator and generator in a step, which share its unlabelled images, ≥ 1"
+    )
+    units: Layers = key("hidden layers of generator and discriminator, e.g. [128, 128]")
+    penalty_weight: Amount = key(
+        "weight of the discriminator's squared gradient on real images (R1), ≥ 0"
+    )
+    class_weight: Amount = key("weight of the wanted class being read in the generated images, ≥ 0")
+    matching_weight: Amount = key("weight of the feature matching of each class, ≥ 0")
+    sample_weight: Amount = key("weight of the generated images in the classifier's loss, ≥ 0")
+    samples_from: Share = key("share of the steps before generated images count, in [0, 1]")
+    epsilon: Rate = key("norm of the adversarial perturbation, pixels in [0, 1], > 0")
+    xi: Rate = key("step of the power iteration's finite difference, > 0")
+
+
+OWN: Mapping[str, FieldInfo] = OwnKeys.model_fields
+
+
+def own_model(names: Collection[str]) -> type[BaseModel]:
+    """The model that a method's own keys must satisfy; each of `names` is declared here."""
+    fields: Any = {name: (OWN[name].annotation, OWN[name]) for name in names}
+    return create_model("Own", __config__=ConfigDict(allow_inf_nan=False), **fields)
+
+
+def said(name: str) -> Said:
+    """What is said of a shared key or of a method's own."""
+    return SAID[name] if name in SAID else said_of(OWN[name])
+
+
+def deciding(config: Config, what: Decides) -> dict[str, Value]:
+    """The keys and values of a run that decide `what`."""
+    return {name: value for name, value in config.flat().items() if what in said(name).decides}
