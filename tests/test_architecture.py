@@ -3,62 +3,47 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("pipeline", "experiments", "benchmarks", "tests")
-# Who may import whom, from the ground up: a room names only rooms above it in this list.
-# `contract` is methods/__init__.py, `methods` are the files beside it.
+# Who may import whom, from the ground up: a room names only rooms above it in this list. A room is
+# a folder, or a file beside the folders.
 MAY_IMPORT = {
     "errors": "",
     "interrupts": "",
-    "clock": "",
     "progress": "",
-    "runtime": "errors",
-    "provenance": "runtime",
-    "summary": "",
-    "figures": "",
+    "config": "errors",
+    "data": "errors progress",
     "measure": "progress",
-    "schema": "",
-    "length": "",
-    "config": "errors schema length",
-    "data": "errors",
-    "devices": "",
-    "contract": "config schema",
-    "networks": "config schema contract devices",
-    "training": "config schema errors progress runtime contract devices networks",
-    "methods": "config schema contract devices networks training",
-    "stages": "config schema errors progress data figures measure contract networks training "
-    "runtime",
-    "tracking": "config schema errors interrupts contract",
-    "resume": "config schema errors data stages tracking",
-    "arm": "clock interrupts progress runtime config schema data figures provenance resume stages "
-    "tracking",
-    "command_line": "config errors interrupts schema tracking",
-    "flow": "arm clock config measure schema data progress resume summary stages tracking",
-    "__main__": "command_line config errors progress summary flow tracking",
-    "experiments.space": "config errors schema",
-    "experiments.plan": "config errors schema experiments.space",
+    "figures": "",
+    "ops": "config errors",
+    "networks": "config ops",
+    "parts": "config ops networks",
+    "methods": "config ops networks parts",
+    "tracking": "config errors interrupts networks",
+    "training": "config errors progress ops networks parts methods",
+    "stages": "config errors progress data figures measure ops networks methods training",
+    "runs": "config errors interrupts progress data figures measure ops stages tracking training",
+    "command_line": "config errors interrupts tracking",
+    "__main__": "command_line config errors progress runs tracking",
     "experiments.life": "",
-    "experiments.trial": "arm clock data errors schema",
-    "experiments.pace": "arm data schema stages training",
+    "experiments.space": "config errors",
+    "experiments.plan": "config errors experiments.space",
+    "experiments.trial": "config data errors runs stages training",
+    "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
-    "experiments.search": "config data errors interrupts flow progress schema tracking runtime "
+    "experiments.search": "config data errors interrupts ops progress runs tracking "
     "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",
     "experiments.__main__": "command_line config errors progress experiments.space "
-    "experiments.plan "
-    "experiments.search experiments.report",
+    "experiments.plan experiments.search experiments.report",
 }
-ROOMS = {
-    "pipeline.methods": "contract",
-    "pipeline.ops.devices": "devices",
-    "pipeline.ops.runtime": "runtime",
-}
-USE_TENSORFLOW = ("devices", "networks", "training", "methods")
+USE_TENSORFLOW = ("ops", "networks", "parts", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}
 ONLY_IMPORTER |= {"argparse": "pipeline.command_line", "optuna": "experiments.search"}
 ONLY_IMPORTER |= {"ray": "experiments.workers"}
@@ -74,15 +59,11 @@ FILES = {module_name(path): path for path in sorted(PRODUCT)}
 
 def room(module):
     folder, name, *_ = [*module.split("."), "package"]
-    inside = name if folder == "pipeline" or name == "package" else f"{folder}.{name}"
-    return ROOMS.get(module) or inside
+    return name if folder == "pipeline" or name == "package" else f"{folder}.{name}"
 
 
 def imports(module, *, when_loaded=False):
-    """What a module imports: anywhere, or only in what runs when it is loaded itself.
-
-    Under TYPE_CHECKING nothing is imported: a contract may name the types that fill it.
-    """
+    """What a module imports: anywhere, or only in what runs when it is loaded itself."""
     found, waiting = set(), [ast.parse(FILES[module].read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
@@ -93,7 +74,8 @@ def imports(module, *, when_loaded=False):
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in FILES else node.module for name in names}
         function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if types_only and when_loaded:
             waiting += node.orelse
         elif not (function and when_loaded):
             waiting += ast.iter_child_nodes(node)
@@ -130,7 +112,12 @@ def test_a_library_has_one_importer(library, importer):
     assert all(f"{module}.".startswith(f"{importer}.") for module in users), users
 
 
-def test_only_networks_training_and_methods_load_tensorflow():
+def test_no_two_modules_import_each_other():
+    """Types count too, and imports inside functions: a circle is a circle however it is tied."""
+    TopologicalSorter({module: imports(module) & FILES.keys() for module in FILES}).prepare()
+
+
+def test_tensorflow_is_loaded_by_its_rooms_alone():
     loading = {m for m in FILES if {"tensorflow", "keras"} & libraries(m, when_loaded=True)}
     assert {room(module) for module in loading} == set(USE_TENSORFLOW)
     for module in FILES:
