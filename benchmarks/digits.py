@@ -83,7 +83,7 @@ def _measure(
                 method = name if arm is ours else "supervised"
                 flags = {"method": method, "label_frac": label_frac, "seed": str(seed)}
                 config = configuration.load({**flags, "split_seed": str(seed)})
-                dataset = data.load(config.dataset, config.data_dir)
+                dataset = data.of(config)
                 split = choose_split(config, dataset)
                 begin = time.perf_counter()
                 predicted = arm(dataset, split, config)

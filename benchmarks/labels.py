@@ -71,7 +71,7 @@ class Cell:
 
 def load(config: Config, held_out: int) -> Dataset:
     """The data set; with `held_out` training images in place of the test images."""
-    whole = data.load(config.dataset, config.data_dir)
+    whole = data.of(config)
     if not held_out:
         return whole
     everything = np.arange(len(whole.train_labels))

@@ -70,5 +70,5 @@ def seconds_a_step(
 
 
 def _measure(config: Config) -> float:
-    dataset = data.load(config.dataset, config.data_dir)
+    dataset = data.of(config)
     return seconds_a_step(dataset, choose_split(config, dataset), config)

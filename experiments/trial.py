@@ -61,7 +61,7 @@ def train(
     """
     clock, why = Clock(), ""
     with clock.section("split"):
-        dataset = _loaded(config.dataset, str(config.data_dir or "")).unread()
+        dataset = _loaded(config.dataset, config.data_dir, data.options(config)).unread()
         split = choose_split(config, dataset)
     if dataset.digest != digest:
         raise UserError(
@@ -103,5 +103,5 @@ def detach() -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(name: str, data_dir: str) -> Dataset:
-    return data.load(name, Path(data_dir) if data_dir else None)
+def _loaded(name: str, data_dir: Path | None, how: data.Options) -> Dataset:
+    return data.load(name, data_dir, how)

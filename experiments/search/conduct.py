@@ -40,7 +40,7 @@ def search(plan: Plan) -> answer.Answer:
     """
     first = plan.config(plan.firsts)
     progress.phase(f"loading {first.dataset}, opening the study")
-    dataset = data.load(first.dataset, first.data_dir)
+    dataset = data.of(first)
     flow.tell_findings(dataset)
     digest = dataset.digest
     place = location(plan.settings.storage)

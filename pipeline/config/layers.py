@@ -20,7 +20,7 @@ from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, 
 from pipeline.errors import UserError, looked_for
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-CHOOSING = ("dataset", "method", "steps", "config")  # what other keys' defaults depend on
+CHOOSING = ("dataset", "kind", "method", "steps", "config")  # what other keys' defaults depend on
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
 
@@ -60,7 +60,8 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     default = read_yaml(CONFIGS / "default.yaml")
     chosen = {**default, **earlier, **file, **given}
     dataset = _named_layer("dataset", chosen["dataset"])
-    method = _method_layer(str(chosen["method"].value), chosen["method"], chosen["dataset"])
+    kind = {**default, **dataset, **earlier, **file, **given}["kind"]
+    method = _method_layer(chosen["method"], chosen["dataset"], kind)
     own = [key for key in sorted(method) if key in OWN]
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
@@ -91,7 +92,7 @@ def _fitted(config: Config, plain: Mapping[str, Value], earlier: Layer, said: La
 
 def short(config: Config) -> str:
     """A warning, if the steps are far fewer than data set and method are made for, or ""."""
-    recipe = load({"dataset": config.dataset, "method": config.method})
+    recipe = load({key: getattr(config, key) for key in ("dataset", "kind", "method")})
     return length.warning(config.dataset, config.method, config.steps, recipe.steps)
 
 
@@ -106,7 +107,7 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
     most = config.batch_size + config.unlabelled_batch_size
     batch_size = max(config.batch_size, min(wanted, most))
-    layer = _method_layer("supervised", Sourced("supervised", "the baseline"), None)
+    layer = _method_layer(Sourced("supervised", "the baseline"))
     own = {key: sourced.value for key, sourced in layer.items() if key in OWN}
     return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
@@ -114,7 +115,8 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
 def changed(config: Config) -> dict[str, Value]:
     """The keys and values that differ from what data set, method and length have by themselves."""
     named = {
-        key: Sourced(getattr(config, key), "the run") for key in ("dataset", "method", "steps")
+        key: Sourced(getattr(config, key), "the run")
+        for key in ("dataset", "kind", "method", "steps")
     }
     own = resolve({}, named).flat()
     return {key: value for key, value in config.flat().items() if value != own[key]}
@@ -174,13 +176,17 @@ def _named_layer(kind: str, name: Sourced) -> Layer:
     return read_yaml(CONFIGS / kind / f"{name.value}.yaml")
 
 
-def _method_layer(name: str, sourced: Sourced, dataset: Sourced | None) -> Layer:
-    """A method's YAML; its block `datasets:` holds what differs on one data set."""
-    layer = _named_layer("method", Sourced(name, sourced.source))
-    blocks = layer.pop("datasets", Sourced({}, ""))  # type: ignore[arg-type]
-    block = blocks.value.get(dataset.value, {}) if dataset else {}  # type: ignore[union-attr]
-    here = f"{blocks.source}, datasets: {dataset.value if dataset else ''}"
-    return {**layer, **{key: Sourced(value, here) for key, value in block.items()}}
+def _method_layer(
+    name: Sourced, dataset: Sourced | None = None, kind: Sourced | None = None
+) -> Layer:
+    """A method's YAML; its blocks hold what differs on images of one kind and on one data set."""
+    layer = _named_layer("method", name)
+    for what, chosen in (("kinds", kind), ("datasets", dataset)):
+        blocks = layer.pop(what, Sourced({}, ""))  # type: ignore[arg-type]
+        block = blocks.value.get(chosen.value, {}) if chosen else {}  # type: ignore[union-attr]
+        here = f"{blocks.source}, {what}: {chosen.value if chosen else ''}"
+        layer |= {key: Sourced(value, here) for key, value in block.items()}
+    return layer
 
 
 def expanded(path: str) -> Path:
@@ -278,7 +284,8 @@ def _reject_unknown(merged: Layer, own: Collection[str]) -> None:
 def _owners(key: str, merged: Layer) -> str:
     """Say which other methods know the key."""
     files = {name: CONFIGS / "method" / f"{name}.yaml" for name in names("method")}
-    owners = [name for name, file in files.items() if key in read_yaml(file).keys() - {"datasets"}]
+    blocks = {"kinds", "datasets"}
+    owners = [name for name, file in files.items() if key in read_yaml(file).keys() - blocks]
     if not owners:
         return ""
     return f": a key of method {', '.join(owners)}, not of {merged['method'].value}; leave it out."

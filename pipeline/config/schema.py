@@ -112,6 +112,7 @@ def _one_of(kind: str) -> AfterValidator:
 Optional = BeforeValidator(_empty_is_none)
 Number = BeforeValidator(_no_truth)
 Count = Annotated[int, Field(ge=1), Number]
+Side = Annotated[int, Field(ge=8, le=512), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**31), Number]
 Rate = Annotated[float, Field(gt=0), Number]
 Amount = Annotated[float, Field(ge=0), Number]
@@ -135,6 +136,30 @@ class Config(BaseModel):
         "name of the data set, a file of configs/dataset/", _SPLIT, compared=True, group="data"
     )
     data_dir: Place = key("folder (or .npz) of the data", _SPLIT, free=True)
+    kind: Literal["strokes", "photos"] = key(
+        "what the images are: strokes (grey, drawn on an empty ground) or photos; other keys' "
+        "defaults follow it",
+        _SPLIT,
+    )
+    image_size: Annotated[Side | None, Optional] = key(
+        "dataset folder: side of the images in pixels, 8 to 512; none = chosen from the pictures",
+        _SPLIT,
+    )
+    fit: Literal["crop", "pad"] = key(
+        "dataset folder: what makes a picture square, crop (its centre) or pad", _SPLIT
+    )
+    test_frac: Annotated[float, Number] = key(
+        "dataset folder without a test part: share of the labelled pictures that test, in (0, 1)",
+        _SPLIT,
+        gt=0,
+        lt=1,
+    )
+    strict: bool = key(
+        "dataset folder: stop at a picture that cannot be read, instead of leaving it out: "
+        "true or false",
+        _SPLIT,
+        free=True,
+    )
     label_frac: Annotated[float, Number] = key(
         "share of the training images whose labels are read, in (0, 1]",
         _SPLIT,

@@ -11,11 +11,22 @@ import inspect
 import pkgutil
 from pathlib import Path
 
+from pipeline.config.schema import Config
 from pipeline.data._checks import Finding
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
 
-__all__ = ["Dataset", "Finding", "LabelDoor", "Options", "load", "names"]
+__all__ = ["Dataset", "Finding", "LabelDoor", "Options", "load", "names", "of", "options"]
+
+
+def of(config: Config) -> Dataset:
+    """The data set that a configuration names; see `load`."""
+    return load(config.dataset, config.data_dir, options(config))
+
+
+def options(config: Config) -> Options:
+    """How a configuration wants pictures read."""
+    return Options(config.image_size, config.fit, config.strict, config.test_frac)
 
 
 def names() -> list[str]:
@@ -24,8 +35,8 @@ def names() -> list[str]:
     return sorted(name for name in modules if name[0] != "_" and name != "dataset")
 
 
-def load(name: str, data_dir: Path | None, options: Options = Options()) -> Dataset:  # noqa: B008
-    """Load the data set `name`, from data_dir if the user gave one; options are for pictures.
+def load(name: str, data_dir: Path | None, how: Options = Options()) -> Dataset:  # noqa: B008
+    """Load the data set `name`, from data_dir if the user gave one; `how` is for picture files.
 
     Raises UserError for an unknown name and for missing, damaged or unsuitable data.
     """
@@ -34,7 +45,13 @@ def load(name: str, data_dir: Path | None, options: Options = Options()) -> Data
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         raise UserError(f"dataset={name} is not known; {hint}known are {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    given = (data_dir, options)[: len(inspect.signature(module.load).parameters)]
+    given = (data_dir, how)[: len(inspect.signature(module.load).parameters)]
+    for key, default in Options()._asdict().items() if len(given) == 1 else ():
+        if (value := getattr(how, key)) != default:
+            raise UserError(
+                f"{key} = {value}: dataset={name} has images of its own; {key} is for a folder of "
+                "pictures (dataset=folder). Leave it out."
+            )
     try:
         dataset: Dataset = module.load(*given)
     except PermissionError as error:

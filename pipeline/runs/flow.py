@@ -102,7 +102,7 @@ def _wants_baseline(config: Config) -> bool:
 def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
-        dataset = data.load(config.dataset, config.data_dir)
+        dataset = data.of(config)
         return dataset, splitting.choose_split(config, dataset)
 
 

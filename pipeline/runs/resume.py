@@ -81,7 +81,7 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
     Raises:
         UserError: other data, or no manifest.
     """
-    dataset = data.load(config.dataset, config.data_dir)
+    dataset = data.of(config)
     if tracking.tag(source, DIGEST) != dataset.digest:
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
