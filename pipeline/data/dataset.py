@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,13 @@ class Dataset:
         return np.frombuffer(images.tobytes().translate(table), np.uint8).reshape(images.shape)
 
     @property
+    def images_to_train_on(self) -> NDArray[np.uint8]:
+        """The training images [n, h, w, c], stretched; those of a mapped file stay there."""
+        if isinstance(self.train_images, np.memmap) and self.pixel_range != _pixels.FULL:
+            return cast("NDArray[np.uint8]", StretchedImages(self))
+        return self.stretched(self.train_images)
+
+    @property
     def pixel_tables(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Tables uint8 [256]: from stored pixels to stretched ones, and back."""
         return _pixels.stretching(*self.pixel_range), _pixels.shrinking(*self.pixel_range)
@@ -102,6 +109,23 @@ class Dataset:
         return replace(
             self, train_labels=self.train_labels.unread(), test_labels=self.test_labels.unread()
         )
+
+
+class StretchedImages:
+    """The training images of a mapped file, stretched as they are read: an array to index."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Read nothing yet."""
+        self._dataset = dataset
+        self.shape, self.nbytes = dataset.train_images.shape, dataset.train_images.nbytes
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._dataset.train_images)
+
+    def __getitem__(self, places: Any) -> NDArray[np.uint8]:
+        """Images [k, h, w, c] at places, a slice or int64 [k]."""
+        return self._dataset.stretched(self._dataset.train_images[places])
 
 
 def build(

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 class Arrays:
     """What training may look at: every image of the pool, the labels of the labelled ones."""
 
-    images: NDArray[np.uint8]  # [n, h, w, c], the whole training part
+    images: NDArray[np.uint8]  # [n, h, w, c], the whole training part; maybe in a mapped file
     pool: NDArray[np.int64]  # indices of the images used without their labels
     labelled: NDArray[np.int64]  # indices of the labelled images
     labels: NDArray[np.int64]  # their labels, in the same order
+    digest: str  # of the data set: the same digest, the same images
 
 
 class Batch(NamedTuple):

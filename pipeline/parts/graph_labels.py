@@ -12,6 +12,7 @@ from pipeline.ops.label_graph import most_confident, principal_components, sprea
 from pipeline.parts import Part
 
 COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to
+MAPS_BYTES = 2**28  # of maps held at a time; of larger images fewer are
 
 
 class GraphLabels(Part):
@@ -38,7 +39,8 @@ class GraphLabels(Part):
     ) -> None:
         """Spread the labels over the graph; keep the surest share of each class.
 
-        images [n, h, w, c]; pool and labelled are positions in them, labels those of labelled;
+        images [n, h, w, c], read part by part; pool and labelled are positions in them, labels
+        those of labelled;
         class_balance is the share of each class, [K].
         """
         kept = np.full(len(images), -1, np.int32)
@@ -48,7 +50,7 @@ class GraphLabels(Part):
             order = np.random.default_rng(config.seed).permutation(len(others))
             places = np.concatenate([labelled, others[order]])
             probabilities = spread_labels(
-                self._components(images[places]),
+                self._components(images, places),
                 np.concatenate([labels, np.full(len(others), -1)]),
                 class_balance,
                 largest=max(config.own["graph_images"], len(labelled)),
@@ -57,7 +59,9 @@ class GraphLabels(Part):
             kept[others] = found[len(labelled) :][np.argsort(order)]
         self.labels.assign(kept)
 
-    def _components(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _components(
+        self, images: NDArray[np.uint8], places: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         """What neighbours are looked for in, float32 [n, d]: components of the network's maps.
 
         Not the last hidden layer, where contrastive learning has torn the kinds of a class apart:
@@ -65,12 +69,14 @@ class GraphLabels(Part):
         below three times nearer. Two maps, because the longer a warm-up, the fewer such ties the
         last one keeps.
         """
-        sample = self._maps(images[:: -(-len(images) // COMPONENTS_FROM)])
+        a_row = sum(part.nbytes for part in self._maps(images[places[:1]]))
+        rows = max(1, min(COMPONENTS_FROM, MAPS_BYTES // a_row))
+        sample = self._maps(images[places[:: -(-len(places) // rows)]])
         to_components = [principal_components(part) for part in sample]
-        del sample  # a quarter of a gigabyte on MNIST
+        del sample
         parts = []
-        for some in np.array_split(images, -(-len(images) // COMPONENTS_FROM)):
-            pairs = zip(to_components, self._maps(some), strict=True)
+        for some in np.array_split(places, -(-len(places) // rows)):
+            pairs = zip(to_components, self._maps(images[some]), strict=True)
             parts.append(np.hstack([normalize(reduce(part)) for reduce, part in pairs]))
         return np.concatenate(parts)
 

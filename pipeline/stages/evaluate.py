@@ -116,7 +116,7 @@ def _samples(
         return {}, *shown
     everything = np.arange(len(dataset.train_labels))
     features = scorer.domain_scorer(
-        dataset.stretched(dataset.train_images),
+        dataset.images_to_train_on,
         dataset.train_labels.read(everything, "scorer"),
         dataset.digest,
         scorer_dir,

@@ -1,5 +1,6 @@
 """Stage train: data and split in, a trained model and its history out."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.training.loop import History, Report
 
 READER = "train"  # under this name the label door counts what training reads
+SHOWN_FIRST = 1000  # images, at least, that decide the pixels' scale and the first weights
+SHOWN_PIXELS = 2**23  # of them; of larger images fewer are shown
 BATCH = 500  # images a call when classifying or generating
 
 
@@ -67,9 +70,10 @@ def train(
 
     labels = dataset.train_labels.read(split.labelled, READER)
     n_classes = len(dataset.class_names)
-    images = dataset.stretched(dataset.train_images)
+    images = dataset.images_to_train_on
     stretching, shrinking = dataset.pixel_tables
-    some = images[split.pool[:: max(1, len(split.pool) // 1000)]]
+    shown = max(1, min(SHOWN_FIRST, SHOWN_PIXELS // math.prod(images.shape[1:])))
+    some = images[split.pool[:: max(1, len(split.pool) // shown)]]
     spec = Spec(
         image_shape=images.shape[1:],
         n_classes=n_classes,
@@ -81,7 +85,7 @@ def train(
     )
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
-    arrays = Arrays(images, split.pool, split.labelled, labels)
+    arrays = Arrays(images, split.pool, split.labelled, labels, dataset.digest)
     try:
         validate = _validation(dataset, split, classify)
         history = loop.train(program, arrays, config, on_report, validate)

@@ -1,6 +1,8 @@
 """What the compiled call takes: which images a step sees, and how fast it learns from them."""
 
 import functools
+import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,11 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
 from pipeline.methods import Arrays
+from pipeline.ops import runtime
 from pipeline.training.program import Program
+
+LARGEST_SHARE = 0.5  # of the memory, that images may take and still be held whole
+GATHERED_BYTES = 2**27  # of images that are brought for one call of the compiled steps
 
 
 def rate_factors(number: NDArray[np.float32], steps: int, config: Config) -> NDArray[np.float32]:
@@ -48,11 +54,15 @@ class Order:
 
 
 class Inputs:
-    """What the compiled call takes for some steps: a function of the step's number alone."""
+    """What the compiled call takes for some steps: a function of the step's number alone.
+
+    The images lie where the step gathers them from, all of them; of larger ones than `fits` says,
+    those that the next steps take.
+    """
 
     def __init__(self, program: Program, arrays: Arrays, config: Config) -> None:
         """Draw images of `arrays` in the order of `config.seed`."""
-        self.arrays, self.config = arrays, config
+        self.arrays, self.config, self.held = arrays, config, program.images
         self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
         self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
         rates = {"generator": config.generator_lr}
@@ -62,18 +72,49 @@ class Inputs:
             [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
             np.float32,
         )
+        images = arrays.images
+        self.most_steps = sys.maxsize
+        self.everything = fits(images)
+        if self.everything:
+            self.held.assign(images[:])
+        else:
+            a_step = (config.batch_size + config.unlabelled_batch_size) * math.prod(
+                images.shape[1:]
+            )
+            self.most_steps = max(1, GATHERED_BYTES // a_step)
 
     def steps(self, done: int, count: int, begin: int, end: int) -> tuple[NDArray[Any], ...]:
-        """Arguments for the next `count` steps of a phase that has steps `begin` to `end`."""
+        """Arguments for the next `count` steps of a phase that has steps `begin` to `end`.
+
+        Of images that do not fit, it brings those of these steps; at most `most_steps` at a time.
+        """
         own = self.own.batches(done, count)
         number = np.arange(done - begin, done - begin + count, dtype=np.float32) + 1
+        labelled = self.arrays.labelled[own].astype(np.int32)
+        free = self.arrays.pool[self.free.batches(done, count)].astype(np.int32)
         return (
-            self.arrays.labelled[own].astype(np.int32),
+            *self._rows(labelled, free),
             self.arrays.labels[own].astype(np.int32),
-            self.arrays.pool[self.free.batches(done, count)].astype(np.int32),
+            free,
             rate_factors(number, end - begin, self.config),
             # A young average forgets faster, or it would remember the random start.
             np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
             number / (end - begin),
             self.rates,
         )
+
+    def _rows(
+        self, labelled: NDArray[np.int32], free: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Where the images of these places lie among those that are held."""
+        if self.everything:
+            return labelled, free
+        places, rows = np.unique(np.append(labelled, free), return_inverse=True)
+        self.held.assign(self.arrays.images[places])
+        of_labelled, of_free = np.split(rows.astype(np.int32), [labelled.size])
+        return of_labelled.reshape(labelled.shape), of_free.reshape(free.shape)
+
+
+def fits(images: NDArray[np.uint8]) -> bool:
+    """Whether images take so little memory that all of them can be held beside their file."""
+    return images.nbytes <= LARGEST_SHARE * runtime.memory()

@@ -106,7 +106,6 @@ def train(
         Collapsed: the classifier or the generator has collapsed.
     """
     start = time.perf_counter()
-    program.images.assign(arrays.images)
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
     on_report = history.apart(on_report)
@@ -126,6 +125,7 @@ def train(
         _check(report, arrays, config, first)
         if not going_on:
             break
+    program.let_go_of_images()
     history.seconds = program.trace_seconds + time.perf_counter() - start - history.report_seconds
     program.trace_seconds = 0.0  # paid once
     return history
@@ -195,7 +195,7 @@ def _run(
     for until in _report_steps(begin, end, config.report_every):
         totals, from_step, since = np.zeros(len(phase.keys)), done, time.perf_counter()
         while done < until:
-            count, before = min(chunk, until - done), time.perf_counter()
+            count, before = min(chunk, until - done, inputs.most_steps), time.perf_counter()
             totals += phase.run(*inputs.steps(done, count, begin, end)).numpy()
             done += count
             taken = time.perf_counter() - before

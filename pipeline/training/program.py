@@ -48,7 +48,7 @@ class Program:
         self.strategy = devices.strategy(config.devices)
         with self.strategy.scope():
             shape = method.network.image_shape
-            self.images = tf.Variable(  # that positions count from, uint8 [n, h, w, c]
+            self.images = tf.Variable(  # that a step may gather, uint8 [n, h, w, c]
                 tf.zeros([1, *shape], tf.uint8), shape=[None, *shape], trainable=False
             )
         self.trained = {id(variable) for variable in method.network.trainable_variables}
@@ -65,6 +65,10 @@ class Program:
             self.generator = ExportedGenerator(method.generator, method.latents, self.shrinking)
             self.generate = tf.function(self.generator, reduce_retracing=True)
 
+    def let_go_of_images(self) -> None:
+        """Free their memory."""
+        self.images.assign(tf.zeros([1, *self.images.shape[1:]], tf.uint8))
+
     def restart(self, method: Method) -> None:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
         self.method.config, self.method.warm_up_share = method.config, method.warm_up_share
@@ -75,8 +79,9 @@ class Program:
     def _compile(self, take: Step) -> Phase:
         """Compile the call that takes many steps.
 
-        Of each step it takes positions of labelled images, int32 [steps, batch], their labels,
-        the same, positions of the pool's images, int32 [steps, unlabelled batch], and three times
+        Of each step it takes where in `images` the labelled ones lie, int32 [steps, batch], and
+        those of the pool, int32 [steps, unlabelled batch]; the labels, int32 [steps, batch], the
+        positions of the pool's images among all, int32 [steps, unlabelled batch], and three times
         float32 [steps]: share of the learning rates, share of the averages that is renewed,
         progress; and the learning rates, float32 [optimisers]. It returns float32 [losses].
         """
@@ -94,17 +99,20 @@ class Program:
                 for name, value in losses.items()
             }
 
-        traced = step.get_concrete_function(own, own, free, scalar, scalar, scalar, rates)
+        traced = step.get_concrete_function(own, free, own, free, scalar, scalar, scalar, rates)
         keys = sorted(traced.structured_outputs)
 
         def many(spec: tf.TensorSpec) -> tf.TensorSpec:
             return tf.TensorSpec([None, *spec.shape], spec.dtype)
 
-        @tf.function(input_signature=[*map(many, (own, own, free, scalar, scalar, scalar)), rates])
-        def run(own, labels, free, factors, paces, progress, rates):  # type: ignore[no-untyped-def]
+        each = (own, free, own, free, scalar, scalar, scalar)
+
+        @tf.function(input_signature=[*map(many, each), rates])
+        def run(*given):  # type: ignore[no-untyped-def]
+            *of_steps, rates = given
             totals = tf.zeros([len(keys)])
-            for i in tf.range(tf.shape(own)[0]):
-                losses = step(own[i], labels[i], free[i], factors[i], paces[i], progress[i], rates)
+            for i in tf.range(tf.shape(given[0])[0]):
+                losses = step(*[values[i] for values in of_steps], rates)
                 totals += tf.stack([losses[key] for key in keys])
             return totals
 
@@ -116,8 +124,9 @@ class Program:
         self,
         take: Step,
         own: tf.Tensor,
-        labels: tf.Tensor,
         free: tf.Tensor,
+        labels: tf.Tensor,
+        positions: tf.Tensor,
         factor: tf.Tensor,
         pace: tf.Tensor,
         progress: tf.Tensor,
@@ -125,14 +134,14 @@ class Program:
     ) -> dict[str, tf.Tensor]:
         for rate, optimizer in zip(tf.unstack(rates), self.method.optimizers.values(), strict=True):
             local(optimizer.learning_rate).assign(rate * factor)
-        own, labels, free = map(devices.part, (own, labels, free))
-        losses = take(Batch(self._pixels(own), labels, self._pixels(free), free, progress))
+        own, free, labels, positions = map(devices.part, (own, free, labels, positions))
+        losses = take(Batch(self._pixels(own), labels, self._pixels(free), positions, progress))
         self._average(pace)
         names = sorted(losses)
         return dict(zip(names, devices.mean([losses[name] for name in names]), strict=True))
 
-    def _pixels(self, positions: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(local(self.images), positions), tf.float32) / 255.0
+    def _pixels(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.gather(local(self.images), rows), tf.float32) / 255.0
 
     def _average(self, pace: tf.Tensor) -> None:
         """Move the averaged weights; statistics that are no weights are copied."""

@@ -42,11 +42,9 @@ _kept: OrderedDict[str, WarmUp] = OrderedDict()
 def key(program: Program, arrays: Arrays, config: Config, steps: int) -> str:
     """What two warm-ups of `steps` steps must share to be the same."""
     decisive = deciding(config, Decides.WARM_UP)
-    shapes = [variable.shape for variable in program.method.network.variables]
-    digest = hashlib.sha256(repr((arrays.images.shape, shapes)).encode())
-    digest.update(arrays.images.tobytes())
-    digest.update(arrays.pool.tobytes())
-    return json.dumps([decisive, steps, digest.hexdigest()], sort_keys=True)
+    shapes = [tuple(variable.shape) for variable in program.method.network.variables]
+    pool = hashlib.sha256(arrays.pool.tobytes()).hexdigest()
+    return json.dumps([decisive, steps, shapes, arrays.digest, pool], sort_keys=True)
 
 
 def recall(known: str, program: Program) -> list[Shown]:

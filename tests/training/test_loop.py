@@ -40,7 +40,7 @@ def prepare(**flags):
     digits = data.load("digits", None)
     labelled = np.arange(100)
     labels = digits.train_labels.read(labelled, "train")
-    return config, Arrays(digits.train_images, np.arange(1437), labelled, labels)
+    return config, Arrays(digits.train_images, np.arange(1437), labelled, labels, digits.digest)
 
 
 def build(config, arrays):
@@ -164,7 +164,7 @@ def test_the_seed_gives_the_run_in_other_processes_and_with_one_thread_or_two():
         subprocess.Popen(
             [
                 *(sys.executable, "-c"),
-                "import json; from pipeline.training import runtime;"
+                "import json; from pipeline.ops import runtime;"
                 f"runtime.start(0, {threads}, True);"
                 "from tests.training.test_loop import short_run; print(json.dumps(short_run(1)))",
             ],

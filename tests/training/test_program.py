@@ -91,7 +91,7 @@ def test_two_devices_compute_what_one_does():
     losses = []
     for devices in (1, 2):
         script = (
-            "import json; from pipeline.training import runtime;"
+            "import json; from pipeline.ops import runtime;"
             f"runtime.start(0, None, True, {devices});"
             "from tests.training.test_program import shared_out;"
             f"print(json.dumps(shared_out({devices})))"

@@ -1,0 +1,78 @@
+"""Images too large to be held whole are brought step by step, and make the same model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.config import layers as configuration
+from pipeline.data.dataset import build
+from pipeline.ops import runtime
+from pipeline.parts import graph_labels
+from pipeline.stages.split import choose_split
+from pipeline.stages.train import train
+from pipeline.training import inputs, warm_up
+
+SMALL = {"network": "dense", "dense_units": "[64, 32]", "steps": "30", "report_every": "10"}
+SMALL |= {"label_frac": "0.1", "warm_up_share": "0.4", "generator_units": "[64]"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+def predicted(dataset):
+    warm_up.forget()
+    config = configuration.load(SMALL)
+    result = train(dataset, choose_split(config, dataset), config)
+    answer = result.model.classify(dataset.test_images[:])
+    result.release()
+    return answer
+
+
+def mapped(dataset, path):
+    """The same data, the training images in a mapped file."""
+    np.save(path, dataset.train_images)
+    return replace(dataset, train_images=np.load(path, mmap_mode="r"))
+
+
+def narrow(dataset):
+    """The same data stored in 100..116."""
+    parts = []
+    for images, door in (
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    ):
+        stored = np.rint(images / 255 * 16).astype(np.uint8) + 100
+        parts.append((stored, door.read(np.arange(len(door)), "test")))
+    return build("npz", "here", *parts)
+
+
+@pytest.mark.parametrize("stored", [lambda whole: whole, narrow])
+def test_gathered_images_make_the_same_model(stored, tmp_path, monkeypatch):
+    dataset = stored(data.load("digits", None))
+    wanted = predicted(dataset)
+    monkeypatch.setattr(inputs, "LARGEST_SHARE", 0)
+    few = 3 * (32 + 128) * 64  # bytes of three steps, so that a report takes several calls
+    monkeypatch.setattr(inputs, "GATHERED_BYTES", few)
+    answer = predicted(mapped(dataset, tmp_path / "images.npy"))
+    np.testing.assert_array_equal(answer, wanted)
+
+
+def test_the_graphs_features_are_made_of_fewer_images_at_a_time_and_are_alike(monkeypatch):
+    digits = data.load("digits", None)
+    wanted = predicted(digits)
+    monkeypatch.setattr(graph_labels, "MAPS_BYTES", 300 * 4 * (64 + 32))
+    agree = predicted(digits).argmax(axis=1) == wanted.argmax(axis=1)
+    assert agree.mean() > 0.9
+
+
+def test_a_container_may_leave_less_memory_than_the_machine_has(tmp_path, monkeypatch):
+    whole = runtime.memory()
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(runtime, "CONTAINER_LIMITS", (limit, tmp_path / "no such file"))
+    for text, expected in (("1000000\n", 1_000_000), ("max\n", whole)):
+        limit.write_text(text)
+        assert runtime.memory() == pytest.approx(expected)
