@@ -12,11 +12,21 @@ import pkgutil
 from pathlib import Path
 
 from pipeline.config.schema import Config
-from pipeline.data._checks import Finding
+from pipeline.data._checks import Finding, reported
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
 
-__all__ = ["Dataset", "Finding", "LabelDoor", "Options", "load", "names", "of", "options"]
+__all__ = [
+    "Dataset",
+    "Finding",
+    "LabelDoor",
+    "Options",
+    "load",
+    "names",
+    "of",
+    "options",
+    "reported",
+]
 
 
 def of(config: Config) -> Dataset:

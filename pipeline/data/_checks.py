@@ -3,9 +3,11 @@
 Nothing here refuses: data that cannot be used are `dataset.build`'s.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data._pixels import FULL, pixel_range
@@ -19,6 +21,15 @@ class Finding:
     count: int  # images it concerns, or as the name says
     sentence: str  # for people: what was found, what it does, what to do
     rows: tuple[tuple[str, str], ...] = ()  # (file, what about it) for the table of the report
+
+
+def reported(found: Sequence[Finding]) -> pd.DataFrame:
+    """All findings as a table: finding, file ("" for the sentence of the whole), what."""
+    rows = []
+    for finding in found:
+        rows.append((finding.name, "", finding.sentence))
+        rows += [(finding.name, file, what) for file, what in finding.rows]
+    return pd.DataFrame(rows, columns=["finding", "file", "what"])
 
 
 def findings(

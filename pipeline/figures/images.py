@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.figures.style import INK, blank_figure, counted, shortened, single_axes
+from pipeline.figures.style import (
+    INK,
+    MUTED,
+    blank_figure,
+    counted,
+    shortened,
+    shortened_left,
+    single_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +29,7 @@ LONGEST = 280  # unless their longer side would then exceed this: 1x3000 stays a
 TILE_GAP = 2
 GAP_GREY = 235  # told apart from both black and white image borders
 MISTAKES_SHOWN = 24
+FILE_NAME = {"fontsize": 6.5, "color": MUTED, "ha": "center", "va": "top", "parse_math": False}
 
 
 def contact_sheet(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
@@ -48,10 +57,10 @@ def contact_sheet(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
 def mistakes(
     images: NDArray[np.uint8], predictions: pd.DataFrame, class_names: Sequence[str], title: str
 ) -> Figure:
-    """Show the most confident mistakes with true class, predicted class and confidence.
+    """Show the most confident mistakes with true class, predicted class, confidence and file.
 
     Takes the test images [n, h, w, c] and `Classification.predictions`, whose `index` points into
-    them.
+    them; without a column `file` there is no file to name.
     """
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     shown = wrong.sort_values("confidence", ascending=False, kind="stable").head(MISTAKES_SHOWN)
@@ -60,18 +69,23 @@ def mistakes(
         detail += f"; the {len(shown)} most confident: true → predicted, confidence"
     columns = 6
     rows = math.ceil(len(shown) / columns)
-    figure = blank_figure(title, detail, 9, 1.85 * rows + 0.8)
+    named = "file" in shown
+    figure = blank_figure(title, detail, 9, (2.05 if named else 1.85) * rows + 0.8)
     if not rows:
         return figure
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     rows_shown = shown[["index", "label", "predicted", "confidence"]].to_numpy(np.float64)
-    for axes, (index, label, predicted, confidence) in zip(grid, rows_shown, strict=False):
+    for number, (axes, row) in enumerate(zip(grid, rows_shown, strict=False)):
+        index, label, predicted, confidence = row
         _show(axes, contact_sheet(images[int(index)][None], 1))
         names = [shortened(class_names[int(i)], 12) for i in (label, predicted)]
         caption = f"{names[0]}\n→ {names[1]}, {confidence:.0%}"
         axes.set_title(caption, fontsize=9, color=INK, parse_math=False)
+        if named:
+            file = shortened_left(str(shown["file"].iloc[number]), 22)
+            axes.text(0.5, -0.04, file, **FILE_NAME, transform=axes.transAxes)
     return figure
 
 

@@ -74,3 +74,8 @@ def counted(n: int, noun: str) -> str:
 def shortened(name: str, length: int = 16) -> str:
     """A class name that fits beside a tick."""
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def shortened_left(path: str, length: int) -> str:
+    """A file's path, whose end says most."""
+    return path if len(path) <= length else "…" + path[1 - length :]

@@ -30,8 +30,9 @@ class Classification:
     `confusion`: int64 [K, K], rows = true class, columns = predicted class.
     `reliability`: low, high, n, confidence, accuracy of 15 equal-width bins of confidence; NaN in
     an empty bin.
-    `predictions`: index (position in the test set), label, predicted, confidence (largest
-    probability), p_label (probability given to the true class).
+    `predictions`: index (position in the test set), file (if the images have one each), label,
+    predicted, class and predicted_class (their names), confidence (largest probability), p_label
+    (probability given to the true class).
     """
 
     metrics: dict[str, float]
@@ -42,9 +43,14 @@ class Classification:
 
 
 def measure(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    files: Sequence[str] = (),
 ) -> Classification:
     """Measure class probabilities [n, K] against the true labels [n] in [0, K).
+
+    files: names of the images' files, [n], if they have any.
 
     Macro-F1 is the mean over the classes that occur among the labels or the predictions.
     Raises ValueError when shapes disagree, a probability is not finite or not in [0, 1], a row
@@ -72,8 +78,11 @@ def measure(
         predictions=pd.DataFrame(
             {
                 "index": np.arange(len(labels)),
+                **({"file": list(files)} if len(files) else {}),
                 "label": labels,
                 "predicted": predicted,
+                "class": np.asarray(class_names, object)[labels],
+                "predicted_class": np.asarray(class_names, object)[predicted],
                 "confidence": confidence,
                 "p_label": probs[np.arange(len(labels)), labels],
             }

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import RECORD, SAID, Config, Value, is_none
-from pipeline.data import Dataset
+from pipeline.data import Dataset, reported
 from pipeline.runs import provenance
 from pipeline.runs.clock import Clock
 from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
-from pipeline.stages.manifest import Split, to_manifest
+from pipeline.stages.manifest import Split, to_labels, to_manifest
 from pipeline.stages.train import TrainedModel
 from pipeline.tracking import Run
 
@@ -35,7 +35,10 @@ MODELS = {  # what they take and give
 SCORERS = Path("~/.cache/ssgan/scorers")
 FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
+NAMED = 20  # classes that a model's page names
 EXAMPLES = 4  # images in a logged model's input example
+LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
+REPORT = "data/report.csv"
 FINDINGS = "ssgan.data_findings"  # tag: what is unusual in the data, in words
 
 
@@ -90,8 +93,12 @@ def opened(
         if dataset.findings:
             run.metrics({f"data/{found.name}": found.count for found in dataset.findings})
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
-        manifest = to_manifest(split, labels)
+        manifest = to_manifest(split, labels, dataset.class_names)
         run.table(manifest, MANIFEST)
+        if dataset.train_files:
+            run.table(to_labels(split, dataset), LABELS)
+        if dataset.findings:
+            run.table(reported(dataset.findings), REPORT)
         if draw_split and parent is None:
             counts = figures.label_counts(manifest, dataset.class_names, dataset.name)
             run.figure(counts, "split/label_counts.png")
@@ -176,7 +183,8 @@ def keep_models(
             output,
             latents=latents if role == GENERATOR else None,
             params=_compared(config),
-            note=f"{MODELS[role]} {_named(config, split, '{}')}.",
+            note=f"{MODELS[role]} {_named(config, split, '{}')}. {_classes(dataset.class_names)}",
+            class_names=dataset.class_names,
             register_as=config.register_as if role == CLASSIFIER and run.parent is None else None,
         )
 
@@ -187,6 +195,12 @@ def keep_models(
         example = latents.draw(EXAMPLES, np.random.default_rng(0), latents.grid_labels(EXAMPLES))
         generator = keep(GENERATOR, trained.generator, example, trained.model.generate(example))
     return LoggedModels(trained.model, classifier, generator)
+
+
+def _classes(names: Sequence[str]) -> str:
+    """What the classes are called, for a model's page."""
+    more = f", … ({len(names)} classes)" if len(names) > NAMED else ""
+    return f"Classes 0 to {len(names) - 1}: {', '.join(names[:NAMED])}{more}."
 
 
 def evaluate(

@@ -90,7 +90,9 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
     labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
     with tempfile.TemporaryDirectory() as folder:
         manifest = tracking.fetch(source, MANIFEST, Path(folder))
-        return dataset, from_manifest(manifest, labels, len(dataset.test_labels))
+        return dataset, from_manifest(
+            manifest, labels, len(dataset.test_labels), dataset.class_names
+        )
 
 
 def load_model(run_id: str) -> LoggedModels:

@@ -56,7 +56,7 @@ def evaluate(
     progress.phase(f"evaluation on {len(dataset.test_labels):,} test images")
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
     measured = classification.measure(
-        model.classify(dataset.test_images), labels, dataset.class_names
+        model.classify(dataset.test_images), labels, dataset.class_names, dataset.test_files
     )
     title = f"{title}, {n_labels} labels"
     drawn = {

@@ -1,5 +1,6 @@
 """What a split is, and the same as a table: logged, read back, given by a user (`split_file`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from pipeline.data.dataset import UNKNOWN
+from pipeline.data.dataset import UNKNOWN, Dataset
 from pipeline.errors import UserError, looked_for
 
 Indices = NDArray[np.int64]
@@ -35,17 +36,43 @@ class Split:
         return np.union1d(self.labelled, self.unlabelled)
 
 
-def to_manifest(split: Split, labels: Indices) -> pd.DataFrame:
-    """Table of the split: index (int64), part (str), label (int64; labelled and valid, else -1)."""
+def to_manifest(split: Split, labels: Indices, class_names: Sequence[str]) -> pd.DataFrame:
+    """Table of the split: index (int64), part, label (int64; labelled and valid, else -1), class.
+
+    The class is the label's name, "" where there is none.
+    """
+    names = np.array([*class_names, ""], object)  # the last is -1's
     frames = []
     for part in PARTS:
         indices = getattr(split, part)
         known = labels[indices] if part in ("labelled", "valid") else UNKNOWN
-        frames.append(pd.DataFrame({"index": indices, "part": part, "label": known}))
+        columns = {"index": indices, "part": part, "label": known}
+        frames.append(pd.DataFrame(columns).assign(**{"class": names[known]}))
     return pd.concat(frames, ignore_index=True)
 
 
-def from_manifest(path: Path, labels: Indices, n_test: int) -> Split:
+def to_labels(split: Split, dataset: Dataset) -> pd.DataFrame:
+    """The same for picture files: path, label (a class name, "" if hidden or unknown), part.
+
+    A `labels.csv` of these columns is what `dataset: folder` reads. Labels of the test part are
+    in it too: the folder says them.
+    """
+    names = np.array(dataset.class_names, object)
+    frames = []
+    for part in PARTS:
+        indices = getattr(split, part)
+        tested = part == "test"
+        files = dataset.test_files if tested else dataset.train_files
+        door = dataset.test_labels if tested else dataset.train_labels
+        label = "" if part == "unlabelled" else names[door.read(indices, "split")]
+        paths = [files[int(index)] for index in indices]
+        frames.append(pd.DataFrame({"path": paths, "label": label, "part": part}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def from_manifest(
+    path: Path, labels: Indices, n_test: int, class_names: Sequence[str] = ()
+) -> Split:
     """Read a parquet manifest, ours or the user's, for training labels int64 [n] and n_test.
 
     Training images it leaves out are used for nothing; the test part must be whole. Raises
@@ -73,8 +100,9 @@ def from_manifest(path: Path, labels: Indices, n_test: int) -> Split:
         )
     lacking = np.setdiff1d(labels[labels != UNKNOWN], labels[parts["labelled"]])
     if len(lacking):
+        name = class_names[lacking[0]] if class_names else lacking[0]
         raise UserError(
-            f"{where}: class {lacking[0]} has no labelled image; add at least one of each class"
+            f"{where}: class {name} has no labelled image; add at least one of each class"
         )
     return Split(**parts)
 

@@ -24,7 +24,7 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
     labels = dataset.train_labels.read(everything, "split")
     n_test = len(dataset.test_labels)
     if config.split_file is not None:
-        return from_manifest(config.split_file, labels, n_test)
+        return from_manifest(config.split_file, labels, n_test, dataset.class_names)
     return split(
         labels,
         n_test,
@@ -33,6 +33,7 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
         valid_frac=config.valid_frac,
         split_seed=config.split_seed,
         valid_labels=config.valid_labels,
+        class_names=dataset.class_names,
     )
 
 
@@ -45,14 +46,15 @@ def split(
     valid_frac: float,
     split_seed: int,
     valid_labels: int | None = None,
+    class_names: Sequence[str] = (),
 ) -> Split:
     """Choose the labelled and validation images of the training part.
 
     labels: int64 [n], -1 = unknown, each class 0..K-1 with a known label. label_frac in (0, 1] of
     the n images get a label, or labels_per_class of every class if given; valid_frac in [0, 1) of
     the labels go to validation; or valid_labels images besides get a label for validation, the same
-    ones whatever label_frac is, so that errors compare. Raises UserError if a value is not allowed
-    or cannot be met.
+    ones whatever label_frac is, so that errors compare. class_names are for messages.
+    Raises UserError if a value is not allowed or cannot be met.
     """
     _check(label_frac, labels_per_class, valid_frac, split_seed)
     order, rank = _order(labels, split_seed)
@@ -60,7 +62,7 @@ def split(
         _check_label_frac(label_frac, labels)
         chosen = np.arange(len(order)) < round(label_frac * len(labels))
     else:
-        _check_labels_per_class(labels_per_class, labels)
+        _check_labels_per_class(labels_per_class, labels, class_names)
         chosen = rank < labels_per_class
     # Systematic sampling along each class's own ranks keeps both sets nested as the budget grows,
     # and leaves rank 0 labelled. Counted with the decimal the user typed: as floats, 100 labels
@@ -166,13 +168,16 @@ def _check_label_frac(label_frac: float, labels: Indices) -> None:
         )
 
 
-def _check_labels_per_class(labels_per_class: int, labels: Indices) -> None:
+def _check_labels_per_class(
+    labels_per_class: int, labels: Indices, class_names: Sequence[str]
+) -> None:
     """Raise UserError if the smallest class has fewer known labels than asked for."""
     counts = np.bincount(labels[labels != UNKNOWN])
     smallest = int(counts.argmin())
+    name = class_names[smallest] if class_names else smallest
     if counts[smallest] < labels_per_class:
         raise UserError(
-            f"labels_per_class={labels_per_class} but class {smallest} has only "
+            f"labels_per_class={labels_per_class} but class {name} has only "
             f"{counts[smallest]} known label(s) among the training images; use "
             f"labels_per_class={counts[smallest]} or less"
         )

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from pipeline.networks.spec import Latents
 from pipeline.tracking.store import NOTE, reachable
 
 ROLE = "ssgan.role"
+CLASS_NAMES = "class_names"  # metadata of a model: what its classes 0..K-1 are called
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
 
 
@@ -39,6 +40,7 @@ def log_model(
     *,
     params: Mapping[str, object],
     note: str,
+    class_names: Sequence[str],
     latents: Latents | None = None,
     register_as: str | None = None,
 ) -> str:
@@ -72,7 +74,8 @@ def log_model(
         signature=signature,
         input_example=example,
         pip_requirements=_requirements(),
-        metadata={"latents": asdict(latents)} if latents else None,
+        metadata={CLASS_NAMES: list(class_names)}
+        | ({"latents": asdict(latents)} if latents else {}),
         validate_serving_input=False,
         registered_model_name=register_as,
     )

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +144,7 @@ class Run:
         *,
         params: Mapping[str, object],
         note: str,
+        class_names: Sequence[str],
         latents: Latents | None = None,
         register_as: str | None = None,
     ) -> str:
@@ -154,6 +155,7 @@ class Run:
             name: of the logged model; role: "classifier" or "generator".
             example: input, [n, …]; output: what the model gives for it.
             params, note: what the model's page says of it.
+            class_names: kept with the model, of the classes 0..K-1 in this order.
             latents: kept with a generator, so that it can be fed after loading.
             register_as: name in the model registry.
 
@@ -171,6 +173,7 @@ class Run:
             output,
             params=params,
             note=note,
+            class_names=class_names,
             latents=latents,
             register_as=register_as,
         )

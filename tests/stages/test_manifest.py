@@ -10,15 +10,19 @@ from pipeline.errors import UserError
 from pipeline.stages.manifest import from_manifest, to_manifest
 from tests.stages.test_split import LABELS, N_TEST, N, assert_equal, run
 
+NAMES = [f"class {number}" for number in range(int(LABELS.max()) + 1)]
+
 
 @pytest.mark.parametrize("changes", [{}, {"valid_frac": 0.3}, {"label_frac": 1.0}])
 def test_manifest_round_trip(tmp_path, changes):
     result = run(**changes)
-    manifest = to_manifest(result, LABELS)
-    assert list(manifest.columns) == ["index", "part", "label"]
+    manifest = to_manifest(result, LABELS, NAMES)
+    assert list(manifest.columns) == ["index", "part", "label", "class"]
     manifest.sample(frac=1, random_state=0).to_parquet(tmp_path / "m.parquet")
     assert_equal(from_manifest(tmp_path / "m.parquet", LABELS, N_TEST), result)
     shown = manifest[manifest["label"] != -1]
+    assert list(shown["class"]) == [NAMES[label] for label in shown["label"]]
+    assert set(manifest.loc[manifest["label"] == -1, "class"]) == {""}
     assert set(shown["part"]) <= {"labelled", "valid"}
     assert len(shown) == result.n_labels
 
@@ -31,7 +35,7 @@ def set_cell(table, row, column, value):
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (lambda t: t.drop(columns="label"), "no column label; it has index, part, needed"),
+        (lambda t: t.drop(columns="label"), "no column label; it has index, part, class, needed"),
         (lambda t: t.astype({"index": float}), "column index is float64"),
         (lambda t: t.astype({"label": str}), "column label is str"),
         (lambda t: set_cell(t.astype({"label": "Int64"}), 3, "label", None), "with gaps"),
@@ -55,7 +59,7 @@ def set_cell(table, row, column, value):
 )
 def test_manifest_mistakes(tmp_path, mistake, words):
     path = tmp_path / "m.parquet"
-    mistake(to_manifest(run(valid_frac=0.3), LABELS)).to_parquet(path)
+    mistake(to_manifest(run(valid_frac=0.3), LABELS, NAMES)).to_parquet(path)
     with pytest.raises(UserError, match=words) as error:
         from_manifest(path, LABELS, N_TEST)
     assert str(path) in str(error.value)
@@ -64,7 +68,7 @@ def test_manifest_mistakes(tmp_path, mistake, words):
 
 def test_manifest_cannot_label_an_image_whose_label_is_unknown(tmp_path):
     path = tmp_path / "m.parquet"
-    manifest = to_manifest(run(), LABELS)
+    manifest = to_manifest(run(), LABELS, NAMES)
     manifest.loc[0, "label"] = -1
     manifest.to_parquet(path)
     labels = LABELS.copy()
