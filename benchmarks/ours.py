@@ -54,7 +54,9 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     compiled = prepare(config, spec)
     compiled.images.assign(images)
     labelled = np.arange(len(labels))
-    arrays = Arrays(images, np.arange(len(images)), labelled, labels.astype(np.int64), "")
+    arrays = Arrays(
+        images, np.arange(len(images)), labelled, labels.astype(np.int64), np.arange(0), ""
+    )
     if compiled.method.warm_up_share:  # what a graph would give; any labels take as long
         compiled.method.graph.labels.assign(np.arange(len(images), dtype=np.int32) % n_classes)
     inputs, first = Inputs(compiled, arrays, config), loop.first_step(compiled.method, config)

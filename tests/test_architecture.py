@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "figures": "",
     "ops": "config errors",
     "networks": "config ops",
-    "parts": "config ops networks",
+    "parts": "config measure ops networks",
     "methods": "config ops networks parts",
     "tracking": "config errors interrupts networks",
     "training": "config errors progress ops networks parts methods",

@@ -55,6 +55,10 @@ class LabelDoor:
         """Distinct indices, int64 and sorted, whose labels reader has read so far."""
         return np.flatnonzero(self._read.get(reader, [])).astype(np.int64)
 
+    def unknown(self) -> NDArray[np.int64]:
+        """Indices, int64 and sorted, of images whose label nobody knows; reads no label."""
+        return np.flatnonzero(self._labels == UNKNOWN)
+
     def unread(self) -> "LabelDoor":
         """The same labels behind a new door."""
         return LabelDoor(self._labels, self.n_classes)

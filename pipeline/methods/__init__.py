@@ -15,7 +15,7 @@ batch go through `pipeline.ops.devices`. Importing this package does not import 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +42,7 @@ class Arrays:
     pool: NDArray[np.int64]  # indices of the images used without their labels
     labelled: NDArray[np.int64]  # indices of the labelled images
     labels: NDArray[np.int64]  # their labels, in the same order
+    unknown: NDArray[np.int64]  # indices of pool images whose label nobody knows
     digest: str  # of the data set: the same digest, the same images
 
 
@@ -87,8 +88,9 @@ class Method:
         """All that `warm_up` changes: networks, layers, optimisers, random generator."""
         raise NotImplementedError
 
-    def after_warm_up(self, arrays: Arrays) -> None:
-        """Look at all images at once, outside the compiled steps."""
+    def after_warm_up(self, arrays: Arrays) -> Mapping[str, float]:
+        """Look at all images at once, outside the compiled steps; measures by name, if any."""
+        return {}
 
 
 def names() -> Sequence[str]:

@@ -10,6 +10,7 @@ of FixMatch (Sohn et al. 2020) with a mean teacher and distribution alignment to
 set's class balance; without a warm-up, all are.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -56,17 +57,19 @@ class SemiSupervisedGAN(Method):
         """All that `warm_up` and the moving average change."""
         return [self.average, *self.warming.state()]
 
-    def after_warm_up(self, arrays: Arrays) -> None:
+    def after_warm_up(self, arrays: Arrays) -> Mapping[str, float]:
         """Spread the labels over the graph; keep the surest share of each class."""
-        if self.warm_up_share:
-            self.graph.spread(
-                arrays.images,
-                arrays.pool,
-                arrays.labelled,
-                arrays.labels,
-                self.teacher.class_balance.numpy(),
-                self.config,
-            )
+        if not self.warm_up_share:
+            return {}
+        return self.graph.spread(
+            arrays.images,
+            arrays.pool,
+            arrays.labelled,
+            arrays.labels,
+            arrays.unknown,
+            self.teacher.class_balance.numpy(),
+            self.config,
+        )
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update classifier and generator together; one forward of fakes serves both losses."""

@@ -1,11 +1,14 @@
 """Labels spread over a graph of the images' neighbours, as pseudo-labels of a training."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
 from pipeline.config.schema import Config
+from pipeline.measure.two_sample import told_apart
 from pipeline.networks.layers import Classifier
 from pipeline.ops import devices
 from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
@@ -34,23 +37,27 @@ class GraphLabels(Part):
         pool: NDArray[np.int64],
         labelled: NDArray[np.int64],
         labels: NDArray[np.int64],
+        unknown: NDArray[np.int64],
         class_balance: NDArray[np.float32],
         config: Config,
-    ) -> None:
+    ) -> Mapping[str, float]:
         """Spread the labels over the graph; keep the surest share of each class.
 
         images [n, h, w, c], read part by part; pool and labelled are positions in them, labels
-        those of labelled;
+        those of labelled; unknown are the positions of images whose label nobody knows;
         class_balance is the share of each class, [K].
         """
         kept = np.full(len(images), -1, np.int32)
+        compared: Mapping[str, float] = {}
         kept[labelled] = labels
         others = np.setdiff1d(pool, labelled)
         if len(others):
             order = np.random.default_rng(config.seed).permutation(len(others))
             places = np.concatenate([labelled, others[order]])
+            features = self._components(images, places)
+            compared = _compared(features, np.isin(places, unknown), config.seed)
             probabilities = spread_labels(
-                self._components(images, places),
+                features,
                 np.concatenate([labels, np.full(len(others), -1)]),
                 class_balance,
                 largest=max(config.own["graph_images"], len(labelled)),
@@ -58,6 +65,7 @@ class GraphLabels(Part):
             found = most_confident(probabilities, config.own["graph_confident_share"])
             kept[others] = found[len(labelled) :][np.argsort(order)]
         self.labels.assign(kept)
+        return compared
 
     def _components(
         self, images: NDArray[np.uint8], places: NDArray[np.int64]
@@ -90,3 +98,13 @@ class GraphLabels(Part):
             np.concatenate([np.reshape(one, [len(one), -1]) for one in layer])
             for layer in zip(*parts, strict=True)
         ]
+
+
+def _compared(
+    features: NDArray[np.float32], unknown: NDArray[np.bool_], seed: int
+) -> Mapping[str, float]:
+    """How well images without a known label are told from those with one; nothing if all have."""
+    if not unknown.any():
+        return {}
+    share, p_value = told_apart(features[~unknown], features[unknown], seed)
+    return {"unlabelled_told_apart": share, "unlabelled_p_value": p_value}

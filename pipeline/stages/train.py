@@ -85,7 +85,8 @@ def train(
     )
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
-    arrays = Arrays(images, split.pool, split.labelled, labels, dataset.digest)
+    unknown = np.intersect1d(split.pool, dataset.train_labels.unknown())
+    arrays = Arrays(images, split.pool, split.labelled, labels, unknown, dataset.digest)
     try:
         validate = _validation(dataset, split, classify)
         history = loop.train(program, arrays, config, on_report, validate)

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,6 +50,7 @@ class History:
     seconds: float = 0.0  # without those of `on_report`
     report_seconds: float = 0.0  # of `on_report`
     trace_seconds: float = 0.0  # of compiling, until the first step was done
+    compared: Mapping[str, float] = field(default_factory=dict)  # images, after the warm-up
     recalled_steps: int = 0  # of the warm-up, which an earlier training of this process has made
 
     def apart(self, on_report: Callable[[Report], bool]) -> Callable[[Report], bool]:
@@ -76,6 +77,7 @@ class History:
     def totals(self) -> dict[str, float]:
         """`train/passes` over the images, steps recalled; seconds of the loop and of tracing."""
         return {
+            **{f"data/{name}": value for name, value in self.compared.items()},
             "train/recalled_steps": self.recalled_steps,
             "train/passes": self.reports[-1].step * self.images_per_step / self.n_images,
             "time/loop_s": self.seconds,
@@ -176,7 +178,7 @@ def _advance(
                 yield one
             warm_up.keep(known, program, shown)
         progress.phase("graph, labels are spread")
-    program.method.after_warm_up(arrays)
+    history.compared = program.method.after_warm_up(arrays)
     yield from run("step", first, config.steps)
 
 

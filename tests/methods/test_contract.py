@@ -58,7 +58,9 @@ def make(name, batch=None, seed=0, balance=None, **flags):
     method = methods.build(config, spec, seed)
     everything = np.round(np.concatenate([images, pool]) * 255).astype(np.uint8)
     labelled = np.arange(len(images))
-    places = Arrays(everything, np.arange(len(everything)), labelled, labels.astype(np.int64), "")
+    places = Arrays(
+        everything, np.arange(len(everything)), labelled, labels.astype(np.int64), np.arange(0), ""
+    )
     method.after_warm_up(places)
     return method
 

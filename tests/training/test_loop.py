@@ -40,7 +40,9 @@ def prepare(**flags):
     digits = data.load("digits", None)
     labelled = np.arange(100)
     labels = digits.train_labels.read(labelled, "train")
-    return config, Arrays(digits.train_images, np.arange(1437), labelled, labels, digits.digest)
+    return config, Arrays(
+        digits.train_images, np.arange(1437), labelled, labels, np.arange(0), digits.digest
+    )
 
 
 def build(config, arrays):
