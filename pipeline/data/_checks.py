@@ -3,22 +3,14 @@
 Nothing here refuses: data that cannot be used are `dataset.build`'s.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data._equal import contradicting_labels, image_keys, shared_images
+from pipeline.data._finding import Finding
 from pipeline.data._pixels import FULL, pixel_range
 
-
-@dataclass(frozen=True)
-class Finding:
-    """Something unusual in the data."""
-
-    name: str  # of the metric `data/<name>`
-    count: int  # images it concerns, or as the name says
-    sentence: str  # for people: what was found, what it does, what to do
-    rows: tuple[tuple[str, str], ...] = ()  # (file, what about it) for the table of the report
+__all__ = ["Finding", "findings", "image_keys"]
 
 
 def findings(
@@ -33,43 +25,6 @@ def findings(
         other_scale(train_images, test_images),
     )
     return tuple(finding for finding in found if finding is not None)
-
-
-def image_keys(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """A number for each image [n, …], int64 [n]: equal images have equal ones, others do not.
-
-    64-bit hashes of the bytes: among a million images the odds of a false match are 1 in 10⁷.
-    """
-    return np.fromiter((hash(image.tobytes()) for image in images), np.int64, len(images))
-
-
-def shared_images(train_keys: NDArray[np.int64], test_keys: NDArray[np.int64]) -> Finding | None:
-    """Test images that are training images too; keys by `image_keys`."""
-    count = int(np.isin(test_keys, train_keys).sum())
-    if not count:
-        return None
-    return Finding(
-        "shared_images",
-        count,
-        f"{count:,} of {len(test_keys):,} test images equal a training image, so the test error "
-        "may come out too low; take equal images out of one of the two parts",
-    )
-
-
-def contradicting_labels(keys: NDArray[np.int64], labels: NDArray[np.int64]) -> Finding | None:
-    """Equal training images with different known labels; keys by `image_keys`."""
-    known = labels >= 0
-    pairs = np.unique(np.stack([keys[known], labels[known]], axis=1), axis=0)
-    images, n_labels = np.unique(pairs[:, 0], return_counts=True)
-    count = int(np.isin(keys[known], images[n_labels > 1]).sum())
-    if not count:
-        return None
-    return Finding(
-        "contradicting_labels",
-        count,
-        f"{count:,} training images have an equal one with another label; correct the wrong "
-        "labels, or set them to -1 (unknown)",
-    )
 
 
 def narrow_pixels(train_images: NDArray[np.uint8]) -> Finding | None:
