@@ -3,26 +3,70 @@
 Nothing here refuses: data that cannot be used are `dataset.build`'s.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data._equal import contradicting_labels, image_keys, shared_images
+from pipeline.data._balance import class_balance
+from pipeline.data._equal import contradicting_labels, equal_images, image_keys, shared_images
 from pipeline.data._finding import Finding
+from pipeline.data._near_equal import near_equal
+from pipeline.data._picture_checks import blank_images, odd_sizes
 from pipeline.data._pixels import FULL, pixel_range
 
-__all__ = ["Finding", "findings", "image_keys"]
+__all__ = ["Finding", "findings", "image_keys", "picture_findings"]
 
 
 def findings(
-    train_images: NDArray[np.uint8], train_labels: NDArray[np.int64], test_images: NDArray[np.uint8]
+    train_images: NDArray[np.uint8],
+    train_labels: NDArray[np.int64],
+    test_images: NDArray[np.uint8],
+    class_names: Sequence[str],
+    train_files: Sequence[str] = (),
+    test_files: Sequence[str] = (),
 ) -> tuple[Finding, ...]:
-    """Look for all kinds of findings; images uint8 [n, h, w, c], labels int64 [n], -1 = unknown."""
+    """Look for what any data set may have; cheap, done at every start.
+
+    Images are uint8 [n, h, w, c], labels int64 [n], -1 = unknown. With the names of the files the
+    findings have rows.
+    """
     train_keys, test_keys = image_keys(train_images), image_keys(test_images)
     found = (
-        shared_images(train_keys, test_keys),
-        contradicting_labels(train_keys, train_labels),
+        shared_images(train_keys, test_keys, train_files, test_files),
+        contradicting_labels(train_keys, train_labels, class_names, train_files),
+        equal_images(train_keys, train_files),
         narrow_pixels(train_images),
         other_scale(train_images, test_images),
+        *class_balance(train_labels, len(test_images), class_names),
+    )
+    return tuple(finding for finding in found if finding is not None)
+
+
+def picture_findings(
+    train_images: NDArray[np.uint8],
+    train_labels: NDArray[np.int64],
+    test_images: NDArray[np.uint8],
+    train_files: Sequence[str],
+    test_files: Sequence[str],
+    train_sizes: NDArray[np.int64],
+    test_sizes: NDArray[np.int64],
+    fit: Literal["crop", "pad"] = "crop",
+) -> tuple[Finding, ...]:
+    """Look for what decoded picture files may have besides `findings`; slow: once for each folder.
+
+    Images are uint8 [n, s, s, c], in memory or mapped from a file (no copy of the whole is made),
+    labels int64 [n], -1 = unknown; files name the images in their order. sizes are those of the
+    pictures as they were stored, int [n, 2] (height, width) in pixels; `fit` says how they became
+    square. 60,000 images of 32x32 take 20 s of CPU time, nearly all of it for `near_equal`.
+    """
+    files = [*train_files, *test_files]
+    sizes = np.concatenate([train_sizes, test_sizes])
+    found = (
+        *near_equal(train_images, train_labels, test_images, train_files, test_files),
+        odd_sizes(files, sizes, train_images.shape[1], fit),
+        blank_images((train_images, test_images), files, pixel_range(train_images)),
     )
     return tuple(finding for finding in found if finding is not None)
 

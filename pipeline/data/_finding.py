@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+ROWS = 1_000  # most that a finding lists
+
 
 @dataclass(frozen=True)
 class Finding:

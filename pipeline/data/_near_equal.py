@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline import progress
 from pipeline.data._equal import image_keys
-from pipeline.data._finding import Finding
+from pipeline.data._finding import ROWS, Finding
+from pipeline.data._pixels import FULL, pixel_range, stretching
 from pipeline.data._same_picture import difference
 
 # Most bits of 64 in which the hashes of candidates differ. Measured: saved, scaled or brightened
@@ -19,20 +20,25 @@ from pipeline.data._same_picture import difference
 BITS = 10
 CANDIDATES = 16  # an image at most, those with the nearest hashes: strokes have hundreds
 QUERIES = 64  # searched at once: if all images are alike, each hits every other
-COMPARED = 2**23  # bytes of images compared at once
+COMPARED = 2**21  # bytes of images compared at once
 FEW = 2_000  # so many images are hashed in this process
 TASK, TASK_BYTES = 500, 2**23  # most images, and bytes of them, that a worker is given at once
-ROWS = 1_000  # most that a finding lists
 
 Indices = NDArray[np.int64]
 
 
 class Part(NamedTuple):
-    """Distinct images of one part: where they stand in it."""
+    """Distinct images of one part."""
 
-    images: NDArray[np.uint8]
-    at: Indices  # int64 [k]
-    names: Sequence[str]  # of all images of the part
+    images: NDArray[np.uint8]  # all of them
+    at: Indices  # where the distinct ones stand, int64 [k]
+    names: Sequence[str]  # of all images
+    table: NDArray[np.uint8] | None  # stretches pixels to 0..255
+
+    def take(self, places: Indices | slice) -> NDArray[np.uint8]:
+        """A copy of the distinct images at places."""
+        images = self.images[self.at[places]]
+        return images if self.table is None else self.table[images]
 
 
 class Pairs(NamedTuple):
@@ -56,10 +62,13 @@ def near_equal(
     100,000 training images most of the time goes into the search, which grows with their square.
     """
     keys, test_keys = image_keys(train_images), image_keys(test_images)
+    narrow = pixel_range(train_images)
+    table = None if narrow == FULL else stretching(*narrow)
     train = Part(
         train_images,
         _distinct(keys, train_labels),
         train_files or [f"training image {i}" for i in range(len(train_images))],
+        table,
     )
     # A test image that equals a training image is told as such.
     fresh = np.flatnonzero(~np.isin(test_keys, keys))
@@ -67,6 +76,7 @@ def near_equal(
         test_images,
         fresh[_distinct(test_keys[fresh], np.zeros(len(fresh), np.int64))],
         test_files or [f"test image {i}" for i in range(len(test_images))],
+        table,
     )
     progress.phase(
         "looking for nearly equal images", total=len(train.at) + len(test.at), unit="images"
@@ -147,7 +157,7 @@ def _hashes(part: Part, done: int) -> NDArray[np.uint8]:
     size = max(1, part.images[0].nbytes)
     step = max(1, min(TASK, TASK_BYTES // size))
     tasks = (
-        joblib.delayed(_hash)(part.images[part.at[begin : begin + step]])
+        joblib.delayed(_hash)(part.take(slice(begin, begin + step)))
         for begin in range(0, len(part.at), step)
     )
     alone = len(part.at) <= FEW
@@ -208,7 +218,7 @@ def _confirmed(candidates: Iterable[Pairs], part: Part, other: Part) -> Pairs:
     at_once = max(1, COMPARED // part.images[0].nbytes)
     columns: list[tuple[Indices, Indices, NDArray[np.float32]]] = []
     for later, earlier in _gathered(candidates, at_once):
-        apart = difference(part.images[part.at[later]], other.images[other.at[earlier]])
+        apart = difference(part.take(later), other.take(earlier))
         same = np.isfinite(apart)
         columns.append((later[same], earlier[same], apart[same]))
     if not columns:

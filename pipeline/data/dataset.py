@@ -107,13 +107,15 @@ def build(
     test: tuple[NDArray[Any], NDArray[Any]],
     class_names: tuple[str, ...] | None = None,
     unlabelled: NDArray[Any] | None = None,
+    files: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> Dataset:
     """Check (images, labels) of both parts and make the data set of them.
 
     Images are uint8 [n, h, w] or [n, h, w, c], labels of any integer type [n]. Without class_names
     the classes are those that occur, named "0".."K-1". `unlabelled` images come after the training
-    images, as training images with label -1. `source` (a path) goes into the messages. Raises
-    UserError for anything that breaks the promises of `Dataset`.
+    images, as training images with label -1. `files` are the names of both parts' pictures, if the
+    images come from such. `source` (a path) goes into the messages. Raises UserError for anything
+    that breaks the promises of `Dataset`.
     """
     where = f"dataset={name} ({source})"
     train_images = _images(train[0], f"{where}: train images")
@@ -130,16 +132,19 @@ def build(
         train_images = np.concatenate([train_images, more])
         train_labels = np.concatenate([train_labels, np.full(len(more), UNKNOWN)])
     _refuse_blank(train_images, where)
+    class_names = class_names or tuple(str(label) for label in range(n_classes))
     return Dataset(
         name=name,
-        class_names=class_names or tuple(str(label) for label in range(n_classes)),
+        class_names=class_names,
         train_images=train_images,
         train_labels=LabelDoor(train_labels, n_classes),
         test_images=test_images,
         test_labels=LabelDoor(test_labels, n_classes),
         digest=_digest(train_images, train_labels, test_images, test_labels),
         pixel_range=_pixels.pixel_range(train_images),
-        findings=findings(train_images, train_labels, test_images),
+        findings=findings(train_images, train_labels, test_images, class_names, *files),
+        train_files=files[0],
+        test_files=files[1],
     )
 
 
