@@ -4,6 +4,7 @@ Pairs of like perceptual hashes are candidates; their pixels decide (`_same_pict
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.data._same_picture import difference
 # Most bits of 64 in which the hashes of candidates differ. Measured: saved, scaled or brightened
 # anew, all images are within it; shifted by one pixel of 32, 92 % of photographs are.
 BITS = 10
-CANDIDATES = 16  # an image at most, those with the nearest hashes: strokes have hundreds
+CANDIDATES = 8  # an image at most, those with the nearest hashes: strokes have hundreds
 QUERIES = 64  # searched at once: if all images are alike, each hits every other
 COMPARED = 2**21  # bytes of images compared at once
 FEW = 2_000  # so many images are hashed in this process
@@ -150,12 +151,16 @@ def _distinct(keys: Indices, labels: NDArray[np.int64]) -> Indices:
     return np.sort(order[starts])
 
 
+def _bytes(part: Part) -> int:
+    """Size of an image."""
+    return prod(part.images.shape[1:])
+
+
 def _hashes(part: Part, done: int) -> NDArray[np.uint8]:
     """Perceptual hashes of the distinct images, uint8 [k, 8]; `done` images lie behind."""
     import joblib
 
-    size = max(1, part.images[0].nbytes)
-    step = max(1, min(TASK, TASK_BYTES // size))
+    step = max(1, min(TASK, TASK_BYTES // _bytes(part)))
     tasks = (
         joblib.delayed(_hash)(part.take(slice(begin, begin + step)))
         for begin in range(0, len(part.at), step)
@@ -215,7 +220,7 @@ def _candidates(hashes: NDArray[np.uint8], others: NDArray[np.uint8] | None) -> 
 
 def _confirmed(candidates: Iterable[Pairs], part: Part, other: Part) -> Pairs:
     """Those whose pixels agree, sorted by the later image, the nearest first."""
-    at_once = max(1, COMPARED // part.images[0].nbytes)
+    at_once = max(1, COMPARED // _bytes(part))
     columns: list[tuple[Indices, Indices, NDArray[np.float32]]] = []
     for later, earlier in _gathered(candidates, at_once):
         apart = difference(part.take(later), other.take(earlier))

@@ -31,21 +31,18 @@ def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32
     first, second = _blurred(raw[0]), _blurred(raw[1])
     tint = np.abs(first.mean((1, 2)) - second.mean((1, 2))).max(axis=1)
     apart, share = _apart(first, second)
-    hopeful = np.flatnonzero((share <= HOPELESS) & (tint <= TINTED))
-    result = np.full(len(a), np.inf, np.float32)
-    if not len(hopeful):
-        return result
-    first, second = first[hopeful], second[hopeful]
-    apart, share = apart[hopeful], share[hopeful]
-    for dy, dx in SHIFTS:
-        moved, moved_share = _apart(_cut(first, dy, dx), _cut(second, -dy, -dx))
-        apart, share = np.minimum(apart, moved), np.minimum(share, moved_share)
-    same = np.flatnonzero((apart <= LEVELS) & (share <= SHARE))
-    if len(same):
-        apart, same = apart[same], hopeful[same]
-        plain = _plain(raw[0][same]) & _plain(raw[1][same])
-        result[same] = np.where(plain & (apart > PLAIN_LEVELS), np.inf, apart)
-    return result
+    doubtful = (apart > PLAIN_LEVELS) | (share > SHARE)
+    at = np.flatnonzero(doubtful & (share <= HOPELESS))
+    for dy, dx in SHIFTS if len(at) else ():
+        moved = _apart(_cut(first[at], dy, dx), _cut(second[at], -dy, -dx))
+        better = moved[0] < apart[at]
+        apart[at] = np.where(better, moved[0], apart[at])
+        share[at] = np.where(better, moved[1], share[at])
+    apart[(apart > LEVELS) | (share > SHARE) | (tint > TINTED)] = np.inf
+    at = np.flatnonzero((apart > PLAIN_LEVELS) & (apart <= LEVELS))
+    if len(at):
+        apart[at[_plain(raw[0][at]) & _plain(raw[1][at])]] = np.inf
+    return apart
 
 
 def _grids(images: NDArray[np.uint8]) -> Grids:
@@ -77,13 +74,23 @@ def _cut(grids: Grids, dy: int, dx: int) -> Grids:
 
 def _apart(a: Grids, b: Grids) -> tuple[Grids, Grids]:
     """Root mean square of a - b without their means, [n], and its share of their contrast."""
-    flat = [grids.reshape(len(grids), -1, grids.shape[3]) for grids in (a, b)]
-    first, second = (grids - grids.mean(axis=1, keepdims=True) for grids in flat)
-    products = [(first, first), (second, second), (first, second)]
-    own, other, both = (np.einsum("npc,npc->n", *pair) / flat[0][0].size for pair in products)
+    first, second = (_centred(grids) for grids in (a, b))
+    own, other, both = (
+        np.einsum("nk,nk->n", *pair) / first.shape[1]
+        for pair in ((first, first), (second, second), (first, second))
+    )
     apart = np.sqrt(np.maximum(own + other - 2 * both, 0))
     share = apart / np.sqrt(np.maximum((own + other) / 2, 1e-6))
     return apart, np.where(np.minimum(own, other) < FLAT**2, np.float32(np.inf), share)
+
+
+def _centred(grids: Grids) -> Grids:
+    """Grids without the mean of each channel, [n, h * w * c]."""
+    n, _, _, c = grids.shape
+    flat = grids.reshape(n, -1, c)
+    means = np.einsum("npc->nc", flat) / flat.shape[1]
+    centred: Grids = (flat - means[:, None]).reshape(n, -1)
+    return centred
 
 
 def _plain(grids: Grids) -> NDArray[np.bool_]:

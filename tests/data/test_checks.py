@@ -76,9 +76,7 @@ def test_test_images_that_are_training_images_have_rows_too():
 def test_a_few_equal_training_images_without_files_are_not_told():
     images = X[:300].copy()
     images[1:4] = images[0]
-    assert labelled([0, 1, 2] * 100, images=images).keys() == {
-        "contradicting_labels"
-    }
+    assert labelled([0, 1, 2] * 100, images=images).keys() == {"contradicting_labels"}
     images[4] = images[0]
     found = labelled([0] * 100 + [1, 2] * 100, images=images)
     assert list(found) == ["equal_images"]
