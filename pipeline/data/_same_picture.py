@@ -33,7 +33,7 @@ def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32
     apart, share = _apart(first, second)
     doubtful = (apart > PLAIN_LEVELS) | (share > SHARE)
     at = np.flatnonzero(doubtful & (share <= HOPELESS))
-    for dy, dx in SHIFTS if len(at) else ():
+    for dy, dx in SHIFTS if len(at) and min(first.shape[1:3]) > 2 else ():
         moved = _apart(_cut(first[at], dy, dx), _cut(second[at], -dy, -dx))
         better = moved[0] < apart[at]
         apart[at] = np.where(better, moved[0], apart[at])
