@@ -44,9 +44,9 @@ def class_balance(
         yield Finding(
             "small_test",
             n_test,
-            f"there are {n_test:,} test images, fewer than {FEW_TEST} a class: the 95 % interval "
-            f"of the test error is wide (about {low:.0%} to {high:.0%} for an error of 20 %), so "
-            "small differences say nothing; add test images",
+            f"only {n_test:,} test image{'s' * (n_test > 1)}, fewer than {FEW_TEST} a class: the "
+            f"95 % interval of the test error is wide (about {low:.0%} to {high:.0%} for an error "
+            "of 20%), so small differences say nothing; add test images",
         )
 
 

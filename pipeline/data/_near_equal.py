@@ -93,7 +93,7 @@ def near_equal(
             _rows(across, test, train),
             _rows(within, train, train),
             _rows(Pairs(within.later[at_odds], within.earlier[at_odds]), train, train),
-            len(test_images),
+            (len(train_images), len(test_images)),
         )
     )
 
@@ -102,9 +102,10 @@ def _told(
     leaks: list[tuple[str, str]],
     repeats: list[tuple[str, str]],
     contradictions: list[tuple[str, str]],
-    n_test: int,
+    n_images: tuple[int, int],
 ) -> Iterator[Finding]:
-    """The findings; rows for each image that is nearly equal to another."""
+    """The findings; a row for each image that is nearly equal to another, n_images of the parts."""
+    n_train, n_test = n_images
     if leaks:
         yield Finding(
             "near_equal_leaks",
@@ -114,23 +115,23 @@ def _told(
             "all versions of a picture in one part",
             tuple(leaks[:ROWS]),
         )
-    if repeats:
-        yield Finding(
+    for name, rows, what in (
+        (
             "near_equal_train",
-            len(repeats),
-            f"{len(repeats):,} training images are nearly equal to an earlier one: they add little "
-            "to learn, and those that validate make the validation error too low; keep one version "
-            "of each picture",
-            tuple(repeats[:ROWS]),
-        )
-    if contradictions:
-        yield Finding(
+            repeats,
+            "an earlier one: they add little to learn, and those that validate make the validation "
+            "error too low; keep one version of each picture",
+        ),
+        (
             "near_equal_contradictions",
-            len(contradictions),
-            f"{len(contradictions):,} training images are nearly equal to an earlier one with "
-            "another label; look at them and correct the wrong labels, or make them unknown",
-            tuple(contradictions[:ROWS]),
-        )
+            contradictions,
+            "an earlier one with another label; look at them and correct the wrong labels, or make "
+            "them unknown",
+        ),
+    ):
+        if rows:
+            sentence = f"{len(rows):,} of {n_train:,} training images are nearly equal to {what}"
+            yield Finding(name, len(rows), sentence, tuple(rows[:ROWS]))
 
 
 def _rows(pairs: Pairs, part: Part, other: Part) -> list[tuple[str, str]]:

@@ -40,20 +40,20 @@ def odd_sizes(
         rows.append((files[i], ", ".join(facts)))
     if not rows:
         return None
-    parts = []
+    facts, remedies = [], ["remove them", "cut them to what matters"]
     if n := int(enlarged.sum()):
-        parts.append(f"{n:,} are enlarged {ENLARGED:g} times or more and look blurred")
+        facts.append(f"{n:,} enlarged {ENLARGED:g} times or more, so they look blurred")
+        remedies.append("choose a smaller image_size")
     if n := int(stretched.sum()):
-        fate = "lose most of what they show" if fit == "crop" else "are mostly padding"
-        parts.append(f"{n:,} have one side more than {LONG:g} times the other and {fate}")
-    remedy = "remove them, cut them to what matters"
-    remedy += ", or choose a smaller image_size" if enlarged.any() else ""
-    remedy += ", or fit=pad" if fit == "crop" and stretched.any() else ""
+        fate = "most is cut off" if fit == "crop" else "most is padding"
+        facts.append(f"{n:,} with one side more than {LONG:g} times the other, so {fate}")
+        remedies += ["say fit=pad"] if fit == "crop" else []
     return Finding(
         "odd_sizes",
         len(rows),
         f"{len(rows):,} of {len(files):,} pictures have odd sizes for images of "
-        f"{image_size}×{image_size}: {' and '.join(parts)}; {remedy}",
+        f"{image_size}×{image_size}: {', and '.join(facts)}; {', '.join(remedies[:-1])} or "
+        f"{remedies[-1]}",
         tuple(rows[:ROWS]),
     )
 

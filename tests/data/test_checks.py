@@ -111,7 +111,7 @@ def test_few_test_images_are_told_with_the_interval_they_allow():
     found = labelled(labels, n_test=29)
     assert list(found) == ["small_test"]
     assert found["small_test"].count == 29
-    assert "about 9% to 38% for an error of 20 %" in found["small_test"].sentence
+    assert "about 9% to 38% for an error of 20%" in found["small_test"].sentence
     many = [str(i) for i in range(200)]  # 5 a class, but the error is known well
     assert labelled([*range(200)] * 2, n_test=1000, names=many) == {}
 
