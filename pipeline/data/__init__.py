@@ -12,7 +12,7 @@ import pkgutil
 from pathlib import Path
 
 from pipeline.config.schema import Config
-from pipeline.data._checks import Finding, reported
+from pipeline.data._finding import Finding, reported
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
 

@@ -8,12 +8,12 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data import _pictures
+from pipeline.data._download import download
 from pipeline.data.dataset import Dataset, build
 from pipeline.errors import UserError, looked_for
 
@@ -23,8 +23,7 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-# Seconds to connect and between two packets: somebody offline should hear it at once.
-TIMEOUT = (3, 10)
+NEEDED = f"{', '.join(FILES)} (with or without .gz)"
 
 
 def load(
@@ -40,7 +39,10 @@ def load(
     checked against md5 (both in the order of FILES). Raises UserError for a missing, damaged or
     foreign file and for a failed download.
     """
-    paths = _download(name, base_url, md5) if data_dir is None else _find(name, data_dir)
+    if data_dir is None:
+        paths = download(name, base_url, [f"{file}.gz" for file in FILES], md5, NEEDED)
+    else:
+        paths = _find(name, data_dir)
     arrays = [read_idx(path, ndim) for path, ndim in zip(paths, (3, 1, 3, 1), strict=True)]
     for path, array in zip(paths, arrays, strict=True):
         if array.ndim == 3 and array.shape[1:] != (28, 28):
@@ -104,8 +106,7 @@ def _find(name: str, folder: Path) -> list[Path]:
         fault = "is not a folder" if folder.exists() else f"does not exist{looked_for(folder)}"
         own = "; for own arrays say dataset=npz" if folder.suffix == ".npz" else ""
         raise UserError(
-            f"data_dir={folder} {fault}; dataset={name} needs a folder that holds "
-            f"{', '.join(FILES)} (with or without .gz){own}"
+            f"data_dir={folder} {fault}; dataset={name} needs a folder that holds {NEEDED}{own}"
         )
     paths = []
     for file in FILES:
@@ -121,37 +122,4 @@ def _find(name: str, folder: Path) -> list[Path]:
                 f"or leave data_dir out to download {name}{own}"
             )
         paths.append(found[0])
-    return paths
-
-
-def _download(name: str, base_url: str, md5: tuple[str, ...]) -> list[Path]:
-    """Paths of the four gzipped FILES in the cache; what is missing or damaged is downloaded."""
-    import pooch
-    from requests.exceptions import HTTPError, RequestException
-
-    folder = Path.home() / ".cache" / "ssgan" / name
-    downloader = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=2**16)
-    paths = []
-    try:
-        for file, digest in zip(FILES, md5, strict=True):
-            # Pooch moves a file into place only once its checksum is right.
-            path = pooch.retrieve(
-                f"{base_url}{file}.gz", f"md5:{digest}", f"{file}.gz", folder, downloader=downloader
-            )
-            paths.append(Path(path))
-    except (RequestException, ValueError) as error:
-        if isinstance(error, HTTPError) and error.response is not None:
-            reason = f"HTTP {error.response.status_code}"
-        else:
-            reason = type(error).__name__ if isinstance(error, OSError) else "wrong checksum"
-        raise UserError(
-            f"dataset={name}: cannot download {file}.gz from {urlsplit(base_url).netloc} "
-            f"({reason}); put {', '.join(FILES)} (with or without .gz) by hand into a folder such "
-            f"as {folder} and say data_dir={folder}, or use dataset=digits, which needs no download"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"cache folder {folder} cannot be used ({error.strerror}); make it writable, or put "
-            f"{', '.join(FILES)} (with or without .gz) into another folder and name it as data_dir"
-        ) from error
     return paths

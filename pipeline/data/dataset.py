@@ -14,10 +14,6 @@ from pipeline.data._checks import Finding, findings
 from pipeline.errors import UserError
 
 UNKNOWN = -1
-NUMBER_THEM = (
-    "names, y = np.unique(np.concatenate([y_train, y_test]), return_inverse=True), then "
-    "y_train, y_test = np.split(y, [len(y_train)])"
-)
 
 
 class Options(NamedTuple):
@@ -138,37 +134,45 @@ def build(
     train: tuple[NDArray[Any], NDArray[Any]],
     test: tuple[NDArray[Any], NDArray[Any]],
     class_names: tuple[str, ...] | None = None,
+    unlabelled: NDArray[Any] | None = None,
+    files: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> Dataset:
     """Check (images, labels) of both parts and make the data set of them.
 
     Images are uint8 [n, h, w] or [n, h, w, c], labels of any integer type [n]. Without class_names
-    the classes are those that occur, named "0".."K-1". `source` (a path) goes into the messages.
-    Raises UserError for anything that breaks the promises of `Dataset`.
+    the classes are those that occur, named "0".."K-1". `unlabelled` images come after the training
+    images, as training images with label -1. `files` are the names of both parts' pictures, if the
+    images come from such. `source` (a path) goes into the messages. Raises UserError for anything
+    that breaks the promises of `Dataset`.
     """
     where = f"dataset={name} ({source})"
     train_images = _images(train[0], f"{where}: train images")
     test_images = _images(test[0], f"{where}: test images")
-    if train_images.shape[1:] != test_images.shape[1:]:
-        raise UserError(
-            f"{where}: train images are {train_images.shape[1:]} but test images are "
-            f"{test_images.shape[1:]} (height, width, channels); bring both to one shape"
-        )
+    _refuse_other_shape(train_images, test_images, "test", where)
     limit = len(class_names) if class_names else None
     train_labels = _labels(train[1], len(train_images), UNKNOWN, limit, f"{where}: train labels")
     test_labels = _labels(test[1], len(test_images), 0, limit, f"{where}: test labels")
     n_classes = limit or int(max(train_labels.max(), test_labels.max())) + 1
-    _every_class_has_a_label(train_labels, n_classes, where)
+    _every_class_has_a_label(train_labels, n_classes, class_names, where)
+    if unlabelled is not None:
+        more = _images(unlabelled, f"{where}: unlabelled images")
+        _refuse_other_shape(train_images, more, "unlabelled", where)
+        train_images = np.concatenate([train_images, more])
+        train_labels = np.concatenate([train_labels, np.full(len(more), UNKNOWN)])
     _refuse_blank(train_images, where)
+    class_names = class_names or tuple(str(label) for label in range(n_classes))
     return Dataset(
         name=name,
-        class_names=class_names or tuple(str(label) for label in range(n_classes)),
+        class_names=class_names,
         train_images=train_images,
         train_labels=LabelDoor(train_labels, n_classes),
         test_images=test_images,
         test_labels=LabelDoor(test_labels, n_classes),
         digest=_digest(train_images, train_labels, test_images, test_labels),
         pixel_range=_pixels.pixel_range(train_images),
-        findings=findings(train_images, train_labels, test_images),
+        findings=findings(train_images, train_labels, test_images, class_names, *files),
+        train_files=files[0],
+        test_files=files[1],
     )
 
 
@@ -183,6 +187,17 @@ def _images(images: NDArray[Any], what: str) -> NDArray[np.uint8]:
     if shaped.ndim != 4 or shaped.shape[3] not in (1, 3):
         raise UserError(f"{what} have shape {images.shape}; {allowed}: {_to_images(images.shape)}")
     return shaped
+
+
+def _refuse_other_shape(
+    train_images: NDArray[np.uint8], images: NDArray[np.uint8], part: str, where: str
+) -> None:
+    """Raise UserError unless the images of a part have the training images' shape."""
+    if images.shape[1:] != train_images.shape[1:]:
+        raise UserError(
+            f"{where}: train images are {train_images.shape[1:]} but {part} images are "
+            f"{images.shape[1:]} (height, width, channels); bring both to one shape"
+        )
 
 
 def _to_bytes(images: NDArray[Any]) -> str:
@@ -245,10 +260,6 @@ def _labels(
 
 def _cast(labels: NDArray[Any]) -> str:
     """How to make integers of labels of another type."""
-    if labels.dtype.kind in "US":
-        names = [str(name) for name in np.unique(labels)]
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        return f"number the {len(names)} names found ({shown}) by {NUMBER_THEM}"
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         return "NaN is -1 here (unknown, training only): np.nan_to_num(labels, nan=-1).astype(int)"
     return "cast them, labels.astype(int)"
@@ -291,7 +302,12 @@ def _refuse_other_unknown(labels: NDArray[Any], lowest: int, limit: int | None, 
     )
 
 
-def _every_class_has_a_label(train_labels: NDArray[np.int64], n_classes: int, where: str) -> None:
+def _every_class_has_a_label(
+    train_labels: NDArray[np.int64],
+    n_classes: int,
+    class_names: tuple[str, ...] | None,
+    where: str,
+) -> None:
     """Raise UserError unless each class 0..n_classes-1, two at least, has a known label."""
     present = np.unique(train_labels[train_labels != UNKNOWN])
     if len(present) < n_classes:
@@ -299,10 +315,14 @@ def _every_class_has_a_label(train_labels: NDArray[np.int64], n_classes: int, wh
         gap = np.flatnonzero(present != np.arange(len(present)))
         missing = int(gap[0]) if len(gap) else len(present)
         remedy = "add images of it, or number the classes 0..K-1 without gaps"
-        if missing == 0 and len(present) == n_classes - 1:
+        called = ""
+        if class_names and class_names[missing] != str(missing):
+            called = f" ({class_names[missing]})"
+            remedy = "label a training image of it, or leave the class out"
+        elif missing == 0 and len(present) == n_classes - 1:
             remedy = f"the labels found are 1..{n_classes - 1}: subtract 1 from the known ones"
         raise UserError(
-            f"{where}: class {missing} has no label among the training images; each class "
+            f"{where}: class {missing}{called} has no label among the training images; each class "
             f"0..{n_classes - 1} needs at least one: {remedy}"
         )
     if n_classes < 2:

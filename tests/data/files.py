@@ -1,11 +1,17 @@
 """Small files of every kind that the data sets read."""
 
+import contextlib
+import functools
 import gzip
+import http.server
 import struct
+import tarfile
+import threading
 
 import numpy as np
+import scipy.io
 
-from pipeline.data import _idx
+from pipeline.data import _idx, cifar10, svhn
 
 
 def idx_bytes(array):
@@ -31,6 +37,63 @@ def write_idx(folder, spelling="{}", arrays=None):
         content = idx_bytes(array)
         (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     return folder
+
+
+def colour_arrays(n, seed):
+    """Images uint8 [n, 32, 32, 3] and labels 0..9."""
+    images = np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), np.uint8)
+    return images, np.arange(n, dtype=np.uint8) % 10
+
+
+def cifar10_records(images, labels):
+    planes = np.moveaxis(images, -1, 1).reshape(len(images), -1)
+    return np.concatenate([labels[:, None], planes], axis=1).tobytes()
+
+
+def write_cifar10(folder):
+    """The six files of the binary version, with 10 or 20 records each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(cifar10.FILES):
+        (folder / name).write_bytes(cifar10_records(*colour_arrays(10 + 10 * (i % 2), i)))
+    return folder
+
+
+def pack_cifar10(folder, archive):
+    """The archive as it is published: the files below cifar-10-batches-bin, and a text."""
+    (folder / "readme.html").write_text("<html>")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, "cifar-10-batches-bin")
+    return archive
+
+
+def write_svhn(folder, **changes):
+    """Both MATLAB files, packed as they are published; the changes are those of train."""
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(svhn.FILES):
+        images, labels = colour_arrays(20, i)
+        content = {"X": np.moveaxis(images, 0, -1), "y": np.where(labels, labels, 10)[:, None]}
+        content |= changes if i == 0 else {}
+        scipy.io.savemat(folder / name, content, do_compression=True)
+    return folder
+
+
+@contextlib.contextmanager
+def served(folder):
+    """A file server on 127.0.0.1; gives its address, with a slash at the end."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def npz_arrays(**changes):

@@ -11,9 +11,10 @@ X = np.random.default_rng(0).integers(0, 256, (3000, 6, 7, 3), np.uint8)
 
 
 def found(tmp_path, **changes):
-    """Findings in data with these arrays, by name."""
+    """Findings in data with these arrays, by name; the few test images are told below."""
     path = write_npz(tmp_path / "own.npz", **changes)
-    return {finding.name: finding for finding in data.load("npz", path).findings}
+    findings = data.load("npz", path).findings
+    return {finding.name: finding for finding in findings if finding.name != "small_test"}
 
 
 def test_sound_data_give_no_finding(tmp_path):
@@ -37,6 +38,82 @@ def test_equal_images_with_other_labels_are_counted(tmp_path):
     finding = found(tmp_path, **arrays)["contradicting_labels"]
     assert finding.count == 3
     assert "3 training images have an equal one with another label" in finding.sentence
+
+
+def labelled(labels, n_test=100, names="abc", **options):
+    """Findings on random images with these training labels, by name."""
+    labels = np.array(labels)
+    images = X[: len(labels)] if "images" not in options else options.pop("images")
+    found = _checks.findings(images, labels, X[-n_test:], names, **options)
+    return {finding.name: finding for finding in found}
+
+
+def test_equal_images_have_rows_if_their_files_are_known():
+    images = X[:8].copy()
+    images[[3, 4, 6]] = images[0]
+    files = [f"{i}.png" for i in range(8)]
+    found = labelled([0, 1, 2, 0, 1, -1, -1, 0], images=images, train_files=files)
+    assert list(found) == ["contradicting_labels", "equal_images", "single_image_classes"]
+    assert found["contradicting_labels"].rows == (
+        ("0.png", "is a, but 4.png, which equals it, is b"),
+        ("3.png", "is a, but 4.png, which equals it, is b"),
+        ("4.png", "is b, but 0.png, which equals it, is a"),
+    )
+    assert found["equal_images"].count == 3
+    assert found["equal_images"].rows == tuple((f"{i}.png", "equals 0.png") for i in (3, 4, 6))
+
+
+def test_test_images_that_are_training_images_have_rows_too():
+    files = [f"train/{i}.png" for i in range(9)], [f"test/{i}.png" for i in range(40)]
+    test = X[-40:].copy()
+    test[[5, 7]] = X[[4, 2]]
+    found = _checks.findings(X[:9], np.arange(9) % 3, test, "abc", *files)
+    assert [finding.name for finding in found] == ["shared_images"]
+    rows = (("test/5.png", "equals train/4.png"), ("test/7.png", "equals train/2.png"))
+    assert found[0].rows == rows
+
+
+def test_a_few_equal_training_images_without_files_are_not_told():
+    images = X[:300].copy()
+    images[1:4] = images[0]
+    assert labelled([0, 1, 2] * 100, images=images).keys() == {"contradicting_labels"}
+    images[4] = images[0]
+    found = labelled([0] * 100 + [1, 2] * 100, images=images)
+    assert list(found) == ["equal_images"]
+    assert "4 of 300 training images equal an earlier one" in found["equal_images"].sentence
+    assert found["equal_images"].rows == ()
+
+
+# ---------------------------------------------------------------- classes and numbers
+
+
+def test_classes_with_a_single_labelled_image_are_named():
+    found = labelled([0, 0, 1, 2, -1, -1])
+    assert list(found) == ["single_image_classes"]
+    assert found["single_image_classes"].count == 2
+    assert "2 of 3 classes have a single labelled training image (b, c)" in (
+        found["single_image_classes"].sentence
+    )
+    assert labelled([0, 0, 1, 1, 2, 2]) == {}
+
+
+def test_uneven_classes_are_told_beyond_ten_to_one():
+    assert labelled([0] * 20 + [1] * 2 + [2] * 2 + [-1] * 500) == {}
+    found = labelled([0] * 21 + [1] * 2 + [2] * 3)
+    assert list(found) == ["imbalance"]
+    assert found["imbalance"].count == 10
+    assert "class a has 21 labelled training images, b 2" in found["imbalance"].sentence
+
+
+def test_few_test_images_are_told_with_the_interval_they_allow():
+    labels = [0, 1, 2] * 5
+    assert labelled(labels, n_test=30) == {}
+    found = labelled(labels, n_test=29)
+    assert list(found) == ["small_test"]
+    assert found["small_test"].count == 29
+    assert "about 9% to 38% for an error of 20%" in found["small_test"].sentence
+    many = [str(i) for i in range(200)]  # 5 a class, but the error is known well
+    assert labelled([*range(200)] * 2, n_test=1000, names=many) == {}
 
 
 def test_an_images_key_is_its_bytes():

@@ -1,12 +1,9 @@
 """Every data set keeps the contract of `Dataset`; missing, damaged, foreign files get one line."""
 
-import functools
 import gzip
 import hashlib
-import http.server
 import os
 import struct
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,16 @@ import pytest
 from pipeline import data
 from pipeline.data import _idx, mnist
 from pipeline.errors import UserError
-from tests.data.files import idx_bytes, mnist_arrays, one_line, write_idx, write_npz
+from tests.data.files import (
+    idx_bytes,
+    mnist_arrays,
+    one_line,
+    served,
+    write_cifar10,
+    write_idx,
+    write_npz,
+    write_svhn,
+)
 
 # ---------------------------------------------------------------- every data set
 
@@ -26,6 +32,8 @@ def data_dir(tmp_path):
         "digits": None,
         "mnist": write_idx(tmp_path / "mnist"),
         "fashion_mnist": write_idx(tmp_path / "fashion"),
+        "cifar10": write_cifar10(tmp_path / "cifar10"),
+        "svhn": write_svhn(tmp_path / "svhn"),
         "npz": write_npz(tmp_path / "own.npz"),
     }
 
@@ -53,7 +61,7 @@ def test_contract(name, data_dir):
 
 
 def test_unknown_name_suggests_the_nearest_and_lists_the_known():
-    with pytest.raises(UserError, match=r"mnits.*did you mean mnist\?.*digits, fashion_mnist"):
+    with pytest.raises(UserError, match=r"mnits.*did you mean mnist\?.*cifar10, digits, fashion"):
         data.load("mnits", None)
 
 
@@ -193,40 +201,28 @@ def test_real_mnist():
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A file server on 127.0.0.1 with four gzipped files, and an empty home folder."""
+def server_folder(tmp_path, monkeypatch):
+    """Four gzipped files that a server on 127.0.0.1 gives out; and an empty home folder."""
     folder = write_idx(tmp_path / "served", "{}.gz")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.folder = folder
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(mnist, "BASE_URL", f"http://127.0.0.1:{server.server_port}/")
     digests = [hashlib.md5((folder / f"{file}.gz").read_bytes()).hexdigest() for file in _idx.FILES]
     monkeypatch.setattr(mnist, "MD5", tuple(digests))
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(folder) as address:
+        monkeypatch.setattr(mnist, "BASE_URL", address)
+        yield folder
 
 
-def test_download_once_and_again_only_what_got_damaged(server, tmp_path):
+def test_download_once_and_again_only_what_got_damaged(server_folder, tmp_path):
     digest = data.load("mnist", None).digest
     cached = tmp_path / "home/.cache/ssgan/mnist" / f"{IMAGES}.gz"
     assert cached.is_file()
-    for path in server.folder.iterdir():
+    for path in server_folder.iterdir():
         if path.name != cached.name:
             path.unlink()  # whatever is asked for again now fails
     cached.write_bytes(cached.read_bytes()[:-5])
     assert data.load("mnist", None).digest == digest
-    (server.folder / cached.name).unlink()
+    (server_folder / cached.name).unlink()
     assert data.load("mnist", None).digest == digest
     assert data.load("mnist", cached.parent).digest == digest
 
@@ -236,12 +232,12 @@ def test_download_once_and_again_only_what_got_damaged(server, tmp_path):
     [("missing", "HTTP 404"), ("damaged", "wrong checksum"), ("offline", "ConnectionError")],
 )
 def test_failed_download_says_what_to_do_and_leaves_nothing(
-    server, tmp_path, monkeypatch, accident, reason
+    server_folder, tmp_path, monkeypatch, accident, reason
 ):
     if accident == "missing":
-        (server.folder / f"{LABELS}.gz").unlink()
+        (server_folder / f"{LABELS}.gz").unlink()
     elif accident == "damaged":
-        (server.folder / f"{LABELS}.gz").write_bytes(GZIPPED)
+        (server_folder / f"{LABELS}.gz").write_bytes(GZIPPED)
     else:
         monkeypatch.setattr(mnist, "BASE_URL", "http://127.0.0.1:1/")
     with pytest.raises(UserError) as error:
@@ -253,7 +249,7 @@ def test_failed_download_says_what_to_do_and_leaves_nothing(
     assert kept == (set() if accident == "offline" else {f"{IMAGES}.gz"})
 
 
-def test_cache_folder_that_cannot_be_used(server, tmp_path):
+def test_cache_folder_that_cannot_be_used(server_folder, tmp_path):
     (tmp_path / "home").write_text("a file where the home folder should be")
     with pytest.raises(UserError, match=r"cache folder .*home.* cannot be used"):
         data.load("mnist", None)

@@ -45,7 +45,11 @@ X = npz_arrays()["x_train"]
         ({"x_test": np.zeros((0, 5, 6, 3), np.uint8)}, "test images are empty"),
         ({"y_train": np.arange(12) % 3 / 1.0}, r"train labels are float64.*labels.astype\(int\)"),
         ({"y_train": np.array([0, 1, 2, np.nan] * 3)}, r"NaN is -1 here.*nan_to_num"),
-        ({"y_train": np.array([None] * 12)}, r"array y_train cannot .*Object arrays.*number names"),
+        (
+            {"y_train": np.array([None] * 12)},
+            r"y_train cannot .*Object.*y_train\.astype\(str\), with ''",
+        ),
+        ({"y_test": np.array([None] * 6)}, r"y_test cannot .*or as text: y_test\.astype\(str\)$"),
         ({"x_test": np.array([None] * 6)}, r"array x_test cannot .*Object arrays.*np\.stack"),
         ({"y_train": np.arange(11) % 3}, "but there are 12 images"),
         ({"y_train": np.arange(12)[:, None] % 3}, r"shape \(12, 1\).*: labels\.ravel\(\)"),
@@ -114,18 +118,126 @@ def test_npz_needs_a_data_dir(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- labels of other kinds
 
 
-def test_names_as_labels_are_told_how_to_number_them(tmp_path):
-    names = np.array(["cat", "dog", "emu"])
-    arrays = npz_arrays(y_train=names[np.arange(12) % 3], y_test=names[np.arange(6) % 3])
-    path = write_npz(tmp_path / "own.npz", **arrays)
+NAMES = np.array(["cat", "dog", "emu"])
+TEXTS = {
+    "y_train": np.array(["emu", "", "cat", "dog"] * 3),
+    "y_test": NAMES[np.arange(6) % 3],
+}
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_text_labels_are_numbered_in_the_order_of_the_alphabet(tmp_path, kind):
+    arrays = {name: array.astype(kind) for name, array in TEXTS.items()}
+    dataset = data.load("npz", write_npz(tmp_path / "own.npz", **arrays))
+    assert dataset.class_names == ("cat", "dog", "emu")
+    assert dataset.train_labels.read(np.arange(5), "test").tolist() == [2, -1, 0, 1, 2]
+    assert dataset.test_labels.read(np.arange(4), "test").tolist() == [0, 1, 2, 0]
+
+
+def test_class_names_decide_the_order_of_text_labels(tmp_path):
+    path = write_npz(tmp_path / "own.npz", **TEXTS, class_names=np.array(["dog", "emu", "cat"]))
+    dataset = data.load("npz", path)
+    assert dataset.class_names == ("dog", "emu", "cat")
+    assert dataset.train_labels.read(np.arange(5), "test").tolist() == [1, -1, 2, 0, 1]
+    assert dataset.test_labels.read(np.arange(4), "test").tolist() == [2, 0, 1, 2]
+
+
+def test_names_beyond_ascii_are_the_same_text_as_bytes(tmp_path):
+    texts = {name: np.where(array == "emu", "Ñandú", array) for name, array in TEXTS.items()}
+    encoded = {name: np.char.encode(array, "utf-8") for name, array in texts.items()}
+    as_text, as_bytes = (
+        data.load("npz", write_npz(tmp_path / f"{i}.npz", **arrays))
+        for i, arrays in enumerate((texts, encoded))
+    )
+    assert as_text.class_names == as_bytes.class_names == ("cat", "dog", "Ñandú")
+    assert as_text.digest == as_bytes.digest
+
+
+def test_class_names_name_numbers(tmp_path):
+    plain = data.load("npz", write_npz(tmp_path / "plain.npz"))
+    named = data.load("npz", write_npz(tmp_path / "named.npz", class_names=NAMES))
+    assert named.class_names == ("cat", "dog", "emu")
+    assert named.digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"class_names": NAMES[:2]}, "class_names holds 2 names but the highest label is 2"),
+        ({"class_names": np.array(list("abcd"))}, "holds 4 names but .* for each label 0..2"),
+        ({"class_names": np.array(["a", "b", "a"])}, "class_names holds a more than once"),
+        ({"class_names": np.array(["a", "b", ""])}, "class_names holds an empty name"),
+        ({"class_names": np.arange(3)}, r"class_names is int64 of shape \(3,\); it must be text"),
+        ({"class_names": NAMES[None]}, r"class_names is <U3 of shape \(1, 3\); it must be text"),
+        ({"class_names": np.array([b"\xff", b"b", b"c"])}, "class_names: holds bytes .* UTF-8"),
+        ({"class_names": NAMES.astype(object)}, r"array class_names cannot .*astype\(str\)"),
+        ({**TEXTS, "class_names": NAMES[:2]}, "labels emu are not in class_names"),
+        ({**TEXTS, "class_names": np.array([*NAMES, "fox"])}, r"class 3 \(fox\) has no label"),
+        ({**TEXTS, "y_test": TEXTS["y_train"][:6]}, "y_test holds 2 empty texts.*x_unlabelled"),
+        ({**TEXTS, "y_test": np.array(["ant"] * 6)}, r"class 0 \(ant\) has no label"),
+        ({"y_train": TEXTS["y_train"]}, "y_train is <U3 but y_test is int64; give both"),
+        ({"y_test": TEXTS["y_test"]}, "y_train is int64 but y_test is <U3; give both"),
+        ({**TEXTS, "y_train": np.array(["cat"] * 12)}, r"class 1 \(dog\) has no label"),
+        ({**TEXTS, "y_train": TEXTS["y_train"][:8]}, "train labels .* but there are 12 images"),
+    ],
+)
+def test_unsuitable_names(tmp_path, changes, words):
+    assert re.search(words, refusal(write_npz(tmp_path / "own.npz", **changes)))
+
+
+@pytest.mark.parametrize("unknown", ["nan", "None", "-1", "Unknown"])
+def test_a_text_that_reads_like_unknown_is_refused(tmp_path, unknown):
+    labels = np.array(["emu", unknown, "cat", "dog"] * 3)
+    path = write_npz(tmp_path / "own.npz", **{**TEXTS, "y_train": labels})
     message = refusal(path)
-    assert "train labels are <U3" in message
-    assert "number the 3 names found (cat, dog, emu) by names, y =" in message
-    # What it says to type does it.
-    for line in message.partition(" found (cat, dog, emu) by ")[2].split(", then "):
-        exec(line, {"np": np}, arrays)
-    dataset = data.load("npz", write_npz(path, **{key: arrays[key] for key in npz_arrays()}))
-    assert dataset.test_labels.read(np.arange(3), "test").tolist() == [0, 1, 2]
+    assert f"y_train holds '{unknown}', which looks like 'unknown'" in message
+    arrays = {"y_train": labels}
+    exec(re.search(r"empty text: (.*) \(if", message)[1], arrays)
+    dataset = data.load("npz", write_npz(path, **{**TEXTS, "y_train": arrays["y_train"]}))
+    assert dataset.train_labels.read(np.arange(4), "test").tolist() == [2, -1, 0, 1]
+
+
+def test_a_class_may_be_called_unknown(tmp_path):
+    changes = {name: np.where(array == "emu", "unknown", array) for name, array in TEXTS.items()}
+    dataset = data.load("npz", write_npz(tmp_path / "own.npz", **changes))
+    assert dataset.class_names == ("cat", "dog", "unknown")
+
+
+# ---------------------------------------------------------------- images without labels
+
+
+@pytest.mark.parametrize("name", ["x_unlabelled", "x_unlabeled"])
+def test_unlabelled_images_come_after_the_training_images(tmp_path, name):
+    more = npz_arrays()["x_test"] // 2
+    dataset = data.load("npz", write_npz(tmp_path / "own.npz", **{name: more}))
+    assert len(dataset.train_images) == len(dataset.train_labels) == 18
+    np.testing.assert_array_equal(dataset.train_images[12:], more)
+    assert dataset.train_labels.read(np.arange(11, 18), "test").tolist() == [-1] * 7
+    arrays = npz_arrays()
+    by_hand = write_npz(
+        tmp_path / "hand.npz",
+        x_train=np.concatenate([arrays["x_train"], more]),
+        y_train=np.concatenate([arrays["y_train"], np.full(6, -1)]),
+    )
+    assert dataset.digest == data.load("npz", by_hand).digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x_unlabelled": X[:, :4]}, r"unlabelled images are \(4, 6, 3\).*to one shape"),
+        ({"x_unlabelled": X / 255}, r"unlabelled images are float64"),
+        ({"x_unlabelled": X[:0]}, "unlabelled images are empty"),
+        ({"x_unlabelled": np.array([None] * 6)}, "array x_unlabelled cannot .*np.stack"),
+        ({"x_unlabelled": X, "x_unlabeled": X}, "x_unlabelled and x_unlabeled; join them"),
+        ({"x_unlabelled": X, "y_train": np.arange(24) % 3}, "but there are 12 images"),
+    ],
+)
+def test_unsuitable_unlabelled_images(tmp_path, changes, words):
+    assert re.search(words, refusal(write_npz(tmp_path / "own.npz", **changes)))
+
+
+# ---------------------------------------------------------------- numbers that mean something else
 
 
 @pytest.mark.parametrize("unknown", [255, 99, 127, 30])
@@ -164,9 +276,10 @@ def test_many_classes_up_to_255_are_no_unknown_ones(tmp_path):
 @pytest.mark.parametrize(
     ("others", "words"),
     [
-        (["x_unlabeled"], "append unlabelled images to x_train, with label -1 each in y_train"),
+        (["x_pool"], "rename x_pool to x_unlabelled"),
+        (["label_names"], "rename label_names to class_names"),
         (["x_val", "y_val"], "append validation images .* valid_frac chooses"),
-        (["X_train"], "write the file again with those four arrays alone"),
+        (["X_train"], "file again without what is not read; optional are class_names .* and x_unl"),
         ([f"a{i}" for i in range(99)], r"holds a0, a1, .* and 91 more besides x_train"),
     ],
 )

@@ -263,7 +263,8 @@ def test_what_is_unusual_in_the_data_is_said_and_logged(store: Path, capsys) -> 
     path = write_npz(store / "shared.npz", **arrays)
     flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
     result = flow.split(config.load(flags))
-    (told,) = capsys.readouterr().err.splitlines()
+    told, few = capsys.readouterr().err.splitlines()
+    assert "only 6 test images, fewer than 10 a class" in few
     assert told.startswith("ssgan: dataset=npz: 2 of 6 test images equal a training image")
     run = mlflow.MlflowClient().get_run(result.run_id)
     assert run.data.metrics["data/shared_images"] == 2

@@ -1,0 +1,58 @@
+"""How many labelled images the classes have, and how many test images there are."""
+
+from collections.abc import Iterator, Sequence
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data._finding import Finding
+
+UNEVEN = 10  # labelled images of the largest class for one of the smallest
+FEW_TEST = 10  # test images a class
+ENOUGH_TEST = 1_000  # in all: the error is then known to 2 or 3 points, however many classes
+SHOWN = 5  # classes that a sentence names
+
+
+def class_balance(
+    train_labels: NDArray[np.int64], n_test: int, class_names: Sequence[str]
+) -> Iterator[Finding]:
+    """Findings on labels, int64 [n] with -1 = unknown, and on the number of test images."""
+    counts = np.bincount(train_labels[train_labels >= 0], minlength=len(class_names))
+    single = [name for name, n in zip(class_names, counts, strict=True) if n == 1]
+    if single:
+        names = ", ".join(single[:SHOWN]) + (", …" if len(single) > SHOWN else "")
+        yield Finding(
+            "single_image_classes",
+            len(single),
+            f"{len(single):,} of {len(class_names):,} classes have a single labelled training "
+            f"image ({names}): it alone teaches the class, and none can validate it; label more",
+        )
+    most, least = int(counts.argmax()), int(counts.argmin())
+    ratio = counts[most] / max(counts[least], 1)
+    if ratio > UNEVEN:
+        yield Finding(
+            "imbalance",
+            round(ratio),
+            f"class {class_names[most]} has {counts[most]:,} labelled training images, "
+            f"{class_names[least]} {counts[least]:,}: the error is mostly that of the large "
+            "classes; look at macro_f1 and the error of each class, and label more of the small "
+            "ones",
+        )
+    if n_test < min(FEW_TEST * len(class_names), ENOUGH_TEST):
+        low, high = _interval(0.2, n_test)
+        yield Finding(
+            "small_test",
+            n_test,
+            f"only {n_test:,} test image{'s' * (n_test > 1)}, fewer than {FEW_TEST} a class: the "
+            f"95 % interval of the test error is wide (about {low:.0%} to {high:.0%} for an error "
+            "of 20%), so small differences say nothing; add test images",
+        )
+
+
+def _interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share measured on n images."""
+    z = 1.96
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
