@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "schema": "",
     "length": "",
     "config": "errors schema length",
-    "data": "errors",
+    "data": "errors progress",
     "devices": "",
     "contract": "config schema",
     "networks": "config schema contract devices",
