@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 TABLE = "labels.csv"
 # What cameras, labelling tools and data sets put beside pictures.
-COMPANIONS = frozenset({".txt", ".md", ".json", ".csv", ".xml", ".html"})
+COMPANIONS = (".txt", ".md", ".json", ".csv", ".xml", ".html")
 SYSTEM_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 CONTROL = frozenset({"Cc", "Zl", "Zp"})  # categories of characters that would break a line
@@ -39,7 +39,7 @@ class Listing:
 
     def fingerprint(self, *more: object) -> str:
         """32 hex digits that change when a file is added, taken away, renamed or written."""
-        text = "\n".join("\0".join(map(str, entry)) for entry in self.files)
+        text = "\n".join([f"{n}\0{s}\0{m}\0{c}\0{why}" for n, s, m, c, why in self.files])
         rest = "\n".join((*self.folders, "", *self.companions, repr(self.table), repr(more)))
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16)
         digest.update(rest.encode("utf-8", "surrogateescape"))
@@ -49,10 +49,12 @@ class Listing:
 def shown(name: str) -> str:
     """A file's name as text that can be printed and stored: composed, bytes that are no UTF-8 as
     `\\xff`, as are control characters."""
+    if name.isascii() and name.isprintable():
+        return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     if not text.isprintable():
         text = "".join(ascii(c)[1:-1] if unicodedata.category(c) in CONTROL else c for c in text)
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text)
 
 
 def listed(root: Path) -> Listing:
@@ -67,7 +69,7 @@ def listed(root: Path) -> Listing:
     for entry in _walk(str(root), files, folders):
         if entry.name == TABLE and not entry.reason:
             table = (root / TABLE).read_bytes()
-        elif os.path.splitext(entry.name)[1].lower() in COMPANIONS:  # noqa: PTH122
+        elif entry.name.lower().endswith(COMPANIONS):
             companions.append(entry.name)
         else:
             files.append(entry)

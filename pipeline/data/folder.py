@@ -77,8 +77,8 @@ def _checked(data_dir: Path | None) -> Path:
 def _refuse_empty(listing: Listing) -> None:
     """Raise UserError if there is nothing that may be a picture."""
     root, names = listing.root, [entry.name for entry in listing.files]
-    others = [name for name in names if not name.lower().endswith((*ARCHIVES, ".npz", ".npy"))]
-    if others and not (_only_at_top(names) and any(root.glob("train-images*ubyte*"))):
+    others = any(not name.lower().endswith((*ARCHIVES, ".npz", ".npy")) for name in names)
+    if others and not any(name.startswith("train-images") for name in names if "ubyte" in name):
         return
     remedy = NEEDS
     if any(name.lower().endswith(ARCHIVES) for name in names):
@@ -91,19 +91,18 @@ def _refuse_empty(listing: Listing) -> None:
     raise UserError(f"data_dir={root} holds no pictures but {found}; {remedy}")
 
 
-def _only_at_top(names: list[str]) -> bool:
-    """Whether all files lie in the folder itself."""
-    return not any("/" in name for name in names)
-
-
 def _read(listing: Listing, options: Options, fingerprint: str, where: str) -> _cache.Kept:
     """Read the pictures, unless the cache knows their content."""
+    # Pillow's formats are loaded only where pictures are read.
     from pipeline.data import _entry, _reading
+    from pipeline.data._decoding import Look
 
     by = _layout.by_folders if listing.table is None else _label_table.by_table
     layout = by(listing)
     files = listing.files
-    looks = _reading.look(listing.root, [f.name for f in files], [f.size for f in files])
+    opened = [file for file in files if not file.reason]  # opening a pipe would wait for ever
+    looked = iter(_reading.look(listing.root, [f.name for f in opened], [f.size for f in opened]))
+    looks = [Look() if file.reason else next(looked) for file in files]
     reasons = [
         file.reason or look.reason or outside
         for file, look, outside in zip(files, looks, layout.outside, strict=True)
