@@ -16,6 +16,7 @@ from pipeline import data
 from pipeline.data import _idx, mnist
 from pipeline.errors import UserError
 from tests.data.files import idx_bytes, mnist_arrays, one_line, write_idx, write_npz
+from tests.data.pictures import write_classes
 
 # ---------------------------------------------------------------- every data set
 
@@ -27,6 +28,7 @@ def data_dir(tmp_path):
         "mnist": write_idx(tmp_path / "mnist"),
         "fashion_mnist": write_idx(tmp_path / "fashion"),
         "npz": write_npz(tmp_path / "own.npz"),
+        "folder": write_classes(tmp_path / "pictures"),
     }
 
 
@@ -53,7 +55,9 @@ def test_contract(name, data_dir):
 
 
 def test_unknown_name_suggests_the_nearest_and_lists_the_known():
-    with pytest.raises(UserError, match=r"mnits.*did you mean mnist\?.*digits, fashion_mnist"):
+    with pytest.raises(
+        UserError, match=r"mnits.*did you mean mnist\?.*digits, fashion_mnist, folder"
+    ):
         data.load("mnits", None)
 
 
@@ -172,7 +176,7 @@ def test_a_folder_of_own_data_is_told_from_idx_files(tmp_path):
     with pytest.raises(UserError, match="or say dataset=npz for own arrays"):
         data.load("mnist", tmp_path)
     (tmp_path / "1.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"it holds 1 folder with 1 \.png file: for own images"):
+    with pytest.raises(UserError, match=r"holds 1 folder with 1 \.png file: .*dataset=folder"):
         data.load("mnist", tmp_path)
 
 
