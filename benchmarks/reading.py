@@ -78,6 +78,17 @@ def write(folder: Path, count: int) -> None:
         picture.save(to / f"{number:07}.{'png' if number // CLASSES % 4 == 3 else 'jpg'}")
 
 
+def tell(readings: list[dict[str, float]]) -> None:
+    """Print what the first and the second reading took."""
+    pictures, side, skipped = (int(readings[0].pop(k)) for k in ("pictures", "side", "skipped"))
+    table = Table(title=f"{pictures:,} pictures as {side}x{side}, {skipped:,} files skipped")
+    for name in ("", "first reading", "second reading"):
+        table.add_column(name, justify="right" if name else "left")
+    for name in readings[0]:
+        table.add_row(name, *(f"{reading[name]:,.2f}" for reading in readings))
+    Console().print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
@@ -96,14 +107,7 @@ def main() -> None:
             write(folder, options.make)
         home = Path(temporary) / "home"
         home.mkdir()
-        readings = [measure(folder, options.image_size, home) for _ in range(2)]
-    pictures, side, skipped = (int(readings[0].pop(k)) for k in ("pictures", "side", "skipped"))
-    table = Table(title=f"{pictures:,} pictures as {side}x{side}, {skipped:,} files skipped")
-    for name in ("", "first reading", "second reading"):
-        table.add_column(name, justify="right" if name else "left")
-    for name in readings[0]:
-        table.add_row(name, *(f"{reading[name]:,.2f}" for reading in readings))
-    Console().print(table)
+        tell([measure(folder, options.image_size, home) for _ in range(2)])
 
 
 if __name__ == "__main__":
