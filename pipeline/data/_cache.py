@@ -8,6 +8,7 @@ the training part first), `table.npz` (a row for every file) and `about.json`.
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -45,10 +46,16 @@ def folder() -> Path:
 
 def key_of(fingerprint: str) -> str | None:
     """Key of the entry that a listing led to before, if it is known."""
+    return _noted(folder() / "listings" / fingerprint)
+
+
+def _noted(listing: Path) -> str | None:
+    """Key that stands in a note, None if none does."""
     try:
-        return (folder() / "listings" / fingerprint).read_text(encoding="ascii") or None
+        text = listing.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         return None
+    return text if re.fullmatch("[0-9a-f]{32}", text) else None
 
 
 def found(key: str) -> Kept | None:
@@ -140,7 +147,7 @@ def _keep_the_last(key: str) -> None:
             if not own and (number >= ENTRIES or held > BYTES):
                 _remove(path)
         for listing in (place / "listings").iterdir():
-            if not (place / listing.read_text(encoding="ascii") / ABOUT).exists():
+            if not (place / (_noted(listing) or "none") / ABOUT).exists():
                 listing.unlink()
 
 

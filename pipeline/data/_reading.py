@@ -3,11 +3,13 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pipeline import progress
@@ -91,7 +93,7 @@ def _in_workers(
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _decoding.begin_worker)
     futures: dict[Future[list[R]], int] = {}
     try:
-        with _interrupts_wait():
+        with _starting():
             for index, (function, arguments) in enumerate(tasks):
                 futures[pool.submit(function, *arguments)] = index
         for future in as_completed(futures):
@@ -106,16 +108,19 @@ def _in_workers(
 
 
 @contextlib.contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back in processes that start meanwhile; the one that started them gets it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _starting() -> Iterator[None]:
+    """Processes that start meanwhile get no Ctrl-C, and do not run the user's script once more."""
+    main = sys.modules["__main__"]
+    blocks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else ()
+    # multiprocessing would load the main module in every worker; they need nothing of it.
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sys.modules["__main__"] = main
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cores() -> int:

@@ -107,7 +107,9 @@ def _read(listing: Listing, options: Options, fingerprint: str, where: str) -> _
         file.reason or look.reason or outside
         for file, look, outside in zip(files, looks, layout.outside, strict=True)
     ]
-    sha = hashlib.sha256(repr((FORMAT, PIL.__version__, options._replace(strict=False))).encode())
+    drawn = 0.0 if any(layout.is_test) else options.test_frac
+    decisive = options._replace(strict=False, test_frac=drawn)
+    sha = hashlib.sha256(repr((FORMAT, PIL.__version__, decisive)).encode())
     sha.update(repr((listing.table, listing.companions, listing.folders)).encode())
     for file, look, reason in zip(files, looks, reasons, strict=True):
         sha.update(repr((shown(file.name), look.digest, reason)).encode())

@@ -40,6 +40,27 @@ def test_workers_read_what_one_process_reads(tmp_path, monkeypatch):
     assert one.findings == other.findings
 
 
+def test_a_script_is_not_run_again_by_the_workers(tmp_path):
+    write_classes(tmp_path / "mine", n=4)
+    put(
+        tmp_path,
+        "script.py",
+        b"import sys; from pathlib import Path\n"
+        b"from pipeline import data\n"
+        b"from pipeline.data import _reading\n"
+        b"_reading.CHUNK, _reading.FEW, _reading._cores = 2, 1, lambda: 2\n"
+        b"print(len(data.load('folder', Path(sys.argv[1])).train_files))",
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", tmp_path / "mine"],
+        env={**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("8\n", "")
+
+
 def test_chunks_hold_every_file_once():
     sizes = [1, 2**30, 5, 5, 5, 2**24, 2**24, 2**24, 0]
     for limit in (1, 2, 100):
