@@ -7,6 +7,7 @@ the training part first), `table.npz` (a row for every file) and `about.json`.
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -52,7 +53,7 @@ def key_of(fingerprint: str) -> str | None:
 def _noted(listing: Path) -> str | None:
     """Key that stands in a note, None if none does."""
     try:
-        text = listing.read_text(encoding="ascii")
+        text = listing.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
     return text if re.fullmatch("[0-9a-f]{32}", text) else None
@@ -93,7 +94,7 @@ def making(wanted: int) -> Iterator[Path]:
     except OSError as error:
         raise UserError(
             f"the decoded pictures cannot be kept in {place} ({error.strerror or error}); about "
-            f"{wanted / 1e6:,.0f} MB are needed there: free space or make the folder writable, or "
+            f"{math.ceil(wanted / 1e6):,} MB are needed there: free space or make the folder writable, or "
             "set HOME to a folder on another disk"
         ) from error
 

@@ -255,7 +255,7 @@ def _edge_colour(pixels: NDArray[np.uint8]) -> int | tuple[int, ...]:
 def _reason(error: Exception) -> str:
     """Why a file cannot be used, in a few words."""
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture of a known format"
+        return "not a picture of a known format, or its beginning is damaged"
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     if isinstance(error, OSError) and error.errno is not None:

@@ -86,7 +86,7 @@ def _walk(root: str, faulty: list[Entry], folders: list[str]) -> Iterator[Entry]
     while waiting:
         folder, within = waiting.pop()
         try:
-            with os.scandir(os.path.join(root, folder)) as entries:  # noqa: PTH118
+            with os.scandir(os.path.join(root, folder) if folder else root) as entries:  # noqa: PTH118
                 found = [e for e in entries if e.name[0] != "." and e.name not in SYSTEM_FILES]
         except OSError as error:
             if not folder:
