@@ -6,6 +6,7 @@ the training part first), `table.npz` (a row for every file) and `about.json`.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -87,6 +88,8 @@ def making(wanted: int) -> Iterator[Path]:
     place = folder()
     try:
         place.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(place).free < wanted:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryDirectory(
             prefix=UNFINISHED, dir=place, ignore_cleanup_errors=True
         ) as making_in:
@@ -94,8 +97,8 @@ def making(wanted: int) -> Iterator[Path]:
     except OSError as error:
         raise UserError(
             f"the decoded pictures cannot be kept in {place} ({error.strerror or error}); about "
-            f"{math.ceil(wanted / 1e6):,} MB are needed there: free space or make the folder writable, or "
-            "set HOME to a folder on another disk"
+            f"{math.ceil(wanted / 1e6):,} MB are needed there: free space or make the folder "
+            "writable, or set HOME to a folder on another disk"
         ) from error
 
 

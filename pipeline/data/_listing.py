@@ -58,7 +58,7 @@ def shown(name: str) -> str:
 
 
 def listed(root: Path) -> Listing:
-    """List a folder; links are followed, but not into a folder that they lie in.
+    """List a folder; links are followed, but in no circles.
 
     Hidden files and folders are passed over. Raises OSError if the folder itself cannot be read.
     """
@@ -80,40 +80,47 @@ def listed(root: Path) -> Listing:
 def _walk(root: str, faulty: list[Entry], folders: list[str]) -> Iterator[Entry]:
     """Every file below root; folders that cannot be read go to `faulty`, the others to `folders`.
 
-    `within` holds the identities of the folders above: a link to one of them would never end.
+    Below each folder of the root, a folder is read once, at its own place rather than by a link, so
+    that links that lead in circles end.
     """
-    waiting = [("", frozenset({_identity(root)}))]
-    while waiting:
-        folder, within = waiting.pop()
+    top_level = _identity(root)
+    seen = set()
+    waiting, linked = [""], list[str]()
+    while waiting or linked:
+        folder = (waiting or linked).pop()
+        path = os.path.join(root, folder) if folder else root  # noqa: PTH118
         try:
-            with os.scandir(os.path.join(root, folder) if folder else root) as entries:  # noqa: PTH118
+            identity = folder.partition("/")[0], _identity(path)
+            if folder and (identity[1] == top_level or identity in seen):
+                folders.append(folder)
+                continue
+            seen.add(identity)
+            with os.scandir(path) as entries:
                 found = [e for e in entries if e.name[0] != "." and e.name not in SYSTEM_FILES]
         except OSError as error:
             if not folder:
                 raise
-            faulty.append(Entry(folder[:-1], 0, 0, 0, f"folder: {_why(error)}"))
+            faulty.append(Entry(folder, 0, 0, 0, f"folder: {_why(error)}"))
             continue
         if folder:
-            folders.append(folder[:-1])
+            folders.append(folder)
+        subfolders = []
         for entry in found:
-            name = folder + entry.name
+            name = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 about = entry.stat()
             except OSError as error:
-                broken = entry.is_symlink()
-                why = "a link that leads nowhere" if broken else _why(error)
+                why = "a link that leads nowhere" if entry.is_symlink() else _why(error)
                 yield Entry(name, 0, 0, 0, why)
                 continue
             if stat.S_ISDIR(about.st_mode):
-                identity = about.st_dev, about.st_ino
-                # Windows tells no inode in a folder's entries.
-                identity = identity if about.st_ino else _identity(entry.path)
-                if identity not in within:
-                    waiting.append((f"{name}/", within | {identity}))
+                subfolders.append((name, entry.is_symlink()))
                 continue
             # Reading a pipe would wait for ever.
             special = "" if stat.S_ISREG(about.st_mode) else "not a regular file"
             yield Entry(name, about.st_size, about.st_mtime_ns, about.st_ctime_ns, special)
+        for name, is_link in sorted(subfolders, reverse=True):
+            (linked if is_link else waiting).append(name)
 
 
 def _identity(folder: str) -> tuple[int, int]:

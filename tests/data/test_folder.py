@@ -112,6 +112,10 @@ def test_links_are_followed_and_loops_end(tmp_path):
     (folder / "train/dog").mkdir()
     (folder / "train/dog/a.png").symlink_to(tmp_path / "real/dog/0.png")
     (folder / "train/dog/loop").symlink_to(folder)
+    (folder / "train/cats").symlink_to(tmp_path / "real/cat")
+    for one, other in (("a", "b"), ("b", "a")):
+        (folder / "unlabelled" / one).mkdir(parents=True, exist_ok=True)
+        (folder / "unlabelled" / one / other).symlink_to(folder / "unlabelled" / other)
     (folder / "train/dog/self").symlink_to(folder / "train/dog/self")
     (folder / "train/dog/nowhere.png").symlink_to(tmp_path / "nowhere")
     put(folder, "test/cat/1.png", content(70))
@@ -124,6 +128,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
     reasons = dict(finding(dataset, "unreadable").rows)
     assert set(reasons) == {"train/dog/nowhere.png", "train/dog/self"}
     assert set(reasons.values()) == {"a link that leads nowhere"}
+    assert finding(dataset, "empty_classes").rows == (("train/cats", "no usable picture"),)
 
 
 @pytest.mark.parametrize(
