@@ -48,7 +48,7 @@ def load(
         if array.ndim == 3 and array.shape[1:] != (28, 28):
             raise UserError(
                 f"{path}: images are {array.shape[1]}x{array.shape[2]}, dataset={name} has 28x28; "
-                "for other images use dataset=npz"
+                "for other images use dataset=npz or folder"
             )
     train_images, train_labels, test_images, test_labels = arrays
     return build(
@@ -116,7 +116,7 @@ def _find(name: str, folder: Path) -> list[Path]:
         if not found:
             own = ", or say dataset=npz for own arrays" if any(folder.glob("*.npz")) else ""
             if pictures := _pictures.below(folder):
-                own = f"; it holds {pictures}: for own images say dataset=npz"
+                own = f"; it holds {pictures}: {_pictures.READ_THEM}"
             raise UserError(
                 f"data_dir={folder} has no {file} (nor {', '.join(spellings[1:])}); put it there, "
                 f"or leave data_dir out to download {name}{own}"

@@ -8,10 +8,7 @@ from pathlib import Path, PurePath
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 )
-MAKE_ARRAYS = (
-    "picture files are not read, so make one .npz of them with Pillow and NumPy: the lines to copy "
-    "stand in docs/own-images.md, 'From picture files to one .npz'"
-)
+READ_THEM = "say dataset=folder, which reads folders of picture files"
 
 
 def below(folder: Path) -> str:

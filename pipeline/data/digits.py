@@ -17,7 +17,7 @@ def load(data_dir: Path | None) -> Dataset:
         raise UserError(
             f"data_dir={data_dir} is given but dataset=digits comes with scikit-learn and reads no "
             "files; leave data_dir out, or say whose files these are: dataset=mnist, "
-            "fashion_mnist, cifar10, svhn or npz"
+            "fashion_mnist, cifar10, svhn, npz or folder"
         )
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)

@@ -83,7 +83,7 @@ def _find(data_dir: Path | None) -> Path:
 def _instead(folder: Path) -> str:
     """What a folder without an .npz file holds, and what to do with it."""
     if pictures := _pictures.below(folder):
-        return f" but {pictures}; {_pictures.MAKE_ARRAYS}"
+        return f" but {pictures}; {_pictures.READ_THEM}"
     if any(folder.glob("train-images*ubyte*")):
         return " but IDX files; say whose they are: dataset=mnist or fashion_mnist"
     if arrays := sorted(path.name for path in folder.glob("*.npy")):
@@ -94,7 +94,10 @@ def _instead(folder: Path) -> str:
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays of an .npz file, by name; nothing in it is ever unpickled."""
     if path.suffix.lower() in _pictures.SUFFIXES:
-        raise UserError(f"{path}: a single picture, not an .npz file; {_pictures.MAKE_ARRAYS}")
+        raise UserError(
+            f"{path}: a single picture, not an .npz file; for all pictures of its folder "
+            f"{_pictures.READ_THEM}"
+        )
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path}: not an .npz file, or cut short; {WRITE_IT}")
     arrays: dict[str, NDArray[Any]] = {}
@@ -200,7 +203,9 @@ def _check_names(names: Sequence[str], path: Path) -> None:
     others = [name for name in names if name not in (*ARRAYS, NAMES, *UNLABELLED)]
     if missing:
         if pictures := _pictures.counted(map(PurePath, others)):
-            raise UserError(f"{path}: a zip file of {pictures}; {_pictures.MAKE_ARRAYS}")
+            raise UserError(
+                f"{path}: a zip file of {pictures}; unpack it, then {_pictures.READ_THEM}"
+            )
         renamed = [f"{name} to {_meant(name)}" for name in others if _meant(name) in missing]
         raise UserError(
             f"{path}: has no {', '.join(missing)}; it holds {_listed(names) or 'nothing'}, needed "

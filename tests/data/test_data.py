@@ -22,6 +22,7 @@ from tests.data.files import (
     write_npz,
     write_svhn,
 )
+from tests.data.pictures import write_classes
 
 # ---------------------------------------------------------------- every data set
 
@@ -35,6 +36,7 @@ def data_dir(tmp_path):
         "cifar10": write_cifar10(tmp_path / "cifar10"),
         "svhn": write_svhn(tmp_path / "svhn"),
         "npz": write_npz(tmp_path / "own.npz"),
+        "folder": write_classes(tmp_path / "pictures"),
     }
 
 
@@ -61,7 +63,9 @@ def test_contract(name, data_dir):
 
 
 def test_unknown_name_suggests_the_nearest_and_lists_the_known():
-    with pytest.raises(UserError, match=r"mnits.*did you mean mnist\?.*cifar10, digits, fashion"):
+    with pytest.raises(
+        UserError, match=r"mnits.*did you mean mnist\?.*cifar10, digits, fashion_mnist, folder"
+    ):
         data.load("mnits", None)
 
 
@@ -180,7 +184,7 @@ def test_a_folder_of_own_data_is_told_from_idx_files(tmp_path):
     with pytest.raises(UserError, match="or say dataset=npz for own arrays"):
         data.load("mnist", tmp_path)
     (tmp_path / "1.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"it holds 1 folder with 1 \.png file: for own images"):
+    with pytest.raises(UserError, match=r"holds 1 folder with 1 \.png file: .*dataset=folder"):
         data.load("mnist", tmp_path)
 
 

@@ -313,13 +313,16 @@ def test_picture_files_are_counted_and_told_the_way(tmp_path):
     (tmp_path / "cats" / "notes.txt").write_text("not a picture")
     message = refusal(tmp_path)
     assert "holds no .npz file but 2 folders with 5 .jpg and 1 .png files" in message
-    assert "docs/own-images.md" in message
+    assert "say dataset=folder" in message
     message = refusal(tmp_path / "cats" / "0.jpg")
     assert "a single picture, not an .npz file" in message
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         for path in sorted(tmp_path.glob("*/*.[jJ]*")):
             archive.write(path, path.relative_to(tmp_path))
-    assert "a zip file of 2 folders with 5 .jpg files" in refusal(tmp_path / "all.zip")
+    message = refusal(tmp_path / "all.zip")
+    assert (
+        "a zip file of 2 folders with 5 .jpg files; unpack it, then say dataset=folder" in message
+    )
 
 
 def test_a_folder_of_other_files_says_what_they_are(tmp_path):

@@ -1,0 +1,146 @@
+"""Label and part of each picture, by a table labels.csv at the top of the folder."""
+
+import csv
+import io
+import posixpath
+import unicodedata
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
+
+from pipeline.data._layout import Layout
+from pipeline.data._listing import TABLE, Listing, shown
+from pipeline.errors import UserError
+
+PARTS = ("", "train", "test", "labelled", "valid", "unlabelled")
+COLUMNS = "a first line path,label or path,label,part"
+
+
+class Row(NamedTuple):
+    """What the table says of one picture."""
+
+    line: int
+    label: str  # "" = unlabelled
+    is_test: bool
+
+
+def by_table(listing: Listing) -> Layout:
+    """Place each file as labels.csv says; files that it does not name are unlabelled.
+
+    Raises UserError for a table that cannot be read, or that contradicts itself or the folder.
+    """
+    rows = _rows(listing)
+    layout = Layout()
+    for entry in listing.files:
+        row = rows.get(shown(entry.name))
+        layout.add(row.label if row else "", bool(row and row.is_test))
+    return layout
+
+
+def _rows(listing: Listing) -> dict[str, Row]:
+    """The table's rows by the name of the picture."""
+    path = listing.root / TABLE
+    known = {shown(entry.name) for entry in listing.files}
+    rows: dict[str, Row] = {}
+    columns: dict[str, int] = {}
+    text = _text(listing.table or b"", path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not columns:
+                columns = _columns(cells, path)
+                continue
+            where = f"{path}, line {reader.line_num}"
+            cells.extend([""] * (max(columns.values()) + 1 - len(cells)))
+            name = _name(cells[columns["path"]], known, listing.root, where)
+            row = _row(cells, columns, reader.line_num, where)
+            before = rows.setdefault(name, row)
+            if before[1:] != row[1:]:
+                raise UserError(
+                    f"{where}: {name} is {_told(row)}, but {_told(before)} on line {before.line}; "
+                    "keep one of the two lines"
+                )
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {reader.line_num}: not a table ({error}); write {COLUMNS}, then one "
+            "line for each picture"
+        ) from None
+    if not columns:
+        raise UserError(f"{path}: is empty; write {COLUMNS}, then one line for each picture")
+    return rows
+
+
+def _text(content: bytes, path: Path) -> str:
+    """The table's content as text."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: not UTF-8; save the table as UTF-8") from None
+
+
+def _delimiter(text: str) -> str:
+    """What parts the columns: the first line has most of it."""
+    head = text.lstrip().partition("\n")[0]
+    return max(",;\t", key=head.count)
+
+
+def _columns(cells: list[str], path: Path) -> dict[str, int]:
+    """Where the columns stand, by name."""
+    names = [cell.strip().casefold() for cell in cells]
+    missing = [name for name in ("path", "label") if name not in names]
+    if missing:
+        raise UserError(
+            f"{path}, line 1: no column {' and no column '.join(missing)} among "
+            f"{', '.join(map(ascii, names[:8]))}; write {COLUMNS}"
+        )
+    for name in ("path", "label", "part"):
+        if names.count(name) > 1:
+            raise UserError(f"{path}, line 1: the column {name} stands there twice; keep one")
+    return {name: names.index(name) for name in ("path", "label", "part") if name in names}
+
+
+def _name(cell: str, known: set[str], root: Path, where: str) -> str:
+    """The picture that a cell names, as `shown`."""
+    text = unicodedata.normalize("NFC", cell)
+    for spelling in (text, text.strip(), text.strip().replace("\\", "/")):
+        name = posixpath.normpath(spelling) if spelling else ""
+        if name in known:
+            return name
+    if not name:
+        raise UserError(f"{where}: the path is empty; name a picture below {root}")
+    if name.startswith(("/", "../")) or name == ".." or PureWindowsPath(cell.strip()).drive:
+        raise UserError(
+            f"{where}: {shown(cell.strip())} leaves {root}; name pictures below that folder"
+        )
+    there = "is not among its pictures" if (root / name).exists() else "does not exist"
+    raise UserError(
+        f"{where}: {shown(name)} {there} in {root}; correct the path, which starts "
+        "at that folder, or remove the line"
+    )
+
+
+def _row(cells: list[str], columns: dict[str, int], line: int, where: str) -> Row:
+    """Label and part of a line."""
+    label = shown(" ".join(cells[columns["label"]].split()))
+    part = cells[columns["part"]].strip().casefold() if "part" in columns else ""
+    if part == "unlabeled":
+        part = "unlabelled"
+    elif part == "labeled":
+        part = "labelled"
+    if part not in PARTS:
+        raise UserError(
+            f"{where}: part {part!a} is not known; allowed are train and test, or nothing"
+        )
+    if part == "test" and not label:
+        raise UserError(
+            f"{where}: a test picture without a label; give it one, or make its part train"
+        )
+    return Row(line, label, part == "test")
+
+
+def _told(row: Row) -> str:
+    """A row in words."""
+    label = f"labelled {row.label}" if row.label else "unlabelled"
+    return f"{label}, {'test' if row.is_test else 'train'}"

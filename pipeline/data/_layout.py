@@ -1,0 +1,166 @@
+"""Label and part of each picture, by the folders it lies in; `_label_table` does it by a table."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.data._listing import Listing, shown
+from pipeline.errors import UserError
+
+LAYOUTS = (
+    "needed are folders train/<class> (and test/<class>, unlabelled), or labelled/<class> and "
+    "unlabelled, or one folder for each class, or a labels.csv with the columns path,label"
+)
+TRAIN = ("train", "labelled", "labeled")
+UNLABELLED = ("unlabelled", "unlabeled")
+VALID = ("valid", "val", "validation", "dev")
+SHOWN = 8  # names that a message lists
+
+
+@dataclass
+class Layout:
+    """What the places of the files say; lists are in the order of `Listing.files`."""
+
+    labels: list[str] = field(default_factory=list)  # "" = unlabelled
+    is_test: list[bool] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)  # why a file has no place, "" if it has one
+    class_folders: dict[str, str] = field(default_factory=dict)  # training folder → its class
+
+    def add(self, label: str, is_test: bool = False, outside: str = "") -> None:
+        """Note the next file."""
+        self.labels.append(label)
+        self.is_test.append(is_test)
+        self.outside.append(outside)
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Key that sorts names as people do: 2 before 10."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def class_name(folder: str) -> str:
+    """A class by the name of its folder."""
+    return unicodedata.normalize("NFC", shown(folder)).strip()
+
+
+def by_folders(listing: Listing) -> Layout:
+    """Find the layout of the folders and place each file in it.
+
+    Raises UserError if none fits, or several do.
+    """
+    tops = {name: name.casefold() for name in listing.folders if "/" not in name}
+    _refuse_twins(tops, listing.root)
+    kinds = {kind: name for name, kind in tops.items()}
+    trains = [kind for kind in TRAIN if kind in kinds]
+    if len(trains) > 1:
+        raise UserError(
+            f"data_dir={listing.root} holds both {kinds[trains[0]]} and {kinds[trains[1]]}; "
+            "put the class folders of both into one folder train"
+        )
+    if trains:
+        _refuse_others(listing, tops, trains[0])
+        return _in_parts(listing, tops, kinds[trains[0]])
+    return _in_classes(listing, tops)
+
+
+def _refuse_twins(tops: dict[str, str], root: Path) -> None:
+    """Raise UserError if two folders have one meaning."""
+    meanings = [UNLABELLED, ("test",), *((kind,) for kind in TRAIN)]
+    for meaning in meanings:
+        twins = [name for name, kind in tops.items() if kind in meaning]
+        if len(twins) > 1:
+            raise UserError(f"data_dir={root} holds {twins[0]} and {twins[1]}; make them one")
+
+
+def _refuse_others(listing: Listing, tops: dict[str, str], train: str) -> None:
+    """Raise UserError for folders with files beside train, test and unlabelled."""
+    known = {train, "test", *UNLABELLED}
+    filled = {entry.name.partition("/")[0] for entry in listing.files if "/" in entry.name}
+    others = [name for name, kind in tops.items() if kind not in known and name in filled]
+    if not others:
+        return
+    if any(tops[name] in VALID for name in others):
+        remedy = (
+            f"move their pictures into the class folders of {train}: validation images are taken "
+            "from there (valid_frac)"
+        )
+    else:
+        remedy = f"beside {train} there may be test and unlabelled; move or remove the others"
+    raise UserError(f"data_dir={listing.root} holds {few(others)} besides {train}; {remedy}")
+
+
+def _in_parts(listing: Listing, tops: dict[str, str], train: str) -> Layout:
+    """train/<class>/…, test/<class>/…, unlabelled/…"""
+    layout = Layout()
+    for folder in listing.folders:
+        top, _, name = folder.partition("/")
+        if top == train and name and "/" not in name and name.casefold() not in UNLABELLED:
+            layout.class_folders[folder] = class_name(name)
+    for entry in listing.files:
+        top, *below = entry.name.split("/")
+        kind = tops.get(top)
+        if kind in UNLABELLED:
+            layout.add("")
+        elif kind is None or len(below) < 2:
+            layout.add("", outside="lies in no class folder")
+        elif kind != "test" and below[0].casefold() in UNLABELLED:
+            layout.add("")
+        else:
+            layout.add(class_name(below[0]), kind == "test")
+    return layout
+
+
+def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
+    """<class>/…, optionally test/<class>/… and unlabelled/…"""
+    classes = [name for name, kind in tops.items() if kind not in {"test", *UNLABELLED}]
+    _refuse_none(listing, classes)
+    layout = Layout(class_folders={name: class_name(name) for name in classes})
+    names = set(layout.class_folders.values())
+    for entry in listing.files:
+        top, *below = entry.name.split("/")
+        kind = tops.get(top)
+        if kind is None:
+            layout.add("", outside="lies in no class folder")
+        elif kind == "test":
+            if len(below) < 2 or class_name(below[0]) not in names:
+                raise UserError(
+                    f"data_dir={listing.root}: {shown(entry.name)} lies in no folder test/<class> "
+                    f"of the classes {few(sorted(names, key=natural))}; is test a class or the "
+                    "test part? Put the class folders into a folder train to tell them apart"
+                )
+            layout.add(class_name(below[0]), True)
+        else:
+            layout.add("" if kind in UNLABELLED else class_name(top))
+    return layout
+
+
+def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
+    """Raise UserError unless there are class folders, two at least."""
+    root = listing.root
+    if len(classes) > 1:
+        return
+    below = [name for name in listing.folders if "/" in name]
+    for folder in classes:
+        inside = {name.split("/")[1].casefold() for name in below if name.split("/")[0] == folder}
+        if len(inside) > 1 or inside & {*TRAIN, "test"}:
+            raise UserError(
+                f"data_dir={root} holds one folder, {shown(folder)}, with folders in it; if those "
+                f"are the classes or parts, say data_dir={root / shown(folder)}"
+            )
+    files = len(listing.files)
+    if classes:
+        found = f"one class folder, {shown(classes[0])}; at least two classes are needed"
+    elif listing.folders:
+        found = f"{few(listing.folders)} but no class folders"
+    else:
+        found = f"{files:,} file{'s' * (files != 1)} and no folders"
+    raise UserError(f"data_dir={root} holds {found}: {LAYOUTS}")
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names, and how many there are besides."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(map(shown, names[:SHOWN])) + more

@@ -1,0 +1,112 @@
+"""What is told of the files in a folder: what was skipped, what was guessed."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline.data._checks import Finding
+from pipeline.data._layout import few
+from pipeline.data._listing import shown
+from pipeline.errors import UserError
+
+TOLD = 3  # files that a sentence names
+UNREADABLE = "unreadable"
+SUFFIXES = {
+    "PNG": {".png", ".apng"},
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
+    "WEBP": {".webp"},
+    "BMP": {".bmp", ".dib"},
+    "GIF": {".gif"},
+    "TIFF": {".tif", ".tiff"},
+    "PPM": {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"},
+}
+
+
+def file_findings(
+    names: Sequence[str],
+    reasons: Sequence[str],
+    formats: Sequence[str],
+    companions: Sequence[str],
+    empty: Mapping[str, str],
+) -> Iterator[Finding]:
+    """Findings on the files.
+
+    Args:
+        names: of all files.
+        reasons: why each cannot be used, "" if it can.
+        formats: of each file by its content, as Pillow names them.
+        companions: files that were passed over.
+        empty: class folders without a usable picture, and their classes.
+    """
+    unusable = [(shown(n), reason) for n, reason in zip(names, reasons, strict=True) if reason]
+    if unusable:
+        yield Finding(
+            UNREADABLE,
+            len(unusable),
+            f"{len(unusable):,} of {len(names):,} files cannot be used and were skipped "
+            f"({_some(unusable)}); repair or remove them (strict=true makes this an error)",
+            tuple(unusable),
+        )
+    renamed = [
+        (shown(name), f"is {kind}")
+        for name, kind, reason in zip(names, formats, reasons, strict=True)
+        if not reason and _suffix(name) and _suffix(name) not in SUFFIXES.get(kind, ())
+    ]
+    if renamed:
+        yield Finding(
+            "wrong_suffix",
+            len(renamed),
+            f"{len(renamed):,} pictures have the suffix of another kind and were read as what they "
+            f"are ({_some(renamed)}); rename them if other programs shall read them",
+            tuple(renamed),
+        )
+    if companions:
+        kinds = Counter(map(_suffix, companions)).most_common(TOLD)
+        counts = ", ".join(f"{n:,} {suffix}" for suffix, n in kinds)
+        yield Finding(
+            "companion_files",
+            len(companions),
+            f"{len(companions):,} text files beside the pictures were passed over ({counts}); "
+            "labels are read from folder names or labels.csv alone",
+        )
+    if empty:
+        yield Finding(
+            "empty_classes",
+            len(empty),
+            f"{len(empty):,} class folders hold no usable picture ({few(list(empty))}), so these "
+            "classes do not exist; add pictures or remove the folders",
+            tuple((shown(folder), "no usable picture") for folder in empty),
+        )
+
+
+def drawn_test(count: int, labelled: int, test_frac: float) -> Finding:
+    """Told where the folder has no test part."""
+    return Finding(
+        "drawn_test",
+        count,
+        f"the folder has no test part, so {count:,} of its {labelled:,} labelled pictures, of each "
+        f"class its share (test_frac={test_frac:g}), are kept for the test; the same ones whatever "
+        "the seed. Put pictures into test/<class> to choose them yourself",
+    )
+
+
+def refuse(findings: Sequence[Finding], where: str) -> None:
+    """Raise UserError if files were skipped."""
+    for finding in findings:
+        if finding.name == UNREADABLE:
+            raise UserError(
+                f"{where}: {finding.count:,} files cannot be used ({_some(finding.rows)}); repair "
+                "or remove them, or leave strict out to skip them"
+            )
+
+
+def _some(rows: Sequence[tuple[str, str]]) -> str:
+    """The first rows in words."""
+    more = f", and {len(rows) - TOLD:,} more" if len(rows) > TOLD else ""
+    return ", ".join(f"{name}: {what}" for name, what in rows[:TOLD]) + more
+
+
+def _suffix(name: str) -> str:
+    """Of a file name, in small letters."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122

@@ -1,0 +1,285 @@
+"""A folder of pictures: layouts, what is told of files that cannot be used, the test part."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.data import Options
+from pipeline.errors import UserError
+from tests.data.files import one_line
+from tests.data.pictures import broken, content, odd, put, write_classes
+
+
+def load(folder, **options):
+    return data.load("folder", folder, Options(**options))
+
+
+def labels(dataset, part="train"):
+    """(file, class name or "") of a part."""
+    door = getattr(dataset, f"{part}_labels")
+    names = (*dataset.class_names, "")  # -1 is the last one
+    read = door.read(np.arange(len(door)), "test")
+    return dict(zip(getattr(dataset, f"{part}_files"), (names[k] for k in read), strict=True))
+
+
+def finding(dataset, name):
+    return next((found for found in dataset.findings if found.name == name), None)
+
+
+def refusal(folder, **options):
+    with pytest.raises(UserError) as error:
+        load(folder, **options)
+    return one_line(error)
+
+
+# ---------------------------------------------------------------- layouts
+
+
+@pytest.mark.parametrize("unlabelled", ["unlabelled", "unlabeled", None])
+@pytest.mark.parametrize("top", ["train", "labelled", "labeled", ""])
+def test_folders_give_label_and_part(tmp_path, top, unlabelled):
+    write_classes(tmp_path, (top, "test"), n=3)
+    put(tmp_path, f"{top}/dog/deeper/9.jpg".lstrip("/"), content(9, "JPEG"))
+    put(tmp_path, "test/.hidden/x.png", b"")
+    put(tmp_path, ".DS_Store", b"")
+    put(tmp_path, "__MACOSX/train/cat/._0.png", b"")
+    put(tmp_path, f"{top}/cat/Thumbs.db".lstrip("/"), b"")
+    for i in range(2 if unlabelled else 0):
+        put(tmp_path, f"{unlabelled}/a/{i}.png", content(50 + i))
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    train, test = labels(dataset), labels(dataset, "test")
+    assert list(train) == sorted(train)
+    prefix = f"{top}/" if top else ""
+    names = {f"{prefix}{name}/{i}.png": name for name in ("cat", "dog") for i in range(3)}
+    names[f"{prefix}dog/deeper/9.jpg"] = "dog"
+    names |= {f"{unlabelled}/a/{i}.png": "" for i in range(2 if unlabelled else 0)}
+    assert train == names
+    assert test == {f"test/{name}/{i}.png": name for name in ("cat", "dog") for i in range(3)}
+    assert dataset.findings == ()
+
+
+def test_images_stand_in_the_order_of_their_files(tmp_path):
+    write_classes(tmp_path, size=(32, 32))
+    dataset = load(tmp_path)
+    for part, images in (("train", dataset.train_images), ("test", dataset.test_images)):
+        files = getattr(dataset, f"{part}_files")
+        assert len(images) == len(files) == 10
+        for file, image in zip(files, images, strict=True):
+            np.testing.assert_array_equal(image, np.asarray(open_rgb(tmp_path / file)))
+    assert isinstance(dataset.train_images, np.memmap)
+    assert not dataset.train_images.flags.writeable
+
+
+def open_rgb(path):
+    from PIL import Image
+
+    return Image.open(path).convert("RGB")
+
+
+def test_classes_are_sorted_as_people_do(tmp_path):
+    write_classes(tmp_path, ("",), n=2, classes=("10", "2", "b", "A1", "a10", "a2"))
+    assert load(tmp_path).class_names == ("2", "10", "A1", "a2", "a10", "b")
+
+
+def test_a_class_name_is_one_whatever_the_file_system_makes_of_it(tmp_path):
+    write_classes(tmp_path, ("train",), n=2, classes=("Bär", "Cat"))
+    write_classes(tmp_path, ("test",), n=2, classes=("Ba\u0308r", "Cat"))
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("Bär", "Cat")
+    assert "test/Bär/0.png" in dataset.test_files
+
+
+def test_an_empty_class_folder_is_told(tmp_path):
+    write_classes(tmp_path, ("train", "test"))
+    (tmp_path / "train/emu").mkdir()
+    put(tmp_path, "train/yak/0.png", b"")
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    found = finding(dataset, "empty_classes")
+    assert found.count == 2
+    assert [row[0] for row in found.rows] == ["train/emu", "train/yak"]
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    write_classes(tmp_path / "real", ("",), n=3)
+    folder = tmp_path / "linked"
+    (folder / "train").mkdir(parents=True)
+    (folder / "train/cat").symlink_to(tmp_path / "real/cat")
+    (folder / "train/dog").mkdir()
+    (folder / "train/dog/a.png").symlink_to(tmp_path / "real/dog/0.png")
+    (folder / "train/dog/loop").symlink_to(folder)
+    (folder / "train/cats").symlink_to(tmp_path / "real/cat")
+    for one, other in (("a", "b"), ("b", "a")):
+        (folder / "unlabelled" / one).mkdir(parents=True, exist_ok=True)
+        (folder / "unlabelled" / one / other).symlink_to(folder / "unlabelled" / other)
+    (folder / "train/dog/self").symlink_to(folder / "train/dog/self")
+    (folder / "train/dog/nowhere.png").symlink_to(tmp_path / "nowhere")
+    put(folder, "test/cat/1.png", content(70))
+    put(folder, "test/dog/1.png", content(71))
+    dataset = load(folder)
+    assert list(dataset.train_files) == [
+        *(f"train/cat/{i}.png" for i in range(3)),
+        "train/dog/a.png",
+    ]
+    reasons = dict(finding(dataset, "unreadable").rows)
+    assert set(reasons) == {"train/dog/nowhere.png", "train/dog/self"}
+    assert set(reasons.values()) == {"a link that leads nowhere"}
+    assert finding(dataset, "empty_classes").rows == (("train/cats", "no usable picture"),)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], "holds no pictures but nothing; dataset=folder needs a folder of pictures"),
+        (["readme.txt"], r"holds no pictures but readme\.txt"),
+        (["all.zip"], r"no pictures but all\.zip; unpack it there"),
+        (["own.npz"], r"say dataset=npz"),
+        (["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"], "IDX files; .*dataset=mnist"),
+        (["1.png", "2.png"], "holds 2 files and no folders: needed are folders train/<class>"),
+        (["cat/1.png"], "holds one class folder, cat; at least two"),
+        (["train/cat/1.png"], "one class, cat; at least two"),
+        (["train/1.png"], r"none of its 1 files .*train/1\.png: lies in no class folder"),
+        (["unlabelled/1.png"], "holds unlabelled but no class folders"),
+        (["test/cat/1.png", "test/dog/1.png"], "holds test, test/cat, test/dog but no class"),
+        (["a/cat/1.png", "a/dog/1.png"], "holds one folder, a, .*say data_dir=.*/a"),
+        (["a/train/cat/1.png"], "holds one folder, a, .*say data_dir=.*/a"),
+        (["train/cat/1.png", "valid/cat/1.png"], r"holds valid besides train; .*valid_frac"),
+        (["train/cat/1.png", "val/cat/1.png"], r"holds val besides train; .*valid_frac"),
+        (["train/cat/1.png", "more/1.png"], "holds more besides train; .*test and unlabelled"),
+        (["train/cat/1.png", "labelled/cat/1.png"], "holds both train and labelled"),
+        (["train/a/1.png", "unlabeled/1.png", "unlabelled/1.png"], "holds unlabeled and unlab"),
+        (["cat/1.png", "dog/1.png", "test/1.png"], r"test/1\.png lies in no folder test/<class>"),
+        (["cat/1.png", "dog/1.png", "test/emu/1.png"], "is test a class or the test part"),
+        (
+            ["train/cat/1.png", "train/dog/1.png", "test/emu/1.png"],
+            "the test part has pictures of emu, but training has none .*cat, dog",
+        ),
+        (["cat/1.png", "dog/1.png"], "no class has two labelled pictures"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_told_what_would(tmp_path, files, words):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for seed, name in enumerate(files):
+        put(folder, name, content(seed))
+    with pytest.raises(UserError, match=words) as error:
+        load(folder)
+    assert str(folder) in one_line(error)
+
+
+def test_a_data_dir_that_is_no_folder(tmp_path, monkeypatch):
+    assert "needs data_dir" in refusal(None)
+    assert "nowhere does not exist; dataset=folder needs" in refusal(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert f"(looked for {tmp_path}/nowhere)" in refusal(Path("nowhere"))
+    for name, words in (
+        ("a.zip", "unpack it"),
+        ("a.tar.gz", "unpack it"),
+        ("a.npz", "say dataset=npz"),
+        ("labels.csv", f"data_dir={tmp_path}"),
+        ("a.png", "needs a folder of pictures"),
+    ):
+        assert words in refusal(put(tmp_path, name, content()))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_told(tmp_path):
+    write_classes(tmp_path)
+    (tmp_path / "train/cat/0.png").chmod(0)
+    put(tmp_path, "train/dog/closed/1.png", content()).parent.chmod(0)
+    try:
+        rows = dict(finding(load(tmp_path), "unreadable").rows)
+        assert rows == {
+            "train/cat/0.png": "permission denied",
+            "train/dog/closed": "folder: permission denied",
+        }
+        tmp_path.chmod(0)
+        assert "permission denied" in refusal(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+        (tmp_path / "train/dog/closed").chmod(0o700)
+
+
+# ---------------------------------------------------------------- a hostile folder
+
+
+def hostile(folder):
+    """Sound pictures, odd ones and broken ones."""
+    write_classes(folder, n=8)
+    for name, what in odd().items():
+        put(folder, f"train/cat/{name}", what)
+    for name, (what, _) in broken().items():
+        put(folder, f"train/dog/{name}", what)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "train/dog/pipe.png")
+    put(folder, "train/dog/notes.txt", b"")
+    put(folder, "train/dog/annotations.json", b"{}")
+    return folder
+
+
+def test_broken_files_are_named_and_change_nothing(tmp_path):
+    whole = write_classes(tmp_path / "whole", n=8)
+    for name, what in odd().items():
+        put(whole, f"train/cat/{name}", what)
+    expected = load(whole)
+    assert finding(expected, "unreadable") is None
+    dataset = load(hostile(tmp_path / "hostile"))
+    np.testing.assert_array_equal(dataset.train_images, expected.train_images)
+    np.testing.assert_array_equal(dataset.test_images, expected.test_images)
+    assert dataset.train_files == expected.train_files
+    assert dataset.digest == expected.digest
+    found = finding(dataset, "unreadable")
+    reasons = dict(found.rows)
+    wanted = {f"train/dog/{name}": words for name, (_, words) in broken().items()}
+    wanted["train/dog/pipe.png"] = "not a regular file"
+    assert set(reasons) == set(wanted)
+    assert found.count == len(found.rows) == len(wanted)
+    for name, words in wanted.items():
+        assert words in reasons[name], name
+        assert reasons[name]
+        assert "0x" not in reasons[name]
+    assert finding(dataset, "companion_files").count == 2
+
+
+def test_names_can_be_printed_and_stored(tmp_path):
+    dataset = load(hostile(tmp_path))
+    for name in dataset.train_files:
+        assert name.encode("utf-8").decode() == name
+        assert "\n" not in name
+    assert "train/cat/latin-\\xe9.png" in dataset.train_files
+    assert "train/cat/line\\nbreak.png" in dataset.train_files
+
+
+def test_a_wrong_suffix_is_read_and_told(tmp_path):
+    dataset = load(hostile(tmp_path))
+    assert finding(dataset, "wrong_suffix").rows == (
+        ("train/cat/really_a_jpeg.png", "is JPEG"),
+        ("train/cat/really_a_png.jpg", "is PNG"),
+    )
+
+
+def test_strict_refuses_what_would_be_skipped(tmp_path):
+    write_classes(tmp_path)
+    sound = load(tmp_path, strict=True)
+    for i in range(5):
+        put(tmp_path, f"train/cat/broken{i}.png", b"")
+    message = refusal(tmp_path, strict=True)
+    assert "5 files cannot be used (train/cat/broken0.png: empty file" in message
+    assert "and 2 more" in message
+    assert load(tmp_path).digest == sound.digest
+    assert refusal(tmp_path, strict=True) == message, "from the cache too"
+
+
+def test_nothing_usable_is_refused(tmp_path):
+    for name in ("cat", "dog"):
+        put(tmp_path, f"train/{name}/0.png", b"")
+    assert "none of its 2 files can be used (train/cat/0.png: empty file)" in refusal(tmp_path)
+    put(tmp_path, "train/cat/1.png", content())
+    assert "one class, cat; at least two classes" in refusal(tmp_path)
+    put(tmp_path, "train/dog/1.png", content(1))
+    put(tmp_path, "test/dog/1.png", b"")
+    assert "none of the pictures of the test part can be used" in refusal(tmp_path)

@@ -1,0 +1,115 @@
+"""labels.csv: what it may say, and one line with its number for what it may not."""
+
+import numpy as np
+import pytest
+
+from pipeline import data
+from pipeline.errors import UserError
+from tests.data.files import one_line
+from tests.data.pictures import content, put
+
+PICTURES = ("a/1.png", "a/2.png", "b/3.png", "b/4.png", "5.png", "ä.png", "a/.hidden.png")
+SOUND = "path,label\na/1.png,cat\na/2.png,cat\nb/3.png,dog\nb/4.png,dog\n"
+
+
+def folder_with(folder, table):
+    for seed, name in enumerate(PICTURES):
+        put(folder, name, content(seed))
+    put(folder, "labels.csv", table if isinstance(table, bytes) else table.encode())
+    return folder
+
+
+def parts(folder):
+    """File → class name, "" if it has none, of both parts."""
+    dataset = data.load("folder", folder)
+    names = (*dataset.class_names, "")
+    doors = (dataset.train_labels, dataset.test_labels)
+    return tuple(
+        {f: names[k] for f, k in zip(files, door.read(np.arange(len(door)), "test"), strict=True)}
+        for files, door in zip((dataset.train_files, dataset.test_files), doors, strict=True)
+    )
+
+
+FULL = (
+    "path,label,part\na/1.png,cat,train\na/2.png,cat,TEST\nb/3.png,dog,\n./b//4.png,dog, test \n"
+    "\nä.png,2,valid\n5.png,,unlabelled\n"
+)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_usual_spelling_is_read(tmp_path, delimiter, start, end):
+    table = start + FULL.replace(",", delimiter).replace("\n", end)
+    train, test = parts(folder_with(tmp_path, table))
+    assert train == {"5.png": "", "a/1.png": "cat", "b/3.png": "dog", "ä.png": "2"}
+    assert test == {"a/2.png": "cat", "b/4.png": "dog"}
+
+
+def test_columns_stand_in_any_order_and_others_are_passed_over(tmp_path):
+    table = (
+        'note,Label,PATH\n"x, ""y""\nz",cat,"a/1.png"\n,cat,a\\2.png\n,dog,b/3.png\n,dog,b/4.png'
+    )
+    train, test = parts(folder_with(tmp_path, table))
+    assert {**train, **test} == {
+        "a/1.png": "cat",
+        "a/2.png": "cat",
+        "b/3.png": "dog",
+        "b/4.png": "dog",
+        "5.png": "",
+        "ä.png": "",
+    }
+    assert len(test) == 2, "one of each class"
+
+
+def test_an_unlabelled_part_hides_no_label(tmp_path):
+    table = "path,label,part\na/1.png,cat,unlabelled\nb/3.png,dog,labelled\na/2.png,cat,test\n"
+    train, _ = parts(folder_with(tmp_path, table))
+    assert train["a/1.png"] == "cat"
+
+
+def test_labels_are_text(tmp_path):
+    table = "path,label\na/1.png,10\na/2.png,2\nb/3.png,02\nb/4.png,2\n5.png,10\nä.png,02\n"
+    dataset = data.load("folder", folder_with(tmp_path, table))
+    assert dataset.class_names == ("02", "2", "10")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("", r"labels\.csv: is empty; write a first line path,label"),
+        ("\n\n", "is empty"),
+        ("file,label\na/1.png,cat\n", r"line 1: no column path among 'file', 'label'"),
+        ("path\na/1.png\n", "line 1: no column label"),
+        ("a/1.png,cat\n", "line 1: no column path and no column label"),
+        ("path,label,path\n", "line 1: the column path stands there twice"),
+        (SOUND + "c/9.png,cat\n", r"line 6: c/9\.png does not exist in .*correct the path"),
+        (SOUND + "a,cat\n", "line 6: a is not among its pictures"),
+        (SOUND + "a/.hidden.png,cat\n", r"line 6: a/\.hidden\.png is not among its pictures"),
+        (SOUND + ",cat\n", "line 6: the path is empty"),
+        (SOUND + "../x.png,cat\n", r"line 6: \.\./x\.png leaves"),
+        (SOUND + "a/../../x.png,cat\n", "line 6: .*leaves"),
+        (SOUND + "/etc/passwd,cat\n", "line 6: /etc/passwd leaves"),
+        (SOUND + "C:\\x.png,cat\n", "line 6: .*leaves"),
+        (SOUND + "a/1.png,dog\n", r"line 6: a/1\.png is labelled dog, train, but .*on line 2"),
+        (SOUND + "a/1.png,\n", r"line 6: a/1\.png is unlabelled, train, but labelled cat"),
+        ("path,label,part\na/1.png,cat,tset\n", "line 2: part 'tset' is not known; allowed are"),
+        ("path,label,part\na/1.png,,test\n", "line 2: a test picture without a label"),
+        (SOUND.encode() + "é.png,cat\n".encode("latin-1"), "line 6: not UTF-8"),
+        (SOUND.encode("utf-16"), "line 1: not UTF-8"),
+        (SOUND + 'a/1.png,"cat\n', "line 6: not a table"),
+        (SOUND + "a\0b,cat\n", "line 6"),
+        ("path,label\na/1.png,cat\n", "one class, cat"),
+        ("path,label\n", "no labelled pictures to train on"),
+    ],
+)
+def test_a_faulty_table_is_told_by_its_line(tmp_path, table, words):
+    folder_with(tmp_path, table)
+    with pytest.raises(UserError, match=words) as error:
+        data.load("folder", tmp_path)
+    assert str(tmp_path) in one_line(error)
+
+
+def test_the_same_line_twice_is_one(tmp_path):
+    train, test = parts(folder_with(tmp_path, SOUND + "./a/1.png,cat\n"))
+    assert len(train) + len(test) == 6
