@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "interrupts": "",
     "progress": "",
     "config": "errors",
-    "data": "config errors progress",
+    "data": "config errors interrupts progress",
     "measure": "progress",
     "figures": "",
     "ops": "config errors",

@@ -5,16 +5,21 @@ set, or with `load(data_dir, options)` if it reads picture files. `dataset.py` i
 fill, a leading underscore marks their helpers.
 """
 
+from __future__ import annotations
+
 import difflib
 import importlib
 import inspect
 import pkgutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.config.schema import Config
 from pipeline.data._finding import Finding, reported
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import Config
 
 __all__ = [
     "Dataset",

@@ -1,9 +1,13 @@
 """What is told of the data."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROWS = 1_000  # most that a finding lists
 
@@ -20,6 +24,8 @@ class Finding:
 
 def reported(found: Sequence[Finding]) -> pd.DataFrame:
     """All findings as a table: finding, file ("" for the sentence of the whole), what."""
+    import pandas as pd  # here, for worker processes start without it
+
     rows = []
     for finding in found:
         rows.append((finding.name, "", finding.sentence))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from pipeline import progress
 from pipeline.data import _decoding
 from pipeline.data._decoding import Decoded, Look, Target
 from pipeline.errors import RunFailure
+from pipeline.interrupts import undisturbed
 
 R = TypeVar("R")
 FEW = 300  # files that are read before a worker process has started
@@ -93,7 +94,7 @@ def _in_workers(
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _decoding.begin_worker)
     futures: dict[Future[list[R]], int] = {}
     try:
-        with _starting():
+        with undisturbed(), _starting():
             for index, (function, arguments) in enumerate(tasks):
                 futures[pool.submit(function, *arguments)] = index
         for future in as_completed(futures):
@@ -111,6 +112,7 @@ def _in_workers(
 def _starting() -> Iterator[None]:
     """Processes that start meanwhile get no Ctrl-C, and do not run the user's script once more."""
     main = sys.modules["__main__"]
+    resource_tracker.ensure_running()  # its start would let signals through again
     blocks = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else ()
     # multiprocessing would load the main module in every worker; they need nothing of it.

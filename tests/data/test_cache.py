@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_and_nothing_stays(tmp_path, home, monkeypatch):
 
 
 def test_an_interrupted_reading_leaves_nothing(tmp_path, home, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     folder = write_classes(tmp_path / "mine")

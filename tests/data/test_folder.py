@@ -59,7 +59,7 @@ def test_folders_give_label_and_part(tmp_path, top, unlabelled):
     names |= {f"{unlabelled}/a/{i}.png": "" for i in range(2 if unlabelled else 0)}
     assert train == names
     assert test == {f"test/{name}/{i}.png": name for name in ("cat", "dog") for i in range(3)}
-    assert dataset.findings == ()
+    assert {found.name for found in dataset.findings} == {"small_test"}
 
 
 def test_images_stand_in_the_order_of_their_files(tmp_path):

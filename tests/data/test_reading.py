@@ -77,10 +77,10 @@ def test_workers_end_with_their_parent(tmp_path, number):
         put(folder, f"{'ab'[index % 2]}/{index}.png", LARGE)
     script = (
         "import sys; from pathlib import Path\n"
-        "from pipeline import data\n"
+        "from pipeline import data, interrupts\n"
         "from pipeline.data import _reading\n"
         "_reading.CHUNK, _reading._cores = 8, lambda: 2\n"
-        "data.load('folder', Path(sys.argv[1]))"
+        "with interrupts.listening(): data.load('folder', Path(sys.argv[1]))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(folder)],
