@@ -134,7 +134,7 @@ def _refuse_changed(listing: Listing, where: str) -> None:
     changed = [entry.name for entry in listing.files if entry not in now]
     if changed:
         raise UserError(
-            f"{where}: {len(changed):,} files changed or vanished while they were read "
+            f"{where}: {len(changed):,} of its files changed or vanished while they were read "
             f"({_layout.few(changed)}); run again when nothing writes there any more"
         )
 

@@ -226,7 +226,9 @@ def test_a_folder_that_changes_while_it_is_read(tmp_path, home, monkeypatch, cha
         if change == "is added":
             assert len(load(folder).train_files) == 10
         else:
-            with pytest.raises(UserError, match=r"1 files changed .*train/cat/1\.png.*run again"):
+            with pytest.raises(
+                UserError, match=r"1 of its files changed .*train/cat/1\.png.*run again"
+            ):
                 load(folder)
             assert entries(home) == []
     assert (
