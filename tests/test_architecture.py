@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "interrupts": "",
     "progress": "",
     "config": "errors",
-    "data": "config errors interrupts progress",
+    "data": "config errors progress",
     "measure": "progress",
     "figures": "",
     "ops": "config errors",

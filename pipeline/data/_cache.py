@@ -2,7 +2,9 @@
 
 `listings/<fingerprint>` holds the key of the entry that such a listing of files led to, so that an
 unchanged folder is found without opening a file. An entry holds `images.npy` (uint8 [n, h, w, c],
-the training part first), `table.npz` (a row for every file) and `about.json`.
+the training part first), `table.npz` and `about.json`. The table has a row for every file: name and
+reason (`packed`), label int32 (-1 = none), part int8 (0 train, 1 test, -1 not used), width and
+height int32 of the picture itself.
 """
 
 import contextlib

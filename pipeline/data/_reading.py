@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,6 @@ from pipeline import progress
 from pipeline.data import _decoding
 from pipeline.data._decoding import Decoded, Look, Target
 from pipeline.errors import RunFailure
-from pipeline.interrupts import undisturbed
 
 R = TypeVar("R")
 FEW = 300  # files that are read before a worker process has started
@@ -94,7 +94,7 @@ def _in_workers(
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _decoding.begin_worker)
     futures: dict[Future[list[R]], int] = {}
     try:
-        with undisturbed(), _starting():
+        with _starting():
             for index, (function, arguments) in enumerate(tasks):
                 futures[pool.submit(function, *arguments)] = index
         for future in as_completed(futures):
@@ -110,19 +110,31 @@ def _in_workers(
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Processes that start meanwhile get no Ctrl-C, and do not run the user's script once more."""
-    main = sys.modules["__main__"]
+    """Processes that start meanwhile get no Ctrl-C, and do not run the user's script once more.
+
+    This process gets it when they have started: half a start would be told by a traceback.
+    """
+    late: list[int] = []
     resource_tracker.ensure_running()  # its start would let signals through again
     blocks = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else ()
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda number, _: late.append(number))
     # multiprocessing would load the main module in every worker; they need nothing of it.
+    main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        for number, handler in handlers.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if blocks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if late:
+            signal.raise_signal(late[0])
 
 
 def _cores() -> int:

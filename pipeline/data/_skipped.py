@@ -57,8 +57,9 @@ def file_findings(
         yield Finding(
             "wrong_suffix",
             len(renamed),
-            f"{len(renamed):,} pictures have the suffix of another kind and were read as what they "
-            f"are ({_some(renamed)}); rename them if other programs shall read them",
+            f"read by content although the suffix says another kind: "
+            f"{_counted(len(renamed), 'picture')} ({_some(renamed)}); rename them if "
+            "other programs shall read them",
             tuple(renamed),
         )
     if companions:
@@ -67,15 +68,15 @@ def file_findings(
         yield Finding(
             "companion_files",
             len(companions),
-            f"{len(companions):,} text files beside the pictures were passed over ({counts}); "
+            f"{_counted(len(companions), 'text file')} beside the pictures passed over ({counts}); "
             "labels are read from folder names or labels.csv alone",
         )
     if empty:
         yield Finding(
             "empty_classes",
             len(empty),
-            f"{len(empty):,} class folders hold no usable picture ({few(list(empty))}), so these "
-            "classes do not exist; add pictures or remove the folders",
+            f"no usable picture in {_counted(len(empty), 'class folder')} ({few(list(empty))}), so "
+            "not a class; add pictures or remove the folders",
             tuple((shown(folder), "no usable picture") for folder in empty),
         )
 
@@ -96,8 +97,8 @@ def refuse(findings: Sequence[Finding], where: str) -> None:
     for finding in findings:
         if finding.name == UNREADABLE:
             raise UserError(
-                f"{where}: {finding.count:,} files cannot be used ({_some(finding.rows)}); repair "
-                "or remove them, or leave strict out to skip them"
+                f"{where}: {_counted(finding.count, 'file')} cannot be used "
+                f"({_some(finding.rows)}); repair or remove them, or leave strict out to skip them"
             )
 
 
@@ -105,6 +106,11 @@ def _some(rows: Sequence[tuple[str, str]]) -> str:
     """The first rows in words."""
     more = f", and {len(rows) - TOLD:,} more" if len(rows) > TOLD else ""
     return ", ".join(f"{name}: {what}" for name, what in rows[:TOLD]) + more
+
+
+def _counted(count: int, noun: str) -> str:
+    """So many of them."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _suffix(name: str) -> str:

@@ -118,12 +118,25 @@ def _read(listing: Listing, options: Options, fingerprint: str, where: str) -> _
     if kept is None:
         pictures = _entry.Pictures(listing, layout, looks, reasons, where)
         with _cache.making(_entry.wanted(pictures, options)) as made:
-            _cache.keep(made, key, _entry.make(pictures, options, made))
+            about = _entry.make(pictures, options, made)
+            _refuse_changed(listing, where)
+            _cache.keep(made, key, about)
             kept = _cache.found(key)
         if kept is None:
             raise UserError(f"{_cache.folder() / key} was removed or damaged meanwhile; try again")
     _cache.remember(fingerprint, key)
     return kept
+
+
+def _refuse_changed(listing: Listing, where: str) -> None:
+    """Raise UserError if files have changed since they were listed: what was read may be either."""
+    now = set(listed(listing.root).files)
+    changed = [entry.name for entry in listing.files if entry not in now]
+    if changed:
+        raise UserError(
+            f"{where}: {len(changed):,} of its files changed or vanished while they were read "
+            f"({_layout.few(changed)}); run again when nothing writes there any more"
+        )
 
 
 def _dataset(kept: _cache.Kept) -> Dataset:

@@ -206,6 +206,36 @@ def test_an_interrupted_reading_leaves_nothing(tmp_path, home, monkeypatch):
     assert len(load(folder).train_images) == 10
 
 
+@pytest.mark.parametrize("change", ["vanishes", "is written", "is added"])
+def test_a_folder_that_changes_while_it_is_read(tmp_path, home, monkeypatch, change):
+    folder = write_classes(tmp_path / "mine")
+    path = folder / "train/cat/1.png"
+
+    def meanwhile(*arguments):
+        if change == "vanishes":
+            path.unlink()
+        elif change == "is written":
+            path.write_bytes(content(500))
+        else:
+            put(folder, "train/cat/new.png", content(500))
+        return decode(*arguments)
+
+    decode = _reading.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(_reading, "decode", meanwhile)
+        if change == "is added":
+            assert len(load(folder).train_files) == 10
+        else:
+            with pytest.raises(
+                UserError, match=r"1 of its files changed .*train/cat/1\.png.*run again"
+            ):
+                load(folder)
+            assert entries(home) == []
+    assert (
+        len(load(folder).train_files) == {"vanishes": 9, "is written": 10, "is added": 11}[change]
+    )
+
+
 def test_two_processes_at_once_make_one_entry(tmp_path, home):
     folder = write_classes(tmp_path / "mine", n=30)
     script = (
