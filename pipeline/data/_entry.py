@@ -20,7 +20,7 @@ from pipeline.data._listing import Listing, shown
 from pipeline.data.dataset import UNKNOWN, Options, build
 from pipeline.errors import UserError
 
-SIDES = (32, 48, 64, 96)  # of images, if the user names none
+SIDES = (32, 48, 64)  # of images, if the user names none; larger ones take long to train on
 SMALLEST = 8
 COPIED = 1 << 24  # bytes of images in memory while they are put in order
 TRAIN, TEST, UNUSED = 0, 1, -1  # parts in the table

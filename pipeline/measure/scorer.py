@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # raise it with any change to the scorer's network, training or images
+VERSION = 3  # raise it with any change to the scorer's network, training or images
 SEED = 20_260
-STEPS = 400
+STEPS, FEWEST_STEPS = 400, 100
 BATCH = 128
+PASSES = 40  # over the labelled images, after which more steps teach nothing
+SIDE = 32  # pixels that larger images are brought to, so that measuring does not outlast training
 FEATURES = 64
 CALL = 500  # images a call when it gives features
 
@@ -88,18 +90,21 @@ def _network(image_shape: tuple[int, ...], n_classes: int) -> keras.Model:
         keras.layers.Rescaling(1 / 255, dtype="float32"),
     ]
     side, filters = max(image_shape[:2]), 32
+    if side > SIDE:
+        size = [max(1, round(length * SIDE / side)) for length in image_shape[:2]]
+        layers.append(keras.layers.Resizing(*size, antialias=True, dtype="float32"))
+        side = SIDE
     while side > 4:
-        stride = 4 if side > 64 else 2  # the first layers of large images cost the most
         conv = weights(
             keras.layers.Conv2D,
             filters,
-            stride + 1,
-            strides=stride,
+            3,
+            strides=2,
             padding="same",
             use_bias=False,
         )
         layers += [conv, *normalised_relu(f"conv_{side}")]
-        side, filters = -(-side // stride), min(2 * filters, 128)
+        side, filters = -(-side // 2), min(2 * filters, 128)
     layers += [
         keras.layers.Flatten(dtype="float32"),
         weights(keras.layers.Dense, FEATURES, use_bias=False),
@@ -110,25 +115,26 @@ def _network(image_shape: tuple[int, ...], n_classes: int) -> keras.Model:
 
 
 def _train(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> keras.Model:
-    """Train on the labelled images for a fixed number of steps, whatever the data set's size."""
+    """Train on the labelled images for `STEPS` steps, fewer if these are more than `PASSES`."""
     import keras
 
     labelled = np.flatnonzero(labels >= 0)
     if len(np.unique(labels[labelled])) < 2:
         raise ValueError("the domain scorer needs labels of at least two classes")
     progress.phase("training the domain classifier, once per data set")
+    steps = min(STEPS, max(FEWEST_STEPS, -(-PASSES * len(labelled) // BATCH)))
     model = _network(images.shape[1:], int(labels.max()) + 1)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, STEPS)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,  # XLA would take longer to compile than the training takes
     )
     # Whole passes in random order, one after the other. Our own order: Keras' shuffle would draw
     # from TensorFlow's global generator.
     rng = np.random.default_rng(SEED)
-    drawn = STEPS * BATCH
+    drawn = steps * BATCH
     passes = [rng.permutation(labelled) for _ in range(-(-drawn // len(labelled)))]
-    for batch in np.concatenate(passes)[:drawn].reshape(STEPS, BATCH):
+    for batch in np.concatenate(passes)[:drawn].reshape(steps, BATCH):
         model.train_on_batch(images[batch], labels[batch])
     return model
 

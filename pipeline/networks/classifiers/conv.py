@@ -8,6 +8,7 @@ from pipeline.networks.layers import Activations, BatchNormalization, Classifier
 from pipeline.networks.spec import Spec, dtype_policy
 from pipeline.ops.devices import Random
 
+LARGE = 48  # pixels of the shorter side from which the first layer quarters it: it costs the most
 LEAK = 0.1  # slope of the leaky ReLU below zero
 
 
@@ -56,7 +57,10 @@ class ConvClassifier(Classifier):
                 dtype=policy,
             )
 
-        side, filters, self.convolutions = min(image_shape[:2]), 32, [convolution(5, 32, 2)]
+        side, filters = min(image_shape[:2]), 32
+        kernel, stride = (7, 4) if side >= LARGE else (5, 2)
+        self.convolutions = [convolution(kernel, filters, stride)]
+        side = -(-side // stride) * 2
         while side := -(-side // 2):
             if side < 8:
                 break
