@@ -36,6 +36,7 @@ SCORERS = Path("~/.cache/ssgan/scorers")
 FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
 NAMED = 20  # classes that a model's page names
+TOLD_APART, SURE = 0.6, 1e-3  # share told apart, and p-value, from which a difference is told
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
@@ -161,11 +162,27 @@ def fit(
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals())
+    tell_difference(run, dataset, trained.history.compared)
     frames = [each.samples for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
         run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
+
+
+def tell_difference(run: Run, dataset: Dataset, compared: Mapping[str, float]) -> None:
+    """Say, on stderr and on the run, if labelled and unlabelled images differ."""
+    share = compared.get("unlabelled_told_apart", 0.5)
+    if share < TOLD_APART or compared["unlabelled_p_value"] > SURE:
+        return
+    sentence = (
+        f"images without a known label differ from those with one: a classifier tells {share:.0%} "
+        "of them apart (50% is chance) by what the warm-up has learned; if they show other things, "
+        "come from another source or have another mix of classes, they may do harm: look at them, "
+        "and compare with the baseline"
+    )
+    print(f"ssgan: dataset={dataset.name}: {sentence}.", file=sys.stderr)
+    run.tags({FINDINGS: "; ".join([*(found.sentence for found in dataset.findings), sentence])})
 
 
 def keep_models(
