@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from pipeline.data._labels import UNKNOWN
+from pipeline.data import UNKNOWN
 from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError, looked_for
 
