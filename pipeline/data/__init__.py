@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data._finding import Finding, reported
+from pipeline.data._labels import UNKNOWN
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Config
 
 __all__ = [
+    "UNKNOWN",
     "Dataset",
     "Finding",
     "LabelDoor",

@@ -15,9 +15,10 @@ from pipeline.data import _cache, _parts, _reading, _skipped
 from pipeline.data._checks import picture_findings
 from pipeline.data._decoding import Decoded, Look, Target
 from pipeline.data._finding import Finding
+from pipeline.data._labels import UNKNOWN
 from pipeline.data._layout import Layout
 from pipeline.data._listing import Listing, shown
-from pipeline.data.dataset import UNKNOWN, Options, build
+from pipeline.data.dataset import Options, build
 from pipeline.errors import UserError
 
 SIDES = (32, 48, 64)  # of images, if the user names none; larger ones take long to train on

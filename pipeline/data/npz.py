@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data import _pictures
-from pipeline.data.dataset import UNKNOWN, Dataset, build
+from pipeline.data._labels import UNKNOWN
+from pipeline.data.dataset import Dataset, build
 from pipeline.errors import UserError, looked_for
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

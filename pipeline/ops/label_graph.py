@@ -65,7 +65,8 @@ def spread_labels(
     """Class probabilities of every row of features, float32 [n, K]; all 0 where no label reaches.
 
     Args:
-        features: float32 [n, d]; compared by the cosine after their mean is taken off.
+        features: float32 [n, d]; compared by the cosine after their mean is taken off, in place:
+            the array is overwritten, for it may be the largest there is.
         labels: int64 [n] in 0..K-1, -1 = unknown; known ones come first.
         class_balance: share of each class, [K]; each class gets as much mass in all (class mass
             normalisation, Zhu et al. 2003).
@@ -83,10 +84,10 @@ def spread_labels(
 
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1, their mean taken off."""
-    centred = features - features.mean(axis=0)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(length, 1e-12), np.float32)
+    """Rows of length 1, their mean taken off; in place."""
+    features -= features.mean(axis=0)
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return features
 
 
 def _spread(

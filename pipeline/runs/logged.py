@@ -161,7 +161,7 @@ def fit(
     progress.phase("logging the curves")
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
-    run.metrics(trained.history.totals())
+    run.metrics(trained.history.totals() | provenance.peak_memory())
     tell_difference(run, dataset, trained.history.compared)
     frames = [each.samples for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side

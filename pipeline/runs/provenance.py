@@ -4,6 +4,8 @@ import functools
 import hashlib
 import os
 import platform
+import resource
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,6 +26,12 @@ def tags() -> dict[str, str]:
     for file in sorted(files):
         sha.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
     return {"ssgan.code": sha.hexdigest()[:16]}
+
+
+def peak_memory() -> dict[str, float]:
+    """`memory/peak_mb`: megabytes of this process so far, pages of mapped files among them."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"memory/peak_mb": peak / (1e6 if sys.platform == "darwin" else 1e3)}
 
 
 def environment() -> dict[str, str | int | None]:

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from pipeline.data.dataset import UNKNOWN, Dataset
+from pipeline.data import UNKNOWN
+from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError, looked_for
 
 Indices = NDArray[np.int64]

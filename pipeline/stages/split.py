@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
-from pipeline.data.dataset import UNKNOWN, Dataset, LabelDoor
+from pipeline.data import UNKNOWN
+from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
 from pipeline.stages.manifest import Indices, Split, from_manifest
 

@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 # What a stage run on its own cannot repeat: how long it took.
 # Of a run's seconds, beside those of its baseline.
 PARTS = ("split", "start", "train", "evaluate", "log")
-TIMES = ("time/", "train/images_per_second", "train/recalled_steps")  # what may differ
+TIMES = ("time/", "memory/", "train/images_per_second", "train/recalled_steps")  # what may differ
 
 
 @pytest.fixture(scope="module")
