@@ -129,8 +129,8 @@ def test_workers_end_with_their_parent(tmp_path, number):
         (41, 48),
         (60, 64),
         (80, 64),
-        (81, 96),
-        (500, 96),
+        (81, 64),
+        (500, 64),
     ],
 )
 def test_the_side_is_the_pictures_own_or_a_usual_one(tmp_path, shorter, side):
