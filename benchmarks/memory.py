@@ -27,7 +27,7 @@ from pipeline.training import inputs
 
 CLASSES = 10
 TESTED = 500
-PART = 1000  # images made at a time
+PART = 200  # images made at a time
 
 
 def main() -> None:
@@ -79,6 +79,7 @@ def _made(n: int, size: int, path: Path) -> Dataset:
         some = kinds[labels[begin : begin + PART]][: n - begin]
         stored[begin : begin + PART] = some + random.integers(-20, 20, some.shape)
     stored.flush()
+    del stored  # its pages would count twice
     tested = kinds[labels[n:]] + random.integers(-20, 20, (TESTED, size, size, 3))
     images = np.load(path, mmap_mode="r")
     test = tested.astype(np.uint8), labels[n:]

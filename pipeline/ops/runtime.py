@@ -86,6 +86,11 @@ def at_once() -> int:
     return 2 if _layout() == (1, 2) else 1
 
 
+def threads() -> int:
+    """The threads that TensorFlow was started with, or the cores if it chose by itself."""
+    return max(_layout()) or cores()
+
+
 def _layout() -> tuple[int, int]:
     """Threads of an operation, and operations at a time; 0, 0 = TensorFlow's own choice."""
     from tensorflow import config
