@@ -117,6 +117,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31), Number]
 Rate = Annotated[float, Field(gt=0), Number]
 Amount = Annotated[float, Field(ge=0), Number]
 Share = Annotated[float, Field(ge=0, le=1), Number]
+Part = Annotated[float, Field(gt=0, le=1), Number]
 Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
@@ -160,13 +161,12 @@ class Config(BaseModel):
         _SPLIT,
         free=True,
     )
-    label_frac: Annotated[float, Number] = key(
-        "share of the training images whose labels are read, in (0, 1]",
+    label_frac: Annotated[Part | None, Optional] = key(
+        "share of the training images whose labels are read, in (0, 1]; none = every known label, "
+        "but a tenth if all are known",
         _SPLIT,
         compared=True,
         group="labels",
-        gt=0,
-        le=1,
     )
     labels_per_class: Annotated[Count | None, Optional] = key(
         "labels of each class, a whole number ≥ 1; replaces label_frac", _SPLIT, compared=True

@@ -16,6 +16,7 @@ from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
 from pipeline.stages.manifest import Indices, Split, from_manifest
 
+TENTH = 0.1  # of the images get a label if nobody says how many and all could
 NAMED = 12  # classes whose counts are told one by one
 
 
@@ -42,7 +43,7 @@ def split(
     labels: Indices,
     n_test: int,
     *,
-    label_frac: float,
+    label_frac: float | None,
     labels_per_class: int | None,
     valid_frac: float,
     split_seed: int,
@@ -52,16 +53,16 @@ def split(
     """Choose the labelled and validation images of the training part.
 
     labels: int64 [n], -1 = unknown, each class 0..K-1 with a known label. label_frac in (0, 1] of
-    the n images get a label, or labels_per_class of every class if given; valid_frac in [0, 1) of
-    the labels go to validation; or valid_labels images besides get a label for validation, the same
-    ones whatever label_frac is, so that errors compare. class_names are for messages.
+    the n images get a label (None: all that have one, but `TENTH` of the images if all have), or
+    labels_per_class of every class if given; valid_frac in [0, 1) of the labels go to validation;
+    or valid_labels images besides get a label for validation, the same ones whatever label_frac
+    is, so that errors compare. class_names are for messages.
     Raises UserError if a value is not allowed or cannot be met.
     """
     _check(label_frac, labels_per_class, valid_frac, split_seed)
     order, rank = _order(labels, split_seed)
     if labels_per_class is None:
-        _check_label_frac(label_frac, labels)
-        chosen = np.arange(len(order)) < round(label_frac * len(labels))
+        chosen = np.arange(len(order)) < _wanted(label_frac, labels)
     else:
         _check_labels_per_class(labels_per_class, labels, class_names)
         chosen = rank < labels_per_class
@@ -134,10 +135,10 @@ def _order(labels: Indices, split_seed: int) -> tuple[Indices, Indices]:
 
 
 def _check(
-    label_frac: float, labels_per_class: int | None, valid_frac: float, split_seed: int
+    label_frac: float | None, labels_per_class: int | None, valid_frac: float, split_seed: int
 ) -> None:
     """Raise UserError for a value outside its range (written so that NaN is outside, too)."""
-    if labels_per_class is None and not 0 < label_frac <= 1:
+    if labels_per_class is None and label_frac is not None and not 0 < label_frac <= 1:
         raise UserError(
             f"label_frac={label_frac} is not allowed: it is the labelled fraction of the training "
             "images, above 0 and at most 1, such as 0.1"
@@ -153,8 +154,15 @@ def _check(
         raise UserError(f"split_seed={split_seed} is not allowed: give a whole number from 0 up")
 
 
-def _check_label_frac(label_frac: float, labels: Indices) -> None:
-    """Raise UserError if label_frac asks for fewer labels than classes or more than are known."""
+def _wanted(label_frac: float | None, labels: Indices) -> int:
+    """How many labels label_frac asks for.
+
+    Raises UserError if they are fewer than classes or more than are known.
+    """
+    if label_frac is None:
+        n_known = int((labels != UNKNOWN).sum())
+        tenth = max(round(TENTH * len(labels)), int(labels.max()) + 1)
+        return n_known if n_known < len(labels) else tenth
     n, n_classes, n_known = len(labels), int(labels.max()) + 1, int((labels != UNKNOWN).sum())
     wanted = round(label_frac * n)
     if wanted < n_classes:
@@ -165,8 +173,10 @@ def _check_label_frac(label_frac: float, labels: Indices) -> None:
     if wanted > n_known:
         raise UserError(
             f"label_frac={label_frac} of {n} training images is {wanted} labels, but only "
-            f"{n_known} are known; use label_frac={_fraction(n_known, n)} or less"
+            f"{n_known} are known; use label_frac={_fraction(n_known, n)} or less, or "
+            "label_frac=none for all of them"
         )
+    return wanted
 
 
 def _check_labels_per_class(

@@ -212,3 +212,12 @@ def test_audit_counts_what_training_read_and_catches_a_leak():
     door.read(result.unlabelled[:1], "train")
     with pytest.raises(RunFailure, match=f"training image {result.unlabelled[0]}"):
         audit(result, door)
+
+
+def test_without_a_share_every_known_label_is_read_but_a_tenth_if_all_are_known():
+    some = LABELS.copy()
+    some[::3] = -1
+    np.testing.assert_array_equal(run(some, label_frac=None).labelled, np.flatnonzero(some >= 0))
+    assert_equal(run(label_frac=None), run(label_frac=0.1))
+    few = np.arange(8) % 4
+    assert len(run(few, label_frac=None).labelled) == 4  # one of each class at least
