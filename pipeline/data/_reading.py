@@ -1,7 +1,6 @@
 """All files of a folder looked at and decoded, by worker processes if there are many."""
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -138,7 +137,7 @@ def _starting() -> Iterator[None]:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that machine, affinity and container leave to this process."""
+    from joblib import cpu_count
+
+    return int(cpu_count())

@@ -17,7 +17,7 @@ from pipeline.networks.build import (
 from pipeline.networks.classifiers.conv import ConvClassifier
 from pipeline.networks.classifiers.dense import DenseClassifier
 from pipeline.networks.conditional import ConditionalGenerator
-from pipeline.networks.generators import dense, softplus
+from pipeline.networks.generators import conv, dense, softplus
 from pipeline.networks.layers import BatchNormalization, WeightNormalizedDense, add_noise
 from pipeline.networks.spec import Latents, Spec
 from pipeline.ops import runtime
@@ -267,6 +267,24 @@ def test_generators_fill_images_between_0_and_1(make, shape):
     assert len(hidden) == 2
     # Exactly the latents' spread is taken out, so training does not look at their scale.
     np.testing.assert_allclose(network(z, training=True), network(10 * z, training=True), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 4, 1), (8, 8, 1), (28, 28, 1), (33, 50, 3), (64, 64, 3), (96, 96, 3)]
+)
+def test_the_convolutional_generator_fits_every_shape_with_few_weights(shape):
+    network = conv.build(64, (64, 32, 16), shape, seed=0)
+    z = make_random().normal([8, 64])
+    for training in (False, True):
+        images = network(z, training=training).numpy()
+        assert images.shape == (8, *shape)
+        assert images.min() >= 0
+        assert images.max() <= 1
+        assert images.std(axis=0).max() > 0.01
+    # Dense, 96 x 96 x 3 takes 10.8 million.
+    assert network.count_params() < 250_000
+    again = conv.build(64, (64, 32, 16), shape, seed=0)
+    np.testing.assert_array_equal(network.get_weights()[0], again.get_weights()[0])
 
 
 def test_the_exported_generator_takes_what_latents_draw():
