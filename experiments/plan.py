@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
-from pipeline.config.layers import CONFIGS, Layer, Sourced
+from pipeline.config.layers import CONFIGS
+from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, Config, Count, Number, Optional, Rate, Value
 from pipeline.errors import UserError, looked_for
 
@@ -174,18 +175,18 @@ def files(flags: Mapping[str, str]) -> tuple[Path, Layer]:
         UserError: a file that cannot be read.
     """
     asked = chosen(flags)
-    path = SEARCHES / f"{asked}.yaml" if asked in names() else configuration.expanded(asked)
+    path = SEARCHES / f"{asked}.yaml" if asked in names() else expanded(asked)
     if not path.is_file():
         raise UserError(
             f"search = {asked!r} (from --search): no such file{looked_for(path)}, and no search of "
             f"that name; known: {', '.join(names())}."
         )
-    default = configuration.read_yaml(SEARCHES / "default.yaml")
+    default = read_yaml(SEARCHES / "default.yaml")
     base = flags.get("config")
     return path, {
         **default,
-        **configuration.read_yaml(path),
-        **(configuration.read_yaml(configuration.expanded(base)) if base else {}),
+        **read_yaml(path),
+        **(read_yaml(expanded(base)) if base else {}),
     }
 
 

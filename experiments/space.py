@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.config.layers import Sourced
+from pipeline.config.reading import Sourced
 from pipeline.config.schema import Config, Number, Value
 from pipeline.errors import UserError
 

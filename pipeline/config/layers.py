@@ -1,41 +1,30 @@
-"""Every value of a run: default ← dataset ← method ← file ← command line → frozen `Config`.
+"""Every value of a run: default ← kind ← dataset ← method ← file ← flags → frozen `Config`.
 
-The only importer of yaml. What the keys mean stands in `pipeline.config.schema`.
+What the keys mean stands in `pipeline.config.schema`.
 """
 
 import difflib
-import functools
 import math
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
 from pipeline.config import length
 from pipeline.config.own_keys import OWN, own_model
+from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, Value, is_none
-from pipeline.errors import UserError, looked_for
+from pipeline.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CHOOSING = ("dataset", "kind", "method", "steps", "config")  # what other keys' defaults depend on
+BLOCKS = ("kinds", "datasets")  # of a YAML: what differs on images of a kind, on a data set
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
 
-class Sourced(NamedTuple):
-    """A value and where it came from, for messages."""
-
-    value: Value
-    source: str
-
-
-Layer = dict[str, Sourced]
-
-
 def names(kind: str) -> list[str]:
-    """The known names of a kind ("method" or "dataset"): the files of `configs/<kind>/`."""
+    """The known names of a kind ("method", "dataset", "kind"): the files of `configs/<kind>/`."""
     return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
 
 
@@ -61,13 +50,14 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     chosen = {**default, **earlier, **file, **given}
     dataset = _named_layer("dataset", chosen["dataset"])
     kind = {**default, **dataset, **earlier, **file, **given}["kind"]
-    method = _method_layer(chosen["method"], chosen["dataset"], kind)
+    dataset = _with_blocks(dataset, kind)
+    method = _with_blocks(_named_layer("method", chosen["method"]), kind, chosen["dataset"])
     own = [key for key in sorted(method) if key in OWN]
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
         kept = SPLIT | {key for key, said in SAID.items() if said.paired}
         earlier = {key: value for key, value in earlier.items() if key in kept}
-    recipe = {**default, **dataset, **method}
+    recipe = {**default, **_kind_layer(kind), **dataset, **method}
     merged = {**recipe, **earlier, **file, **given}
     merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
@@ -107,7 +97,7 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
     most = config.batch_size + config.unlabelled_batch_size
     batch_size = max(config.batch_size, min(wanted, most))
-    layer = _method_layer(Sourced("supervised", "the baseline"))
+    layer = _named_layer("method", Sourced("supervised", "the baseline"))
     own = {key: sourced.value for key, sourced in layer.items() if key in OWN}
     return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
@@ -176,67 +166,21 @@ def _named_layer(kind: str, name: Sourced) -> Layer:
     return read_yaml(CONFIGS / kind / f"{name.value}.yaml")
 
 
-def _method_layer(
-    name: Sourced, dataset: Sourced | None = None, kind: Sourced | None = None
-) -> Layer:
-    """A method's YAML; its blocks hold what differs on images of one kind and on one data set."""
-    layer = _named_layer("method", name)
-    for what, chosen in (("kinds", kind), ("datasets", dataset)):
-        blocks = layer.pop(what, Sourced({}, ""))  # type: ignore[arg-type]
-        block = blocks.value.get(chosen.value, {}) if chosen else {}  # type: ignore[union-attr]
-        here = f"{blocks.source}, {what}: {chosen.value if chosen else ''}"
-        layer |= {key: Sourced(value, here) for key, value in block.items()}
-    return layer
+def _kind_layer(kind: Sourced) -> Layer:
+    """What differs on images of a kind; nothing for an unknown one, which validation refuses."""
+    return _named_layer("kind", kind) if kind.value in names("kind") else {}
 
 
-def expanded(path: str) -> Path:
-    """A path that may begin with ~."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - expanduser of pathlib raises
-
-
-def read_yaml(path: Path) -> Layer:
-    """A flat YAML mapping, each value with its file and line.
-
-    Raises:
-        UserError: the file cannot be read, is not valid YAML or no mapping, or has a key twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        root, values = _parsed(text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        where = looked_for(path) if isinstance(error, FileNotFoundError) else ""
-        raise UserError(
-            f"config file {path}: cannot be read ({reason}){where}; give a YAML file of lines "
-            "`key: value`."
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "malformed"
-        raise UserError(f"config file {path}{line}: not valid YAML ({problem}).") from None
-    if root is None:
-        return {}
-    if not isinstance(root, yaml.MappingNode):
-        raise UserError(f"config file {path}: must hold lines `key: value`.")
-    lines: dict[str, int] = {}
-    for node, _ in root.value:
-        if node.value in lines:
-            raise UserError(
-                f"config file {path}, line {node.start_mark.line + 1}: {node.value} "
-                f"stands there twice (first in line {lines[node.value]}); keep one."
-            )
-        lines[node.value] = node.start_mark.line + 1
-    return {
-        str(key): Sourced(value, f"{path}, line {lines.get(str(key), '?')}")
-        for key, value in values.items()
-    }
-
-
-@functools.lru_cache(maxsize=32)
-def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
-    """The nodes and the values of a text; a search's check reads the same files over and over."""
-    return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+def _with_blocks(layer: Layer, kind: Sourced, dataset: Sourced | None = None) -> Layer:
+    """A YAML with its blocks taken up: what differs on images of one kind and on one data set."""
+    plain = {key: sourced for key, sourced in layer.items() if key not in BLOCKS}
+    for what, chosen in zip(BLOCKS, (kind, dataset), strict=True):
+        if what in layer and chosen is not None:
+            blocks, source = layer[what]
+            block: Mapping[str, Value] = blocks.get(chosen.value, {})  # type: ignore[union-attr]
+            here = f"{source}, {what}: {chosen.value}"
+            plain |= {key: Sourced(value, here) for key, value in block.items()}
+    return plain
 
 
 def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
@@ -284,8 +228,7 @@ def _reject_unknown(merged: Layer, own: Collection[str]) -> None:
 def _owners(key: str, merged: Layer) -> str:
     """Say which other methods know the key."""
     files = {name: CONFIGS / "method" / f"{name}.yaml" for name in names("method")}
-    blocks = {"kinds", "datasets"}
-    owners = [name for name, file in files.items() if key in read_yaml(file).keys() - blocks]
+    owners = [name for name, file in files.items() if key in read_yaml(file).keys() - {*BLOCKS}]
     if not owners:
         return ""
     return f": a key of method {', '.join(owners)}, not of {merged['method'].value}; leave it out."

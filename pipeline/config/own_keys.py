@@ -4,7 +4,7 @@ A method's YAML gives their values; which keys a method has is what its YAML nam
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
@@ -17,6 +17,9 @@ from pipeline.config.schema import (
     Decides,
     Generator,
     Layers,
+    Momentum,
+    Optional,
+    Part,
     Rate,
     Said,
     Share,
@@ -48,6 +51,13 @@ class OwnKeys(BaseModel):
     )
     warm_up_thickness: Share = key(
         "largest share of dilation or erosion in the warm-up's views, in [0, 1]"
+    )
+    warm_up_crop: Part = key("augment_crop of the warm-up's views, in (0, 1]; 1 = no crop")
+    warm_up_colour: Momentum = key(
+        "augment_colour of the warm-up's views, in [0, 1), where twice as many become grey"
+    )
+    warm_up_rotation: Annotated[Amount | None, Optional] = key(
+        "augment_rotation of the warm-up's views, radians, ≥ 0; none = the same"
     )
     graph_images: Count = key(
         "most images in the graph of neighbours that spreads the labels after the warm-up, ≥ 1",

@@ -235,6 +235,23 @@ class Config(BaseModel):
     augment_scale: Amount = key("largest change of size, natural logarithm, ≥ 0")
     augment_shear: Amount = key("largest shear, ≥ 0")
     augment_shift: Share = key("largest shift, share of the image's side, in [0, 1]")
+    augment_crop: Part = key(
+        "smallest share of the area that a random crop keeps, in (0, 1]; 1 = no crop",
+        _STEP | _TRAINING,
+    )
+    augment_flip: bool = key("mirror left and right at random: true or false")
+    augment_colour: Momentum = key(
+        "largest change of brightness, contrast and saturation, share, in [0, 1); above 0 hues "
+        "turn and some images become grey",
+        _STEP | _TRAINING,
+    )
+    augment_cutout: Share = key(
+        "side of a square of mid grey, share of the image's shorter side, in [0, 1]; 0 = none",
+        _STEP | _TRAINING,
+    )
+    augment_border: Literal["black", "mirror"] = key(
+        "what comes in from outside the image: black or mirror"
+    )
     baseline: bool = key(
         "train the supervised baseline too: true or false",
         _TRAINING,

@@ -188,15 +188,8 @@ def prepare(config: Config, spec: Spec) -> Program:
     """A program for `config.method`, its weights drawn from `config.seed`: idle, or compiled anew.
 
     Raises:
-        UserError: a batch does not divide among the devices, or XLA shall compile augmentation.
+        UserError: a batch does not divide among the devices.
     """
-    if config.jit_compile and any(
-        value for key, value in config.flat().items() if key.startswith("augment_")
-    ):
-        raise UserError(
-            "jit_compile = true, but XLA has no kernel for the augmentation: set every augment_* "
-            "to 0, or leave jit_compile false"
-        )
     strategy = devices.strategy(config.devices)
     for key in ("batch_size", "unlabelled_batch_size", "generated_batch_size"):
         size = config.flat().get(key, 0)
