@@ -162,7 +162,7 @@ def bicubic(coarse: int, fine: int) -> NDArray[np.float32]:
         point = left.astype(int) + offset
         inside = (point >= 0) & (point < coarse)
         matrix[inside, point[inside]] += np.where(far <= 1, near, beyond)[inside]
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.array(matrix / matrix.sum(axis=1, keepdims=True), np.float32)
 
 
 def _bilinear(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
