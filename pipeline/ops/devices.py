@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -72,8 +73,15 @@ class Random:
         self.state = tf.Variable([seed, 0], dtype=tf.int64, trainable=False)
 
     def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-        """Uniform in [low, high), float32 of `shape`, whose first number counts images."""
-        return self._draw(tf.random.stateless_uniform, shape, minval=low, maxval=high)
+        """Uniform in [low, high), float32 of `shape`, whose first number counts images.
+
+        The numbers of `tf.random.stateless_uniform`, which draws others under XLA.
+        """
+        whole = {"minval": None, "maxval": None, "dtype": tf.uint32}  # all 32 bits
+        bits = self._draw(tf.random.stateless_uniform, shape, **whole)
+        steps = tf.cast(tf.bitwise.bitwise_and(bits, tf.constant(2**23 - 1, tf.uint32)), tf.float32)
+        span = np.float32(high) - np.float32(low)
+        return steps * (span * np.float32(2.0**-23)) + low
 
     def normal(self, shape: Sequence[int]) -> tf.Tensor:
         """Standard normal, float32 of `shape`, whose first number counts images."""
@@ -91,7 +99,7 @@ class Random:
         numbers = tf.cast(levels, tf.float32) * (2 * bound / 255) - bound
         return part(tf.reshape(numbers, [shape[0] * count(), *shape[1:]]))
 
-    def _draw(self, distribution: Any, shape: Sequence[int], **options: float) -> tf.Tensor:
+    def _draw(self, distribution: Any, shape: Sequence[int], **options: Any) -> tf.Tensor:
         seed = local(self.state).assign_add([0, 1])
         whole = [shape[0] * count(), *shape[1:]]
         return part(distribution(whole, tf.identity(seed), **options))
