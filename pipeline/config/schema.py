@@ -229,6 +229,12 @@ class Config(BaseModel):
         group="network and augmentation",
     )
     dense_units: Layers = key("hidden layers of the dense network, e.g. [500, 250]")
+    width: Annotated[int, Number] = key(
+        "channels of the first layer of the residual network (network: resnet), all others "
+        "follow; a multiple of 4, ≥ 4",
+        ge=4,
+        multiple_of=4,
+    )
     input_noise: Amount = key("standard deviation of noise on images, ≥ 0")
     layer_noise: Amount = key("standard deviation of noise on activations, ≥ 0")
     augment_rotation: Amount = key("largest angle in radians, ≥ 0")
