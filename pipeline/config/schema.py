@@ -208,6 +208,10 @@ class Config(BaseModel):
         "Adam's decay of the mean gradient, in [0, 1)", _STEP | _TRAINING
     )
     discriminator_beta_1: Momentum = key("the same for the discriminator, in [0, 1)")
+    weight_decay: Amount = key(
+        "decoupled weight decay of the classifier (AdamW), times the learning rate, ≥ 0; 0 = none",
+        _STEP | _TRAINING,
+    )
     warmup_steps: Annotated[int, Number] = key(
         "steps of rising rate, ≥ 0", _WARM_UP | _TRAINING, ge=0
     )
