@@ -45,6 +45,7 @@ class OwnKeys(BaseModel):
         "learning rate of the warm-up, under the same schedule, > 0",
         Decides.WARM_UP | Decides.TRAINING,
     )
+    warm_up_weight_decay: Amount = key("weight_decay of the warm-up, ≥ 0; 0 = none")
     temperature: Rate = key("of the warm-up's contrastive loss, > 0")
     warm_up_elastic: Amount = key(
         "largest elastic displacement in the warm-up's views, share of the image's side, ≥ 0"

@@ -208,6 +208,10 @@ class Config(BaseModel):
         "Adam's decay of the mean gradient, in [0, 1)", _STEP | _TRAINING
     )
     discriminator_beta_1: Momentum = key("the same for the discriminator, in [0, 1)")
+    weight_decay: Amount = key(
+        "decoupled weight decay of the classifier (AdamW), times the learning rate, ≥ 0; 0 = none",
+        _STEP | _TRAINING,
+    )
     warmup_steps: Annotated[int, Number] = key(
         "steps of rising rate, ≥ 0", _WARM_UP | _TRAINING, ge=0
     )
@@ -229,6 +233,12 @@ class Config(BaseModel):
         group="network and augmentation",
     )
     dense_units: Layers = key("hidden layers of the dense network, e.g. [500, 250]")
+    width: Annotated[int, Number] = key(
+        "channels of the first layer of the residual network (network: resnet), all others "
+        "follow; a multiple of 4, ≥ 4",
+        ge=4,
+        multiple_of=4,
+    )
     input_noise: Amount = key("standard deviation of noise on images, ≥ 0")
     layer_noise: Amount = key("standard deviation of noise on activations, ≥ 0")
     augment_rotation: Amount = key("largest angle in radians, ≥ 0")

@@ -31,7 +31,9 @@ class FeatureMatching(Method):
         self.generating = Generator(config, spec, self.random, seed + 1000, "uniform", epsilon)
         self.generator, self.latents = self.generating.network, self.generating.latents
         self.optimizers = {
-            "discriminator": adam(self.network, config.discriminator_beta_1, epsilon),
+            "discriminator": adam(
+                self.network, config.discriminator_beta_1, epsilon, config.weight_decay
+            ),
             "generator": self.generating.optimizer,
         }
 

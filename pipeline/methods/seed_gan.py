@@ -38,7 +38,9 @@ class SeedGAN(Method):
         self.generator, self.latents = self.gan.generator, self.gan.latents
         self.optimizers = {
             **self.gan.optimizers,
-            "classifier": adam(self.network, config.discriminator_beta_1),
+            "classifier": adam(
+                self.network, config.discriminator_beta_1, weight_decay=config.weight_decay
+            ),
         }
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:

@@ -39,7 +39,11 @@ class SemiSupervisedGAN(Method):
         self.average = averaged_copy(self.network, config, spec)
         self.teacher = AlignedTeacher(self.average, spec.class_balance)
         self.graph = GraphLabels(self.network)
-        self.optimizers = {"discriminator": adam(self.network, config.discriminator_beta_1)}
+        self.optimizers = {
+            "discriminator": adam(
+                self.network, config.discriminator_beta_1, weight_decay=config.weight_decay
+            )
+        }
         self.warm_up_share = self.own["warm_up_share"]
         if self.warm_up_share:
             self.warming = ContrastiveWarmUp(config, spec, self.network, self.random, seed + 2000)

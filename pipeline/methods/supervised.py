@@ -22,7 +22,11 @@ class Supervised(Method):
         self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
-        self.optimizers = {"discriminator": adam(self.network, config.discriminator_beta_1)}
+        self.optimizers = {
+            "discriminator": adam(
+                self.network, config.discriminator_beta_1, weight_decay=config.weight_decay
+            )
+        }
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One step on the labelled images; the unlabelled ones are not looked at."""

@@ -194,6 +194,86 @@ class BatchNormalization(keras.layers.Layer):
         return y, mean, variance * (n / (n - 1))  # unbiased, as the fused kernel gives it
 
 
+@tf.custom_gradient
+def _same_convolution(
+    x: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    """A convolution of odd kernel and stride 1 that keeps the map's size.
+
+    The gradient of its input is such a convolution too. As one it is 1.3 to 4 times faster on a
+    CPU than the kernel that TensorFlow takes for it.
+    """
+
+    def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+        of_kernel = tf.raw_ops.Conv2DBackpropFilter(
+            input=x,
+            filter_sizes=kernel.shape,
+            out_backprop=upstream,
+            strides=[1, 1, 1, 1],
+            padding="SAME",
+        )
+        return tf.nn.conv2d(upstream, turned, 1, "SAME"), of_kernel
+
+    return tf.nn.conv2d(x, kernel, 1, "SAME"), backward
+
+
+class Convolution(keras.layers.Layer):
+    """A 3×3 convolution without bias, its border padded with zeros (He et al. 2015 start)."""
+
+    def __init__(self, channels: int, stride: int, seed: int, policy: str = "float32") -> None:
+        """`channels` outputs at every `stride`-th place; `policy` is that of the product alone."""
+        super().__init__()
+        self.channels, self.stride, self.seed = channels, stride, seed
+        self.product_dtype = keras.DTypePolicy(policy).compute_dtype
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Draw the kernel."""
+        start = keras.initializers.HeNormal(seed=self.seed)
+        size = (3, 3, shape[-1], self.channels)
+        self.kernel = self.add_weight(shape=size, initializer=start, name="kernel")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Map float32 [n, h, w, c] to float32 [n, ⌈h / stride⌉, ⌈w / stride⌉, channels]."""
+        x, kernel = (tf.cast(part, self.product_dtype) for part in (x, self.kernel.value))
+        if self.stride == 1:
+            return tf.cast(_same_convolution(x, kernel), tf.float32)
+        return tf.cast(tf.nn.conv2d(x, kernel, self.stride, "SAME"), tf.float32)
+
+
+class PatchConvolution(keras.layers.Layer):
+    """A convolution of square patches without bias, the first layer of large images.
+
+    Each side is cut into cells, whose pixels become channels (space to depth): with three channels
+    the convolution itself is half as fast on a CPU. A patch is 2 × 2 cells and overlaps its
+    neighbours by half, or one cell if they are larger than `OVERLAPPING` pixels.
+    """
+
+    OVERLAPPING = 4
+
+    def __init__(self, channels: int, cell: int, seed: int, policy: str = "float32") -> None:
+        """`channels` outputs for every cell of `cell` ≥ 2 pixels; `policy` of the product."""
+        super().__init__()
+        self.channels, self.cell, self.seed = channels, cell, seed
+        self.cells = 2 if cell <= self.OVERLAPPING else 1
+        self.product_dtype = keras.DTypePolicy(policy).compute_dtype
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Draw the kernel."""
+        start = keras.initializers.HeNormal(seed=self.seed)
+        size = (self.cells, self.cells, self.cell**2 * shape[-1], self.channels)
+        self.kernel = self.add_weight(shape=size, initializer=start, name="kernel")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Map float32 [n, h, w, c] to float32 [n, ⌈h / cell⌉, ⌈w / cell⌉, channels]."""
+        sizes = [(-(-side // self.cell) + self.cells - 1) * self.cell for side in x.shape[1:3]]
+        missing = [size - side for size, side in zip(sizes, x.shape[1:3], strict=True)]
+        x = tf.pad(x, [[0, 0], *([part // 2, part - part // 2] for part in missing), [0, 0]])
+        x = tf.cast(tf.nn.space_to_depth(x, self.cell), self.product_dtype)
+        kernel = tf.cast(self.kernel.value, self.product_dtype)
+        return tf.cast(tf.nn.conv2d(x, kernel, 1, "VALID"), tf.float32)
+
+
 def add_noise(x: tf.Tensor, deviation: float, random: devices.Random) -> tf.Tensor:
     """Add uniform noise of the given standard deviation, drawn from `random`.
 

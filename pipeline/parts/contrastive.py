@@ -30,6 +30,7 @@ class ContrastiveWarmUp(Part):
         self.optimizer = Adam(
             [*network.body_variables, *self.projection.trainable_variables],
             config.discriminator_beta_1,
+            weight_decay=config.own["warm_up_weight_decay"],
         )
 
     def step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -180,3 +180,34 @@ def test_generated_images_stay_out_of_the_classifiers_statistics(name):
         moving.append(values(method.network, trainable=False))
     assert all(close(*moving))
     assert np.abs(moving[0][0]).max() > 0
+
+
+@pytest.mark.parametrize("name", ["supervised", "ssgan"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_residual_network_keeps_the_contract_with_weight_decay(name, precision):
+    batch, trained = colours(), []
+    flags = {"network": "resnet", "width": 4, "precision": precision, "input_noise": 0.1}
+    for decay in (0.0, 0.0, 5.0):
+        method = make(name, batch, weight_decay=decay, **flags)
+        before = values(method.network)
+        reported = tf.function(method.step, autograph=False)(as_batch(batch, 0.5))
+        assert all(np.isfinite(value) for value in reported.values())
+        assert not any(equal(values(method.network), before))
+        assert all(np.isfinite(value).all() for value in values(method.network))
+        trained.append(values(method.network))
+    plain, again, decayed = trained
+    assert all(equal(plain, again))
+    products = [value.ndim > 1 for value in plain]
+    assert [not same for same in close(plain, decayed)] == products
+    assert method.average(batch[0]).shape == (len(batch[0]), 3)
+
+
+@pytest.mark.parametrize("decay", [0.0, 5.0])
+def test_the_warm_up_has_a_weight_decay_of_its_own(decay):
+    batch, sizes = colours(), []
+    for own in (0.0, decay):
+        method = make("ssgan", batch, network="resnet", width=4, warm_up_weight_decay=own)
+        method.warm_up(as_batch(batch, 0.5))
+        kernel = method.warming.projection.kernel.numpy()
+        sizes.append(float(np.linalg.norm(kernel)))
+    assert sizes[1] == pytest.approx(sizes[0] * (1 - 0.001 * decay), rel=1e-3)
