@@ -232,6 +232,14 @@ class Config(BaseModel):
         compared=True,
         group="network and augmentation",
     )
+    backbone: str = key(
+        "a network trained already, for photographs: none, auto (measured on the labelled images "
+        "where its weights are at hand), efficientnet_lite0, or one of keras.applications",
+        compared=True,
+    )
+    backbone_weights: Place = key(
+        "file of the backbone's weights; none = from its package, or fetched once by Keras"
+    )
     dense_units: Layers = key("hidden layers of the dense network, e.g. [500, 250]")
     width: Annotated[int, Number] = key(
         "channels of the first layer of the residual network (network: resnet), all others "

@@ -7,13 +7,16 @@ import keras
 import tensorflow as tf
 
 from pipeline.config.schema import Config
+from pipeline.networks import backbones, pretrained
 from pipeline.networks.layers import Classifier
 from pipeline.networks.spec import Latents, Spec, dtype_policy, unchanged
 from pipeline.ops.devices import Random
 
 
 def classifier(config: Config, spec: Spec, random: Random, seed: int) -> Classifier:
-    """The classifier that `network` names: the same for every method and for the baseline."""
+    """The classifier that `backbone` or `network` names: the same for method and baseline."""
+    if config.backbone != backbones.NONE:
+        return pretrained.build(config, spec, random)
     module = importlib.import_module(f"pipeline.networks.classifiers.{config.network}")
     network: Classifier = module.build(config, spec, random, seed)
     return network

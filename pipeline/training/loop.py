@@ -15,7 +15,7 @@ from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
-from pipeline.training import warm_up
+from pipeline.training import features, warm_up
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program
 from pipeline.training.warm_up import Shown
@@ -108,6 +108,7 @@ def train(
         Collapsed: the classifier or the generator has collapsed.
     """
     start = time.perf_counter()
+    features.start(program.method, arrays)
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
     on_report = history.apart(on_report)

@@ -1,0 +1,58 @@
+"""Networks whose weights somebody has trained already, for photographs with few labels (transfer).
+
+A file here that does not begin with an underscore is one, its name the value of `backbone`; so is
+every network of `keras.applications`. Importing this package imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+NONE, AUTO = "none", "auto"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its head, and where its weights come from."""
+
+    name: str
+    trained_on: str  # what the weights have seen, as people say it
+    digest: str  # of the weights, hexadecimal
+    side: int  # pixels of the images that it was trained on
+    network: keras.Model  # float32 [n, side, side, 3] in 0..255 → its maps, shallow ones first
+
+
+def own() -> list[str]:
+    """The backbones that need no download, a file each."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
+
+
+def at_hand() -> str:
+    """The backbone that can be had here without a download; `NONE` if there is none."""
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in own())
+    return next((m.__name__.rpartition(".")[2] for m in modules if m.found()), NONE)
+
+
+def load(name: str, weights: Path | None, side: int) -> Backbone:
+    """The backbone called `name` for images of `side` pixels, its weights from the file `weights`.
+
+    Without a file: from the package that holds them, or from Keras's cache, into which Keras
+    downloads them once.
+
+    Raises:
+        UserError: no such network, or its weights cannot be had or read.
+    """
+    if name in own():
+        module = importlib.import_module(f"{__name__}.{name}")
+        loaded: Backbone = module.load(weights, side)
+        return loaded
+    from pipeline.networks.backbones import _applications
+
+    return _applications.load(name, weights, side)

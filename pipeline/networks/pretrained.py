@@ -1,0 +1,118 @@
+"""A classifier on a network that somebody has trained already (transfer)."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.config.schema import Config
+from pipeline.networks import backbones
+from pipeline.networks.layers import Activations, Classifier
+from pipeline.networks.spec import Spec
+from pipeline.ops.devices import Random
+
+SMALL = 112  # pixels of a side up to which smaller images are enlarged, threefold at most
+ENLARGED = 3
+LENGTH = 36.0  # of an image's features: what the penalty of the logistic regression was found for
+INVERSE_PENALTY = 0.003  # of the logistic regression, scikit-learn's C
+MOST_LABELS = 10000  # that the logistic regression is fitted to
+
+
+def working_side(side: int) -> int:
+    """Side of the images that the backbone sees, pixels, of images of `side`."""
+    return min(max(side, SMALL), ENLARGED * side)
+
+
+class PretrainedClassifier(Classifier):
+    """Means over the places of a backbone's maps, each scaled to unit spread; one linear layer.
+
+    The linear layer starts as a logistic regression on the labelled images (`fit_output`), then
+    everything is trained on: first the probe, then the features (Kumar et al. 2022), or else the
+    first steps of a random layer would spoil them. Normalisation uses the backbone's own
+    statistics throughout. Grey images are shown in three equal channels.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_classes: int,
+        backbone: backbones.Backbone,
+        random: Random,
+    ) -> None:
+        """Build for images of `image_shape` (h, w, c)."""
+        super().__init__()
+        self.random = random
+        self.image_shape, self.side = image_shape, backbone.network.input_shape[1]
+        self.body, self.digest = backbone.network, backbone.digest
+        shapes = self.body.output_shape
+        widths = [s[-1] for s in (shapes if isinstance(shapes, list) else [shapes])]
+        # Each map counts as much as any other, however many channels it has.
+        share = LENGTH / np.sqrt(len(widths))
+        self.share = np.concatenate([np.full(n, share / np.sqrt(n), np.float32) for n in widths])
+        size = sum(widths)
+        self.centre = self.add_weight(shape=(size,), initializer="zeros", trainable=False)
+        self.scale = self.add_weight(shape=(size,), initializer="ones", trainable=False)
+        self.output_layer = keras.layers.Dense(n_classes, kernel_initializer="zeros")
+        self(tf.zeros([1, *image_shape]))
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """Means over the places of the backbone's maps, float32 [n, d], of images in [0, 1]."""
+        if images.shape[-1] == 1:
+            images = tf.repeat(images, 3, axis=-1)
+        if images.shape[1:3] != (self.side, self.side):
+            images = tf.image.resize(images, [self.side, self.side])
+        maps = self.body(images * 255.0, training=False)
+        maps = maps if isinstance(maps, list) else [maps]
+        return tf.concat([tf.reduce_mean(one, axis=[1, 2]) for one in maps], axis=1)
+
+    def forward(
+        self,
+        images: tf.Tensor,
+        training: bool,
+        update_statistics: bool,
+        prepared: None = None,
+        noisy: bool = True,
+    ) -> Activations:
+        """See `Classifier.forward`; there is neither noise nor a statistic to update."""
+        h = (self.features(images) - self.centre.value) * self.scale.value
+        return Activations(self.output_layer(h), (h,), (h,))
+
+    def fit_output(
+        self,
+        some: NDArray[np.float32],
+        labelled: NDArray[np.float32],
+        labels: NDArray[np.int64],
+    ) -> None:
+        """Set the scaling from the features of `some` images, the last layer from labelled ones.
+
+        some [m, d] and labelled [n, d] are what `features` gives; labels int64 [n] in 0..K-1.
+        """
+        self.centre.assign(some.mean(axis=0))
+        self.scale.assign(self.share / (some.std(axis=0) + 1e-4))
+        scaled = (labelled - self.centre.numpy()) * self.scale.numpy()
+        self.output_layer.set_weights(regression(scaled, labels, self.output_layer.units))
+
+
+def regression(
+    features: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int
+) -> list[NDArray[np.float32]]:
+    """Kernel [d, K] and bias [K] of a logistic regression on features [n, d], labels int64 [n]."""
+    every = -(-len(labels) // MOST_LABELS)
+    found = LogisticRegression(C=INVERSE_PENALTY, max_iter=300).fit(
+        features[::every], labels[::every]
+    )
+    kernel, bias = found.coef_.T, found.intercept_
+    if len(found.classes_) == 2:  # one column: the difference of two
+        kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    # A class that no label shows is as unlikely as the others are together.
+    all_of = [np.zeros((len(kernel), n_classes)), np.full(n_classes, bias.min() - 1.0)]
+    all_of[0][:, found.classes_], all_of[1][found.classes_] = kernel, bias
+    return [part.astype(np.float32) for part in all_of]
+
+
+def build(config: Config, spec: Spec, random: Random) -> PretrainedClassifier:
+    """The classifier on the backbone that the configuration names, for images of `spec`."""
+    side = working_side(min(spec.image_shape[:2]))
+    backbone = backbones.load(config.backbone, config.backbone_weights, side)
+    return PretrainedClassifier(spec.image_shape, spec.n_classes, backbone, random)
