@@ -18,7 +18,15 @@ from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, 
 from pipeline.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-CHOOSING = ("dataset", "kind", "method", "steps", "config")  # what other keys' defaults depend on
+CHOOSING = (
+    "dataset",
+    "kind",
+    "method",
+    "steps",
+    "backbone",
+    "config",
+)  # what other keys' defaults depend on
+PRETRAINED = "pretrained"  # the YAML, and the block of a method's, that hold with a backbone
 BLOCKS = ("kinds", "datasets")  # of a YAML: what differs on images of a kind, on a data set
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
 
@@ -51,13 +59,19 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     dataset = _named_layer("dataset", chosen["dataset"])
     kind = {**default, **dataset, **earlier, **file, **given}["kind"]
     dataset = _with_blocks(dataset, kind)
-    method = _with_blocks(_named_layer("method", chosen["method"]), kind, chosen["dataset"])
+    shared = {**default, **_kind_layer(kind), **dataset}
+    pretrained = is_pretrained({**shared, **earlier, **file, **given}["backbone"].value)
+    if pretrained:
+        shared |= read_yaml(CONFIGS / f"{PRETRAINED}.yaml")
+    method = _with_blocks(
+        _named_layer("method", chosen["method"]), kind, chosen["dataset"], pretrained
+    )
     own = [key for key in sorted(method) if key in OWN]
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
         kept = SPLIT | {key for key, said in SAID.items() if said.paired}
         earlier = {key: value for key, value in earlier.items() if key in kept}
-    recipe = {**default, **_kind_layer(kind), **dataset, **method}
+    recipe = {**shared, **method}
     merged = {**recipe, **earlier, **file, **given}
     merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
@@ -80,9 +94,26 @@ def _fitted(config: Config, plain: Mapping[str, Value], earlier: Layer, said: La
     return config.model_copy(update={**shared, "own": own})
 
 
+def is_pretrained(backbone: Value) -> bool:
+    """Whether a value of `backbone` names a network; `auto` does not yet."""
+    return not is_none(backbone) and backbone != "auto"
+
+
+def with_backbone(config: Config, name: str) -> Config:
+    """The same configuration with this backbone, or `none`: what follows from it is taken anew."""
+    named = {key: getattr(config, key) for key in ("dataset", "kind", "method")}
+    said = {
+        key: changed(config)[key] for key in from_yaml(to_yaml(config)) if key in changed(config)
+    }
+    if config.steps != load({**named, "backbone": config.backbone}).steps:
+        said["steps"] = config.steps
+    values = {**named, **said, "backbone": name}
+    return resolve({}, {key: Sourced(value, "the run") for key, value in values.items()})
+
+
 def short(config: Config) -> str:
     """A warning, if the steps are far fewer than data set and method are made for, or ""."""
-    recipe = load({key: getattr(config, key) for key in ("dataset", "kind", "method")})
+    recipe = load({key: getattr(config, key) for key in ("dataset", "kind", "method", "backbone")})
     return length.warning(config.dataset, config.method, config.steps, recipe.steps)
 
 
@@ -106,7 +137,7 @@ def changed(config: Config) -> dict[str, Value]:
     """The keys and values that differ from what data set, method and length have by themselves."""
     named = {
         key: Sourced(getattr(config, key), "the run")
-        for key in ("dataset", "kind", "method", "steps")
+        for key in ("dataset", "kind", "method", "steps", "backbone")
     }
     own = resolve({}, named).flat()
     return {key: value for key, value in config.flat().items() if value != own[key]}
@@ -171,10 +202,15 @@ def _kind_layer(kind: Sourced) -> Layer:
     return _named_layer("kind", kind) if kind.value in names("kind") else {}
 
 
-def _with_blocks(layer: Layer, kind: Sourced, dataset: Sourced | None = None) -> Layer:
-    """A YAML with its blocks taken up: what differs on images of one kind and on one data set."""
+def _with_blocks(
+    layer: Layer, kind: Sourced, dataset: Sourced | None = None, pretrained: bool = False
+) -> Layer:
+    """A YAML with its blocks taken up: what differs on images of one kind and on one data set,
+    and, under the name of a kind, on a backbone.
+    """
     plain = {key: sourced for key, sourced in layer.items() if key not in BLOCKS}
-    for what, chosen in zip(BLOCKS, (kind, dataset), strict=True):
+    backbone = Sourced(PRETRAINED, "the backbone") if pretrained else None
+    for what, chosen in (*zip(BLOCKS, (kind, dataset), strict=True), ("kinds", backbone)):
         if what in layer and chosen is not None:
             blocks, source = layer[what]
             block: Mapping[str, Value] = blocks.get(chosen.value, {})  # type: ignore[union-attr]

@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+DETAILED = 128  # pixels of a chosen side, at most, where a network that knows details sees them
+
+
 def of(config: Config) -> Dataset:
     """The data set that a configuration names; see `load`."""
     return load(config.dataset, config.data_dir, options(config))
@@ -43,7 +46,8 @@ def of(config: Config) -> Dataset:
 
 def options(config: Config) -> Options:
     """How a configuration wants pictures read."""
-    return Options(config.image_size, config.fit, config.strict, config.test_frac)
+    detailed = DETAILED if config.backbone not in ("none", "auto") else Options().largest
+    return Options(config.image_size, config.fit, config.strict, detailed, config.test_frac)
 
 
 def names() -> list[str]:
@@ -64,7 +68,7 @@ def load(name: str, data_dir: Path | None, how: Options = Options()) -> Dataset:
     module = importlib.import_module(f"{__name__}.{name}")
     given = (data_dir, how)[: len(inspect.signature(module.load).parameters)]
     for key, default in Options()._asdict().items() if len(given) == 1 else ():
-        if (value := getattr(how, key)) != default:
+        if (value := getattr(how, key)) != default and key != "largest":
             raise UserError(
                 f"{key} = {value}: dataset={name} has images of its own; {key} is for a folder of "
                 "pictures (dataset=folder). Leave it out."

@@ -21,7 +21,7 @@ from pipeline.data._listing import Listing, shown
 from pipeline.data.dataset import Options, build
 from pipeline.errors import UserError
 
-SIDES = (32, 48, 64)  # of images, if the user names none; larger ones take long to train on
+SIDES = (32, 48, 64, 96, 128)  # of images, if the user names none; up to options.largest
 SMALLEST = 8
 COPIED = 1 << 24  # bytes of images in memory while they are put in order
 TRAIN, TEST, UNUSED = 0, 1, -1  # parts in the table
@@ -122,7 +122,7 @@ def _target(pictures: Pictures, options: Options) -> Target:
     """What the usable pictures become.
 
     Without options.image_size the side is the median of the pictures' shorter sides, brought to the
-    nearest of SIDES; below 32 pixels it stays what it is, from 8 on.
+    nearest of SIDES up to options.largest; below 32 pixels it stays what it is, from 8 on.
     Raises UserError if there is no usable picture.
     """
     looks = [pictures.looks[index] for index in pictures.usable]
@@ -135,7 +135,8 @@ def _target(pictures: Pictures, options: Options) -> Target:
     side = options.image_size
     if side is None:
         shorter = median_low(min(look.width, look.height) for look in looks)
-        nearest = min(SIDES, key=lambda one: (abs(one - shorter), one))
+        sides = [one for one in SIDES if one <= options.largest]
+        nearest = min(sides, key=lambda one: (abs(one - shorter), one))
         side = max(SMALLEST, shorter) if shorter < SIDES[0] else nearest
     coloured = any(look.may_be_coloured for look in looks)
     return Target(side, 3 if coloured else 1, options.fit)

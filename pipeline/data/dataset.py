@@ -23,6 +23,7 @@ class Options(NamedTuple):
     image_size: int | None = None  # side of the images in pixels; None = chosen from the pictures
     fit: Literal["crop", "pad"] = "crop"  # how a picture that is not square becomes so
     strict: bool = False  # a file that cannot be used ends the reading, instead of being skipped
+    largest: int = 64  # pixels of a chosen side, at most: larger images take long to train on
     test_frac: float = 0.2  # share of the labelled pictures that test, if there is no test part
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from pipeline.config.layers import is_pretrained
 from pipeline.config.schema import Config
-from pipeline.networks import backbones, pretrained
+from pipeline.networks import pretrained
 from pipeline.networks.layers import Classifier
 from pipeline.networks.spec import Latents, Spec, dtype_policy, unchanged
 from pipeline.ops.devices import Random
@@ -15,7 +16,7 @@ from pipeline.ops.devices import Random
 
 def classifier(config: Config, spec: Spec, random: Random, seed: int) -> Classifier:
     """The classifier that `backbone` or `network` names: the same for method and baseline."""
-    if config.backbone != backbones.NONE:
+    if is_pretrained(config.backbone):
         return pretrained.build(config, spec, random)
     module = importlib.import_module(f"pipeline.networks.classifiers.{config.network}")
     network: Classifier = module.build(config, spec, random, seed)

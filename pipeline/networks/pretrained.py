@@ -93,6 +93,12 @@ class PretrainedClassifier(Classifier):
         scaled = (labelled - self.centre.numpy()) * self.scale.numpy()
         self.output_layer.set_weights(regression(scaled, labels, self.output_layer.units))
 
+    def read(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [n, K] of what `features` gives, [n, d]."""
+        scaled = (features - self.centre.numpy()) * self.scale.numpy()
+        kernel, bias = self.output_layer.get_weights()
+        return np.asarray(scaled @ kernel + bias, np.float32)
+
 
 def regression(
     features: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int

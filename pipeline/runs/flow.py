@@ -17,24 +17,28 @@ from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.measure import classification
+from pipeline.networks import backbones
 from pipeline.runs import logged, resume, summary
 from pipeline.runs.clock import Clock
 from pipeline.runs.logged import Measured
 from pipeline.runs.resume import LoggedModels
 from pipeline.runs.summary import Result
 from pipeline.stages import split as splitting
+from pipeline.stages.choose import SCRATCH, Choice, choose
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
 BASELINE = "baseline"  # kind of the child run
+CHOICE = "ssgan.backbone"  # tag: why this backbone, or none
 SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
-    dataset, split = _split(config, clock)
+    config, dataset, split, choice = _chosen(config, *_split(config, clock), clock)
     with _opened("pipeline", config, dataset, split) as run:
+        _tell_choice(run, choice)
         trained = _train(run, config, dataset, split, clock)
         measured = logged.evaluate(run, config, dataset, split, trained, clock)
         baseline = None
@@ -60,7 +64,9 @@ def train(flags: Mapping[str, str]) -> Result:
     config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
     with clock.section("split"):
         dataset, split = resume.dataset_and_manifest(config, source)
+    config, dataset, split, choice = _chosen(config, dataset, split, clock)
     with _opened("train", config, dataset, split, source, "train: {}") as run:
+        _tell_choice(run, choice)
         models = _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
             with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
@@ -102,8 +108,36 @@ def _wants_baseline(config: Config) -> bool:
 def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
-        dataset = data.of(config)
+        detailed = config
+        if config.backbone == backbones.AUTO:
+            detailed = configuration.with_backbone(config, backbones.at_hand())
+        dataset = data.of(detailed)
         return dataset, splitting.choose_split(config, dataset)
+
+
+def _chosen(
+    config: Config, dataset: Dataset, split: Split, clock: Clock
+) -> tuple[Config, Dataset, Split, Choice]:
+    """Settle `backbone: auto` on the labelled images; the pictures are read as it needs them."""
+    with clock.section("choice"):
+        choice = choose(config, dataset, split)
+        settled = config
+        if choice.backbone != config.backbone:
+            settled = configuration.with_backbone(config, choice.backbone)
+        if config.backbone == backbones.AUTO:
+            dataset = data.of(settled)
+    return settled, dataset, split, choice
+
+
+def _tell_choice(run: Run, choice: Choice) -> None:
+    """Say what `backbone: auto` came to and why, in the terminal and in the run."""
+    if choice.reason:
+        progress.note(choice.reason)
+        run.tags({CHOICE: choice.reason})
+    names = {SCRATCH: "choice/from_scratch_error"}
+    run.metrics(
+        {names.get(key, "choice/backbone_error"): error for key, error in choice.errors.items()}
+    )
 
 
 @contextmanager

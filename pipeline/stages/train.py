@@ -14,7 +14,7 @@ from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
-from pipeline.networks.spec import Latents
+from pipeline.networks.spec import Latents, Spec
 from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 READER = "train"  # under this name the label door counts what training reads
 SHOWN_FIRST = 1000  # images, at least, that decide the pixels' scale and the first weights
 SHOWN_PIXELS = 2**23  # of them; of larger images fewer are shown
-BATCH = 500  # images a call when classifying or generating
+BATCH = 500  # images a call when classifying or generating,
+CALL_PIXELS = 2**21  # and pixels at most: a backbone's maps of large images are larger still
 
 
 @dataclass(frozen=True)
@@ -64,25 +65,12 @@ def train(
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
     progress.phase("compiling the networks")
-    from pipeline.networks.spec import Spec
     from pipeline.training import loop
     from pipeline.training import program as programs
 
     labels = dataset.train_labels.read(split.labelled, READER)
-    n_classes = len(dataset.class_names)
     images = dataset.images_to_train_on
-    stretching, shrinking = dataset.pixel_tables
-    shown = max(1, min(SHOWN_FIRST, SHOWN_PIXELS // math.prod(images.shape[1:])))
-    some = images[split.pool[:: max(1, len(split.pool) // shown)]]
-    spec = Spec(
-        image_shape=images.shape[1:],
-        n_classes=n_classes,
-        class_balance=(np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32),
-        pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
-        first_images=some,
-        stretching=stretching,
-        shrinking=shrinking,
-    )
+    spec = spec_of(dataset, split.pool, labels)
     program = programs.prepare(config, spec)
     classify = batched(program.classify)
     unknown = np.intersect1d(split.pool, dataset.train_labels.unknown())
@@ -103,6 +91,24 @@ def train(
     )
 
 
+def spec_of(dataset: Dataset, pool: NDArray[np.int64], labels: NDArray[np.int64]) -> Spec:
+    """What networks are built for: images at the places `pool`, int64, known labels int64 [n]."""
+    n_classes = len(dataset.class_names)
+    images = dataset.images_to_train_on
+    stretching, shrinking = dataset.pixel_tables
+    shown = max(1, min(SHOWN_FIRST, SHOWN_PIXELS // math.prod(images.shape[1:])))
+    some = images[pool[:: max(1, len(pool) // shown)]]
+    return Spec(
+        image_shape=images.shape[1:],
+        n_classes=n_classes,
+        class_balance=(np.bincount(labels, minlength=n_classes) / len(labels)).astype(np.float32),
+        pixel_scale=1 / max(float(np.std(some / 255)), 1e-3),
+        first_images=some,
+        stretching=stretching,
+        shrinking=shrinking,
+    )
+
+
 def _validation(
     dataset: Dataset, split: Split, classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ) -> Callable[[], dict[str, float]]:
@@ -115,18 +121,19 @@ def _validation(
 
 
 def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Call `function` on slices of `BATCH` rows, padded to one shape so that it traces once."""
+    """Call `function` on slices of `BATCH` rows or fewer, padded so that it traces once."""
 
     from pipeline.ops import runtime
 
-    def results(rows: NDArray[Any], begin: int) -> NDArray[Any]:
-        part = rows[begin : begin + BATCH]
-        padded = np.pad(part, [(0, BATCH - len(part)), *[(0, 0)] * (part.ndim - 1)])
+    def results(rows: NDArray[Any], size: int, begin: int) -> NDArray[Any]:
+        part = rows[begin : begin + size]
+        padded = np.pad(part, [(0, size - len(part)), *[(0, 0)] * (part.ndim - 1)])
         return np.asarray(function(padded))[: len(part)]
 
     def call(rows: NDArray[Any]) -> NDArray[Any]:
         with ThreadPoolExecutor(runtime.at_once()) as pool:
-            parts = pool.map(partial(results, rows), range(0, len(rows), BATCH))
+            size = max(1, min(BATCH, CALL_PIXELS // math.prod(rows.shape[1:3])))
+            parts = pool.map(partial(results, rows, size), range(0, len(rows), size))
             return np.concatenate(list(parts))
 
     return call

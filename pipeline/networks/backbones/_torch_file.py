@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 MAGIC = 0x1950A86A20F9469CFC6C
-TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 class _Slice(NamedTuple):
@@ -64,7 +64,8 @@ def tensors(path: Path) -> dict[str, NDArray[Any]]:
             raise ValueError("it does not begin as torch's files do")
         _TensorsOnly(stream).load()  # version of the protocol
         _TensorsOnly(stream).load()  # sizes of types
-        named, keys = _TensorsOnly(stream).load(), _TensorsOnly(stream).load()
+        named: dict[str, _Slice] = _TensorsOnly(stream).load()
+        keys: list[str] = _TensorsOnly(stream).load()
         types = {part.storage[0]: part.storage[1] for part in named.values()}
         stored = {key: _storage(stream, TYPES[types[key]]) for key in keys}
         return {name: _tensor(stored[part.storage[0]], part) for name, part in named.items()}

@@ -106,7 +106,7 @@ class _Builder:
             raise UserError(f"weights {self.file}: {name} has another shape.") from None
         return keras.layers.ReLU(6.0)(y) if active else y
 
-    def _folded(self, name: str, norm: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _folded(self, name: str, norm: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Kernel [out, in, k, k] and bias [out] of a convolution and what follows it."""
         try:
             kernel = self.weights[f"{name}.weight"]

