@@ -9,7 +9,7 @@ from pipeline.config import layers as configuration
 from pipeline.errors import UserError
 from pipeline.networks.build import PixelTable, averaged_copy, classifier, exported_classifier
 from pipeline.networks.classifiers.resnet import ResidualClassifier
-from pipeline.networks.layers import Convolution, PatchConvolution
+from pipeline.networks.convolutions import Convolution, PatchConvolution, whiten
 from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
 from pipeline.ops.devices import Random
@@ -75,7 +75,9 @@ def test_work_grows_slowly_with_the_image():
 def test_the_width_decides_the_work():
     assert products(make(width=16)) == pytest.approx(products(make(width=32)) / 4, rel=0.05)
     config = configuration.load({"network": "resnet", "width": "12"})
-    spec = Spec((16, 16, 3), 10, np.full(10, 0.1, np.float32), 2.5, np.zeros(1, np.uint8))
+    spec = Spec(
+        (16, 16, 3), 10, np.full(10, 0.1, np.float32), 2.5, np.zeros((2, 16, 16, 3), np.uint8)
+    )
     assert classifier(config, spec, Random(0), 0)(tf.zeros([1, 16, 16, 3])).shape == (1, 10)
     assert classifier(config, spec, Random(0), 0).output_layer.kernel.shape == (48, 10)
 
@@ -167,3 +169,31 @@ def test_the_exported_model_and_the_average_are_the_network(tmp_path):
     exported.export(str(tmp_path / "kept"), verbose=False)
     loaded = tf.saved_model.load(str(tmp_path / "kept"))
     np.testing.assert_allclose(loaded.serve(images), probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [PatchConvolution(16, 2, 0), PatchConvolution(64, 4, 0), Convolution(24, 1, 0)]
+)
+def test_a_whitened_layer_gives_uncorrelated_outputs_and_their_opposites(layer):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(40, 16, 16, 2)).astype(np.float32)
+    x = tf.constant(x + 2 * np.roll(x, 1, axis=1) + np.roll(x, 1, axis=2))  # neighbours are alike
+    layer(x)
+    whiten(layer, x)
+    y = layer(x).numpy().reshape([-1, layer.channels])
+    half = layer.channels // 2
+    np.testing.assert_allclose(y[:, :half], -y[:, half:], atol=1e-4)
+    covariance = np.cov(y[:, :half], rowvar=False)
+    np.testing.assert_allclose(covariance, np.eye(half), atol=0.03)
+
+
+def test_whitening_stands_images_that_say_little():
+    for images in (np.zeros((3, 8, 8, 1)), np.ones((1, 1, 2, 3)), np.full((4, 40, 40, 3), 0.5)):
+        network = make(images.shape[1:], width=32)
+        drawn = network.blocks[0].convolution.kernel.numpy()
+        network.whiten(tf.constant(images, tf.float32))
+        kernel = network.blocks[0].convolution.kernel.numpy()
+        assert np.isfinite(kernel).all()
+        components = kernel[..., 0].size
+        same = (kernel == drawn).all(axis=(0, 1, 2))
+        assert same.sum() == max(0, 32 - 2 * components)

@@ -1,17 +1,12 @@
 """A residual classifier for photographs, sized by the image and by `width`."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pipeline.config.schema import Config
-from pipeline.networks.layers import (
-    Activations,
-    BatchNormalization,
-    Classifier,
-    Convolution,
-    PatchConvolution,
-    add_noise,
-)
+from pipeline.networks.convolutions import Convolution, PatchConvolution, whiten
+from pipeline.networks.layers import Activations, BatchNormalization, Classifier, add_noise
 from pipeline.networks.spec import Spec, dtype_policy
 from pipeline.ops.devices import Random
 
@@ -125,17 +120,24 @@ class ResidualClassifier(Classifier):
         The maps that neighbours are looked for in are means over places too.
         """
         noise = (self.input_noise, self.layer_noise) if training and noisy else (0.0, 0.0)
-        h = (add_noise(images, noise[0], self.random) - GREY) * self.pixel_scale.value
+        h = self._scaled(add_noise(images, noise[0], self.random))
         for block in self.blocks:
             h = block(h, training=training, update_statistics=update_statistics)
             h = add_noise(h, noise[1], self.random)
         pooled = tf.reduce_mean(h, axis=[1, 2])
         return Activations(self.output_layer(pooled), (pooled, h), (pooled,))
 
+    def whiten(self, images: tf.Tensor) -> None:
+        """Start the first layer from images [n, h, w, c] in [0, 1]; see `convolutions.whiten`."""
+        whiten(self.blocks[0].convolution, self._scaled(images))
+
+    def _scaled(self, images: tf.Tensor) -> tf.Tensor:
+        return (images - GREY) * self.pixel_scale.value
+
 
 def build(config: Config, spec: Spec, random: Random, seed: int) -> ResidualClassifier:
-    """The network for images of `spec`."""
-    return ResidualClassifier(
+    """The network for images of `spec`, its first layer whitened by some of them."""
+    network = ResidualClassifier(
         spec.image_shape,
         spec.n_classes,
         width=config.width,
@@ -146,3 +148,5 @@ def build(config: Config, spec: Spec, random: Random, seed: int) -> ResidualClas
         seed=seed,
         policy=dtype_policy(config),
     )
+    network.whiten(spec.first_images / np.float32(255))
+    return network
