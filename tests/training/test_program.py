@@ -169,18 +169,13 @@ def of_digits():
 @pytest.mark.parametrize("make", [of_digits, coloured])
 def test_xla_trains_ssgan_with_its_views_and_warm_up_as_without(make):
     arrays, flags = make()
-    flags |= {
-        "steps": "6",
-        "report_every": "1",
-        "warm_up_share": "0.5",
-        "unlabelled_batch_size": 64,
-    }
+    flags |= SMALL | {"steps": "4", "report_every": "1", "warm_up_share": "0.5"}
     n_classes = len(np.unique(arrays.labels))
     balance = np.full(n_classes, 1 / n_classes, np.float32)
     spec = Spec(arrays.images.shape[1:], n_classes, balance, 2.5, arrays.images[:200])
     told = []
     for chosen in ("false", "true"):
-        config = configuration.load({k: str(v) for k, v in flags.items()} | {"jit_compile": chosen})
+        config = configuration.load(flags | {"jit_compile": chosen})
         prepared = program.prepare(config, spec)
         reports = loop.train(prepared, arrays, config, lambda report: True).reports
         told.append([report.metrics for report in reports if report.metrics])
@@ -190,8 +185,8 @@ def test_xla_trains_ssgan_with_its_views_and_warm_up_as_without(make):
         assert all(np.isfinite(value) for value in metrics.values())
     first, later = "train/contrastive_loss", "train/supervised_loss"
     assert compiled[0][first] == pytest.approx(plain[0][first], rel=1e-4)
-    # Three steps of Adam amplify rounding. The generator's normal latents are others under XLA.
-    assert compiled[3][later] == pytest.approx(plain[3][later], rel=0.02)
+    # Two steps of Adam amplify rounding. The generator's normal latents are others under XLA.
+    assert compiled[2][later] == pytest.approx(plain[2][later], rel=0.02)
 
 
 def test_what_cannot_be_shared_out_is_told_before_training():
