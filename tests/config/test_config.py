@@ -61,6 +61,46 @@ def test_later_layers_win(file):
     assert resolved.augment_rotation == method["augment_rotation"] != dataset["augment_rotation"]
 
 
+def test_the_kind_of_image_stands_between_the_default_and_the_data_set(file):
+    default, photos = config.defaults(), read("kind", "photos")
+    svhn, npz = read("dataset", "svhn"), read("dataset", "npz")["kinds"]["strokes"]
+    assert default["augment_rotation"] != photos["augment_rotation"] != svhn["augment_rotation"]
+    plain = config.load({"method": "supervised", "dataset": "svhn"})
+    assert (plain.augment_rotation, plain.augment_crop) == (
+        svhn["augment_rotation"],
+        photos["augment_crop"],
+    )
+    assert not plain.augment_flip  # a digit's mirror image is none
+    # Whatever layer names the kind; a data set's block for that kind goes with it.
+    flags = {"method": "supervised", "dataset": "npz"}
+    as_file = flags | {"config": file("kind: strokes\n")}
+    base = config.load(flags | {"kind": "strokes"}).flat()
+    for strokes in (
+        config.load(as_file),
+        config.load({}, base),
+        config.load({}, {"seed": 1} | base),
+    ):
+        found = strokes.flat()
+        assert npz == {key: found[key] for key in npz}
+        assert (strokes.augment_border, strokes.augment_crop) == ("black", 1)
+    unasked = config.load(flags).flat()
+    assert photos == {key: unasked[key] for key in photos}
+    # A method's values win over both: no augmentation, as published.
+    bare = config.load({"method": FM, "dataset": "npz"})
+    assert (bare.augment_crop, bare.augment_flip, bare.augment_colour) == (1, False, 0)
+    assert mistake({"kind": "drawings"}).startswith("kind = 'drawings' (from --kind): input should")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_strokes_are_not_seen_as_photographs(dataset):
+    strokes = config.load({"dataset": dataset, "kind": "strokes"})
+    if read("dataset", dataset)["kind"] == "strokes" or dataset in ("npz", "folder"):
+        assert not strokes.augment_flip
+        assert (strokes.augment_crop, strokes.augment_colour, strokes.augment_cutout) == (1, 0, 0)
+        assert (strokes.own["warm_up_crop"], strokes.own["warm_up_colour"]) == (1, 0)
+        assert strokes.own["warm_up_rotation"] is None
+
+
 def test_a_file_chooses_the_layers_below_it(file):
     chosen = config.load({"config": file("method: seed_gan\ndataset: mnist\n")})
     assert chosen == config.load({"method": "seed_gan", "dataset": "mnist"})
@@ -97,7 +137,8 @@ def test_every_combination_resolves_and_reads_back(method, dataset, file):
     assert config.from_yaml(config.to_yaml(resolved)).keys().isdisjoint(config.RECORD)
     blocks = read("method", method).get("datasets", {})
     assert set(blocks) <= set(DATASETS)
-    assert set(read("method", method).get("kinds", {})) <= {"strokes", "photos"}
+    for kinds in (read("method", method), read("dataset", dataset)):
+        assert set(kinds.get("kinds", {})) <= {"strokes", "photos"} == set(config.names("kind"))
 
 
 def test_what_was_typed_reads_back(file):

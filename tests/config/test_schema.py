@@ -44,6 +44,14 @@ def test_every_key_decides_something():
         ("ssgan", "temperature", "0"),
         ("ssgan", "warm_up_lr", "0"),
         ("ssgan", "warm_up_thickness", "1.5"),
+        ("ssgan", "warm_up_crop", "0"),
+        ("ssgan", "warm_up_colour", "1"),
+        ("ssgan", "warm_up_rotation", "-1"),
+        ("ssgan", "augment_crop", "0"),
+        ("ssgan", "augment_colour", "1"),
+        ("ssgan", "augment_cutout", "1.1"),
+        ("ssgan", "augment_flip", "2"),
+        ("ssgan", "augment_border", "white"),
         ("ssgan", "latent_size", "0"),
         ("ssgan", "generator_units", "[]"),
         ("ssgan", "generator_network", "nothing"),
@@ -53,7 +61,7 @@ def test_every_key_decides_something():
         ("bad_gan", "adam_epsilon", "0"),
     ],
 )
-def test_a_methods_own_key_has_a_type_and_a_range(method, key, value):
+def test_a_key_has_a_type_and_a_range(method, key, value):
     with pytest.raises(UserError, match=rf"{key} = .* \(from --{key}\): .*; {key}: "):
         config.load({"method": method, key: value})
 

@@ -33,7 +33,7 @@ def digits(n_labelled=12, n_pool=20):
 
 
 def colours(n_labelled=12, n_pool=20):
-    """The same of three classes of 12 × 10 RGB images: which channel is bright."""
+    """The same of three classes of 12 × 10 photographs: which channel is bright."""
     values = np.random.default_rng(0)
     labels = np.arange(n_labelled + n_pool) % 3
     images = values.random((len(labels), 12, 10, 3), np.float32) / 2
@@ -45,6 +45,7 @@ def make(name, batch=None, seed=0, balance=None, **flags):
     """The method by its own YAML on data of the batch's shape, its rates at 0.001."""
     images, labels, pool = batch or digits()
     shape, n_classes = images.shape[1:], 3 if images.shape[3] == 3 else 10
+    flags = {"dataset": "cifar10" if n_classes == 3 else "digits"} | flags
     config = configuration.load(
         {"method": name, "steps": "40"} | {k: str(v) for k, v in flags.items()}
     )

@@ -1,18 +1,16 @@
-"""Augmentation moves pixels as it says: about the centre, and no further than asked."""
+"""Each view is what its kind of image asks for, in range, and the same under XLA."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.ndimage import map_coordinates
 
-from pipeline import data
 from pipeline.config import layers as configuration
-from pipeline.ops import runtime
+from pipeline.ops import runtime, views
 from pipeline.ops.devices import Random
-from pipeline.ops.views import affine, elastic, thickness
 
-NONE = {f"augment_{what}": "0" for what in ("rotation", "scale", "shear", "shift")}
-N = 300
+STROKES = {"dataset": "mnist"}
+PHOTOS = {"dataset": "cifar10"}
+VIEWS = {"strong": "ssgan", "weak": "fixmatch", "contrastive": "ssgan"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,153 +18,88 @@ def _tensorflow():
     runtime.start(0, None, True)
 
 
-def augment(images, seed=0, **amounts):
-    config = configuration.load({**NONE, **{f"augment_{k}": str(v) for k, v in amounts.items()}})
-    random = Random(seed)
-    return affine(tf.constant(images, tf.float32), config, random).numpy()
+def seen(view, images, flags, seed=3, compiled=False):
+    given = flags | {"method": VIEWS[view], "jit_compile": str(compiled)}
+    config, random = configuration.load(given), Random(seed)
+    look = tf.function(lambda x: getattr(views, view)(x, config, random), jit_compile=compiled)
+    return look(tf.constant(images, tf.float32)).numpy()
 
 
-def with_dot(height, width, x, y, channels=1):
-    """N equal images with one bright pixel at (x, y)."""
-    images = np.zeros((N, height, width, channels), np.float32)
-    images[:, y, x] = 1
-    return images
+def noise(*shape):
+    return np.random.default_rng(0).random(shape, np.float32)
 
 
-def centroids(images):
-    """Mean position (x, y) of each image's light, relative to the image's centre."""
-    _, height, width, _ = images.shape
-    light = images.sum(axis=(1, 2, 3))
-    x = (images.sum(axis=(1, 3)) @ np.arange(width)) / light - (width - 1) / 2
-    y = (images.sum(axis=(2, 3)) @ np.arange(height)) / light - (height - 1) / 2
-    return x, y
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [(STROKES, (28, 28, 1)), (PHOTOS, (32, 32, 3)), (PHOTOS, (9, 12, 1)), (PHOTOS, (1, 2, 3))],
+)
+def test_every_view_keeps_range_and_shape_and_is_the_same_under_xla(view, flags, shape):
+    images = noise(20, *shape)
+    plain = seen(view, images, flags)
+    assert plain.shape == images.shape
+    assert plain.min() >= 0
+    assert plain.max() <= 1 + 1e-6
+    assert not np.allclose(plain, images)
+    np.testing.assert_array_equal(plain, seen(view, images, flags))
+    np.testing.assert_allclose(seen(view, images, flags, compiled=True), plain, atol=1e-4)
 
 
-def test_zero_amounts_change_nothing():
-    images = data.load("digits", None).train_images[:5] / np.float32(255)
-    np.testing.assert_array_equal(augment(images), images)
+@pytest.mark.parametrize("view", VIEWS)
+def test_amounts_of_nothing_give_the_images_themselves(view):
+    none = {f"augment_{what}": "0" for what in ("rotation", "scale", "shear", "shift", "colour")}
+    none |= {"augment_crop": "1", "augment_flip": "false", "augment_cutout": "0"}
+    if view == "weak":
+        none |= {"weak_shift_share": "0"}
+    if view == "contrastive":
+        own = ("elastic", "thickness", "colour", "rotation")
+        none |= {f"warm_up_{what}": "0" for what in own} | {"warm_up_crop": "1"}
+    images = noise(4, 32, 32, 3)
+    np.testing.assert_array_equal(seen(view, images, PHOTOS | none), images)
 
 
-def test_a_shift_moves_every_pixel_alike_by_a_share_of_the_side():
-    height, width = 41, 21
-    one = augment(with_dot(height, width, 10, 20), shift=0.2)
-    x, y = centroids(one)
-    np.testing.assert_allclose(one.sum(axis=(1, 2, 3)), 1, atol=1e-3)  # nothing is lost
-    for moved, side in ((x, width), (y, height)):
-        assert 0.19 * side < moved.max() <= 0.2 * side + 1e-3
-        assert -0.19 * side > moved.min() >= -0.2 * side - 1e-3
-        assert abs(moved.mean()) < 0.02 * side
-    assert abs(np.corrcoef(x, y)[0, 1]) < 0.2  # drawn apart
-    other_x, other_y = centroids(augment(with_dot(height, width, 8, 25), shift=0.2))
-    np.testing.assert_allclose(other_x - x, -2, atol=1e-3)
-    np.testing.assert_allclose(other_y - y, 5, atol=1e-3)
+def test_a_weak_view_of_photographs_is_shifted_and_mirrored_and_no_more():
+    """A ramp tells where each view is read; its colours tell whether they have changed."""
+    y, x = np.indices((33, 33), np.float32)
+    ramps = np.repeat(np.stack([x, y, 0 * x + 32], axis=-1)[None] / 64, 300, axis=0)
+    found = seen("weak", ramps, PHOTOS) * 64
+    np.testing.assert_allclose(found[..., 2], 32, atol=1e-3)
+    middle = found[:, 16, 16, :2] - 16
+    for moved in middle.T:
+        assert 0.11 * 33 < moved.max() <= 0.125 * 33 + 1e-3
+        assert -0.11 * 33 > moved.min() >= -0.125 * 33 - 1e-3
+    step = found[:, 16, 17, 0] - found[:, 16, 16, 0]
+    np.testing.assert_allclose(np.abs(step), 1, atol=1e-3)
+    assert 0.4 < (step < 0).mean() < 0.6
+    never = seen("weak", ramps, PHOTOS | {"augment_flip": "false"}) * 64
+    np.testing.assert_allclose(never[:, 16, 17, 0] - never[:, 16, 16, 0], 1, atol=1e-3)
 
 
-def test_a_rotation_turns_about_the_centre_in_pixels():
-    height, width = 31, 21
-    still = augment(with_dot(height, width, 10, 15), rotation=0.5)
-    np.testing.assert_allclose(still[:, 15, 10], 1, atol=1e-3)
-    x, y = centroids(augment(with_dot(height, width, 10, 25), rotation=0.5))
-    np.testing.assert_allclose(np.hypot(x, y), 10, atol=0.3)
-    angle = np.arctan2(x, y)
-    assert 0.45 < angle.max() < 0.53
-    assert -0.45 > angle.min() > -0.53
-    # A dot on the other axis turns the same way by the same angle: no mirror, no stretch.
-    x, y = centroids(augment(with_dot(height, width, 18, 15), rotation=0.5))
-    np.testing.assert_allclose(np.arctan2(-y, x), angle, atol=0.05)
+def test_only_the_strong_view_has_a_hole_and_the_warm_up_has_more_grey_images():
+    images = noise(600, 16, 16, 3) * 0.2 + 0.1  # nowhere near mid grey
+    flags = PHOTOS | {"augment_colour": "0.1", "warm_up_colour": "0.1"}
+    covered, grey = {}, {}
+    for view in ("strong", "contrastive"):
+        found = seen(view, images, flags)
+        hole = (found == 0.5).all(axis=3)
+        covered[view] = hole.mean()
+        grey[view] = (np.ptp(found, axis=3) * ~hole).max(axis=(1, 2)) < 1e-5
+    assert 0.1 < covered["strong"] < 0.25
+    assert covered["contrastive"] == 0
+    assert grey["strong"].mean() == pytest.approx(0.1, abs=0.05)
+    assert grey["contrastive"].mean() == pytest.approx(0.2, abs=0.06)
 
 
-def test_scale_and_shear_leave_the_centre_and_act_along_the_axes():
-    height, width = 31, 31
-    for amounts in ({"scale": 0.3}, {"shear": 0.3}):
-        x, y = centroids(augment(with_dot(height, width, 15, 15), **amounts))
-        np.testing.assert_allclose([x, y], 0, atol=0.02)
-    x, y = centroids(augment(with_dot(height, width, 23, 15), scale=0.3))
-    np.testing.assert_allclose(y, 0, atol=0.02)
-    assert np.log(x.max() / 8) == pytest.approx(0.3, abs=0.04)
-    assert np.log(x.min() / 8) == pytest.approx(-0.3, abs=0.04)
-    x, y = centroids(augment(with_dot(height, width, 15, 23), shear=0.3))
-    np.testing.assert_allclose(y, 8, atol=0.1)
-    assert x.max() == pytest.approx(2.4, abs=0.1)
-    assert x.min() == pytest.approx(-2.4, abs=0.1)
+def test_the_warm_up_turns_by_its_own_angle_or_by_the_common_one():
+    y, x = np.indices((31, 31), np.float32)
+    ramps = np.repeat(np.stack([x, y, x], axis=-1)[None] / 62, 200, axis=0)
+    plain = PHOTOS | {"warm_up_colour": "0", "warm_up_crop": "1", "augment_flip": "false"}
 
+    def angles(said):
+        found = seen("contrastive", ramps, plain | {"warm_up_rotation": said}) * 62
+        step = found[:, 15, 16] - found[:, 15, 15]
+        return np.arctan2(step[:, 1], step[:, 0])
 
-@pytest.mark.parametrize("shape", [(8, 8), (9, 13), (1, 2)])
-def test_every_channel_moves_alike_whatever_the_shape(shape):
-    grey = np.random.default_rng(0).random((6, *shape, 1), np.float32)
-    amounts = {"rotation": 0.3, "scale": 0.2, "shear": 0.3, "shift": 0.1}
-    moved = augment(grey, **amounts)
-    assert moved.shape == grey.shape
-    assert moved.min() >= 0
-    assert moved.max() <= 1
-    np.testing.assert_array_equal(
-        augment(grey * [1, 0.5, 0], **amounts), moved * np.float32([1, 0.5, 0])
-    )
-
-
-def test_the_seed_decides_and_each_image_has_its_own_draw():
-    images = np.repeat(data.load("digits", None).train_images[:1], 20, axis=0) / np.float32(255)
-    once, again, other = (augment(images, seed, rotation=0.3) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(once, again)
-    assert not np.allclose(once, other)
-    assert len(np.unique(once.reshape(20, -1), axis=0)) == 20
-
-
-def test_an_elastic_bend_moves_neighbours_alike_and_no_further_than_asked():
-    height, width = 41, 21
-    near, beside, far = (
-        elastic(tf.constant(with_dot(height, width, *at)), 0.1, Random(3)).numpy()
-        for at in ((10, 20), (10, 21), (3, 5))
-    )
-    kept = [image.sum(axis=(1, 2, 3)) > 0.2 for image in (near, beside, far)]
-    both = kept[0] & kept[1] & kept[2]
-    assert both.mean() > 0.9
-    (x, y), (x1, y1), (x2, y2) = (centroids(image[both]) for image in (near, beside, far))
-    # The field is read where the pixel lands, hence the room beyond a tenth of the side.
-    assert 0.06 * width < np.abs(x).max() < 0.14 * width
-    assert 0.06 * height < np.abs(y).max() < 0.14 * height
-    assert np.corrcoef(x, x1)[0, 1] > 0.9
-    assert np.corrcoef(y, y1)[0, 1] > 0.9
-    assert abs(np.corrcoef(x, x2)[0, 1]) < 0.3  # a bend, not a shift
-    assert abs(np.corrcoef(y, y2)[0, 1]) < 0.3
-
-
-@pytest.mark.parametrize("shape", [(9, 12), (1, 5), (5, 1), (1, 1)])
-def test_an_elastic_bend_is_bilinear_between_pixels(shape):
-    def bent(image):
-        return elastic(tf.constant(image[None, ..., None], tf.float32), 0.3, Random(5)).numpy()[
-            0, ..., 0
-        ]
-
-    # A ramp tells where each pixel is read from.
-    places = [bent(ramp / 20) * 20 for ramp in np.indices(shape)]
-    image = np.random.default_rng(0).random(shape)
-    wanted = map_coordinates(image, places, order=1, mode="nearest")
-    np.testing.assert_allclose(bent(image), wanted, atol=1e-4)
-
-
-def test_thickness_follows_the_size_of_the_image_and_both_ways():
-    stroke = np.zeros((N, 40, 40, 1), np.float32)
-    stroke[:, 5:35, 16:24] = 1
-    changed = thickness(tf.constant(stroke), 0.5, Random(0)).numpy()
-    light = changed.sum(axis=(1, 2, 3)) / stroke.sum(axis=(1, 2, 3))
-    wider, narrower = 34 * 12 / (30 * 8), 26 * 4 / (30 * 8)  # a window of 5 pixels
-    assert 1 + 0.45 * (wider - 1) < light.max() <= 1 + 0.5 * (wider - 1) + 1e-4
-    assert 1 - 0.45 * (1 - narrower) > light.min() >= 1 - 0.5 * (1 - narrower) - 1e-4
-    small = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
-    np.testing.assert_array_equal(thickness(tf.constant(small), 0.5, Random(0)), small)
-
-
-@pytest.mark.parametrize("change", [elastic, thickness])
-def test_stronger_views_keep_range_shape_and_channels_and_obey_the_seed(change):
-    for shape in ((8, 8), (1, 2), (33, 25)):
-        grey = tf.constant(np.random.default_rng(0).random((6, *shape, 1), np.float32))
-        np.testing.assert_array_equal(change(grey, 0.0, Random(0)), grey)
-        moved = change(grey, 0.3, Random(1)).numpy()
-        assert moved.shape == grey.shape
-        assert moved.min() >= 0
-        assert moved.max() <= 1
-        colour = change(grey * tf.constant([1, 0.5, 0]), 0.3, Random(1))
-        np.testing.assert_allclose(colour, moved * np.float32([1, 0.5, 0]), atol=1e-6)
-    np.testing.assert_array_equal(change(grey, 0.3, Random(1)), moved)
-    assert not np.allclose(change(grey, 0.3, Random(2)), moved)
+    np.testing.assert_allclose(angles("0"), 0, atol=1e-3)
+    assert 0.36 < angles("none").max() <= 0.4 + 1e-3
+    assert 0.08 < angles("0.1").max() <= 0.1 + 1e-3

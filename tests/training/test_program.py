@@ -14,6 +14,7 @@ from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.errors import UserError
+from pipeline.methods import Arrays
 from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
@@ -148,8 +149,64 @@ def test_faster_arithmetic_trains_the_same_but_for_rounding(flags):
     assert errors[1] == pytest.approx(errors[0], rel=0.05)
 
 
-def test_what_cannot_be_compiled_or_shared_out_is_told_before_training():
-    spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, np.zeros([9, 8, 8, 1], np.uint8))
-    config, _ = prepare(method="supervised", jit_compile="true")
-    with pytest.raises(UserError, match="set every augment_"):
+def coloured():
+    """Images uint8 [300, 12, 10, 3] of three classes, and what a training takes of them."""
+    values = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    images = values.integers(0, 128, (300, 12, 10, 3))
+    images[np.arange(300), ..., labels] += 127
+    everything = Arrays(
+        images.astype(np.uint8), np.arange(300), np.arange(60), labels[:60], np.arange(0), "colours"
+    )
+    return everything, {"dataset": "cifar10", "generator_units": "[16, 8]"}
+
+
+def of_digits():
+    _, arrays = prepare()
+    return arrays, {"dataset": "digits", "generator_units": "[32]"}
+
+
+@pytest.mark.parametrize("make", [of_digits, coloured])
+def test_xla_trains_ssgan_with_its_views_and_warm_up_as_without(make):
+    arrays, flags = make()
+    flags |= SMALL | {"steps": "4", "report_every": "1", "warm_up_share": "0.5"}
+    flags |= {"input_noise": "0", "layer_noise": "0"}  # each draw is seconds of compilation
+    n_classes = len(np.unique(arrays.labels))
+    balance = np.full(n_classes, 1 / n_classes, np.float32)
+    spec = Spec(arrays.images.shape[1:], n_classes, balance, 2.5, arrays.images[:200])
+    told = []
+    for chosen in ("false", "true"):
+        config = configuration.load(flags | {"jit_compile": chosen})
+        prepared = program.prepare(config, spec)
+        reports = loop.train(prepared, arrays, config, lambda report: True).reports
+        told.append([report.metrics for report in reports if report.metrics])
+    plain, compiled = told
+    assert [metrics.keys() for metrics in compiled] == [metrics.keys() for metrics in plain]
+    for metrics in compiled:
+        assert all(np.isfinite(value) for value in metrics.values())
+    first, later = "train/contrastive_loss", "train/supervised_loss"
+    assert compiled[0][first] == pytest.approx(plain[0][first], rel=1e-4)
+    # Two steps of Adam amplify rounding. The generator's normal latents are others under XLA.
+    assert compiled[2][later] == pytest.approx(plain[2][later], rel=0.02)
+
+
+def test_what_cannot_be_shared_out_is_told_before_training():
+    """In a process of its own: logical devices are made before TensorFlow runs anything."""
+    script = (
+        "from pipeline.ops import runtime; runtime.start(0, None, True, 2);"
+        "from tests.training.test_program import refused; refused()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=120,
+    )
+
+
+def refused():
+    config, arrays = prepare(method="supervised", devices=2, batch_size=31)
+    spec = Spec((8, 8, 1), 10, np.full(10, 0.1, np.float32), 2.5, arrays.images[:9])
+    with pytest.raises(UserError, match="batch_size = 31 does not divide among 2 devices"):
         program.prepare(config, spec)
