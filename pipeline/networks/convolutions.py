@@ -116,7 +116,7 @@ def whiten(layer: Convolution | PatchConvolution, x: tf.Tensor) -> None:
     patches -= patches.mean(axis=0)
     variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))
     order = np.argsort(-variances)[: n // 2]
-    filters: NDArray[np.float32] = directions[:, order] / np.sqrt(variances[order] + EPSILON)
+    filters = directions[:, order] / np.sqrt(variances[order] + EPSILON)
     kernel = layer.kernel.numpy().reshape([-1, n])
     kernel[:, : 2 * len(order)] = np.hstack([filters, -filters])
     layer.kernel.assign(kernel.reshape(layer.kernel.shape))
