@@ -5,7 +5,6 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 EPSILON = 5e-4  # added to the variance of each direction of a patch, pixels of unit spread
 
@@ -102,11 +101,11 @@ class PatchConvolution(keras.layers.Layer):
 
 
 def whiten(layer: Convolution | PatchConvolution, x: tf.Tensor) -> None:
-    """Let a built layer start with filters whose outputs for x, float32 [n, h, w, c], are white.
+    """Let a built layer start by whitening the patches of x, float32 [n, h, w, c].
 
-    They are the principal components of the patches, the first half as many as the layer has
-    channels, each over its standard deviation, and their opposites (Jordan 2024, arXiv
-    2404.00498). Filters beyond the number of components stay as they were drawn.
+    Half of its filters are the patches' first principal components, each over its standard
+    deviation; the other half are their opposites (Jordan 2024, arXiv 2404.00498). If there are
+    fewer components, the other filters stay as they were drawn.
     """
     size, _, channels, n = layer.kernel.shape
     places = tf.image.extract_patches(
