@@ -5,6 +5,7 @@ has seen ImageNet wins by a factor of three, on hands before a wall one from scr
 both are cross-validated on the labels that the run has anyway, briefly.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,8 +105,8 @@ def _clearly_better(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
     Not just less often: what stands on a backbone is trained on, which lowers its error by half,
     while this trial only reads its features.
     """
-    only_one, only_other = np.sum(one & ~other), np.sum(other & ~one)
-    return bool(only_other - only_one > np.sqrt(only_one + only_other))
+    only_one, only_other = int(np.sum(one & ~other)), int(np.sum(other & ~one))
+    return only_other - only_one > math.sqrt(only_one + only_other)
 
 
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]  # positions: to train, to test
