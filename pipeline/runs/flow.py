@@ -33,7 +33,7 @@ SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
-    dataset, split = _split(config, clock)
+    config, dataset, split = _split(config, clock)
     with _opened("pipeline", config, dataset, split) as run:
         trained = _train(run, config, dataset, split, clock)
         measured = logged.evaluate(run, config, dataset, split, trained, clock)
@@ -49,7 +49,7 @@ def run(config: Config) -> Result:
 def split(config: Config) -> Result:
     """The stage split alone: a run that holds the manifest and the resolved configuration."""
     clock = Clock()
-    dataset, split = _split(config, clock)
+    config, dataset, split = _split(config, clock)
     with _opened("split", config, dataset, split, name="split: {}") as run:
         return _conclude(run, "split", config, split, clock)
 
@@ -60,6 +60,7 @@ def train(flags: Mapping[str, str]) -> Result:
     config, source = resume.continue_from(flags, "train", ("split", "train", "pipeline"))
     with clock.section("split"):
         dataset, split = resume.dataset_and_manifest(config, source)
+    config = configuration.settled(config, len(dataset.train_images))
     with _opened("train", config, dataset, split, source, "train: {}") as run:
         models = _train(run, config, dataset, split, clock)
         if _wants_baseline(config):
@@ -99,11 +100,13 @@ def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
 
 
-def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
+def _split(config: Config, clock: Clock) -> tuple[Config, Dataset, Split]:
+    """The data and their split; the configuration with the number of steps that suits them."""
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
         dataset = data.of(config)
-        return dataset, splitting.choose_split(config, dataset)
+        config = configuration.settled(config, len(dataset.train_images))
+        return config, dataset, splitting.choose_split(config, dataset)
 
 
 @contextmanager
@@ -144,8 +147,8 @@ def _open_baseline(
 
 def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
     """Train one arm, log it and its models."""
-    warning = configuration.short(config) if run.parent is None else ""
-    if warning:
+    warning = configuration.short(config, len(dataset.train_images))
+    if warning and run.parent is None:
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
         run.tags({SHORT_RUN: warning})
     trained = logged.fit(run, config, dataset, split, clock)
