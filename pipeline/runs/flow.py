@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.measure import classification
-from pipeline.runs import logged, resume, summary
+from pipeline.runs import logged, resume, summary, verdict
 from pipeline.runs.clock import Clock
 from pipeline.runs.logged import Measured
 from pipeline.runs.resume import LoggedModels
@@ -26,7 +25,11 @@ from pipeline.stages import split as splitting
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
+if TYPE_CHECKING:
+    from pipeline.training.forecast import Forecast
+
 BASELINE = "baseline"  # kind of the child run
+SUPERVISED = "supervised baseline"  # what the terminal calls it
 SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
@@ -62,12 +65,15 @@ def train(flags: Mapping[str, str]) -> Result:
         dataset, split = resume.dataset_and_manifest(config, source)
     config = configuration.settled(config, len(dataset.train_images))
     with _opened("train", config, dataset, split, source, "train: {}") as run:
-        models = _train(run, config, dataset, split, clock)
+        trained = _train(run, config, dataset, split, clock)
+        validated = logged.validate(dataset, split, trained)
+        baseline = None
         if _wants_baseline(config):
             with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
-                _train(child, paired, dataset, split, time)
+                trained = _train(child, paired, dataset, split, time)
+                baseline = logged.validate(dataset, split, trained)
         labels_read = splitting.audit(split, dataset.train_labels)
-        return _conclude(run, "train", config, split, clock, labels_read, model=models.classifier)
+        return _conclude(run, "train", config, split, clock, labels_read, validated, baseline)
 
 
 def evaluate(flags: Mapping[str, str]) -> Result:
@@ -138,7 +144,7 @@ def _open_baseline(
     shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
     with (
         clock.section("baseline"),
-        progress.subject("supervised baseline"),
+        progress.subject(SUPERVISED),
         logged.opened(BASELINE, paired, dataset, split, **shown) as child,
     ):
         yield child, paired, own
@@ -151,7 +157,13 @@ def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Cloc
     if warning and run.parent is None:
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
         run.tags({SHORT_RUN: warning})
-    trained = logged.fit(run, config, dataset, split, clock)
+    then = f"; then the {SUPERVISED}, at most as long" if _wants_baseline(config) else ""
+    name = config.method if run.parent is None else SUPERVISED
+
+    def foretell(forecast: "Forecast") -> None:
+        progress.note(f"{name}: {forecast}{then}")
+
+    trained = logged.fit(run, config, dataset, split, clock, foretell=foretell)
     return logged.keep_models(run, config, dataset, split, trained)
 
 
@@ -175,7 +187,6 @@ def _conclude(
     labels_read: int | None = None,
     measured: Measured | None = None,
     baseline: Measured | None = None,
-    model: str = "",
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
     progress.phase("logging the result")
@@ -184,10 +195,10 @@ def _conclude(
     if labels_read is not None:
         metrics["labels_read"] = labels_read
     if measured and baseline:
-        metrics["baseline/test_error"] = baseline.metrics["test/error"]
-        metrics["lift"] = metrics["baseline/test_error"] - metrics["test/error"]
-        low, high = classification.paired_difference(baseline.wrong, measured.wrong)
-        metrics |= {"lift_low": low, "lift_high": high}
+        if baseline.metrics:
+            metrics["baseline/test_error"] = baseline.metrics["test/error"]
+        metrics |= verdict.metrics(baseline.wrong, measured.wrong)
+        metrics |= verdict.metrics(baseline.wrong_valid, measured.wrong_valid, verdict.VALID)
     metrics |= clock.metrics()
     run.metrics({key: value for key, value in metrics.items() if key not in known})
     result = Result(
@@ -203,9 +214,11 @@ def _conclude(
         n_pool=len(split.pool),
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
-        baseline=baseline.metrics if baseline else None,
-        model=measured.classifier if measured else model,
+        baseline=baseline.metrics if baseline and baseline.metrics else None,
+        model=measured.classifier if measured else "",
     )
+    if result.verdict:
+        run.tags({verdict.TAG: result.verdict})
     run.text(json.dumps(result.as_json(), indent=2), "result.json")
     run.tags({tracking.NOTE: summary.markdown(result)})
     return result

@@ -15,6 +15,7 @@ from pipeline.methods import Method
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 
+PHASES = {"warm_up": "warm-up", "step": "training"}  # of a method, as people read them
 LARGEST_SHARE = 0.02  # of a training's steps, that may be taken to time them
 MOST = 3  # steps of a phase that are timed
 POSITIONS = 3  # which argument of the compiled call says where the images lie among all
@@ -32,6 +33,11 @@ class Forecast:
     def seconds(self) -> float:
         """Of all steps; graph of labels, validation and reports are not counted."""
         return sum(count * self.seconds_a_step[name] for name, count in self.steps.items())
+
+    def __str__(self) -> str:
+        """As people read it: "160 warm-up and 640 training steps, about 4 min"."""
+        counts = " and ".join(f"{count:,} {PHASES[name]}" for name, count in self.steps.items())
+        return f"{counts} steps, {_roughly(self.seconds)}"
 
 
 def measured(program: Program, inputs: Inputs, steps: Mapping[str, int]) -> Forecast | None:
@@ -52,6 +58,17 @@ def measured(program: Program, inputs: Inputs, steps: Mapping[str, int]) -> Fore
             first += _seconds(program, inputs, name, of_phase, 1)
             seconds[name] = _seconds(program, inputs, name, of_phase, count) / count
     return Forecast(steps, seconds, first)
+
+
+def _roughly(seconds: float) -> str:
+    """A time in as few words as its accuracy is worth."""
+    if seconds < 7.5:
+        return "a few seconds"
+    if seconds < 90:
+        return f"about {5 * round(seconds / 5)} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
 
 
 def _seconds(program: Program, inputs: Inputs, name: str, of_phase: int, count: int) -> float:

@@ -16,7 +16,7 @@ from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
 from pipeline.training import forecast, warm_up
-from pipeline.training.forecast import Forecast
+from pipeline.training.forecast import PHASES, Forecast
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program
 from pipeline.training.warm_up import Shown
@@ -28,7 +28,6 @@ FRAMES = 10  # sheets of samples over a training, beside the one before its firs
 GRACE = 0.25  # share of the steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
 DIVERGED = 1e6  # a loss beyond it is lost, though finite
-PHASES = {"warm_up": "warm-up", "step": "training"}  # of a method, as people read them
 COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
 
 
