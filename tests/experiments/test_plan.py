@@ -64,7 +64,7 @@ def test_budget_compares_every_method_at_every_label_count():
     [
         ("foo: 3\n", ["unknown key foo", "line 5"]),
         ("steps: {low: 300, high: 100}\n", ["steps", "line 5", "must lie below"]),
-        ("steps: {low: 0, high: 100}\n", ["steps = 0", "line 5"]),
+        ("steps: {low: -1, high: 100}\n", ["steps = -1", "line 5"]),
         ("generator_lr: {low: 0, high: 1, log: true}\n", ["line 5", "generator_lr = 0"]),
         ("input_noise: {low: 0, high: 1, log: true}\n", ["line 5", "log needs low above 0"]),
         ("generator_lr: {lo: 0.1, high: 1}\n", ["line 5", "low"]),

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from tests.data.files import npz_arrays, write_npz
+from tests.data.files import write_npz
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--steps", "60", "--report_every", "20", "--valid_labels", "60", "--lease", "30"]
@@ -198,10 +199,13 @@ def test_the_same_command_goes_on_and_a_changed_one_is_refused(searched):
 
 
 def test_trials_on_data_of_any_size_have_the_steps_of_their_number(folder):
-    path = write_npz(folder / "any.npz", **npz_arrays())
+    random = np.random.default_rng(0)
+    known = {"x_train": random.integers(0, 256, (90, 5, 6, 3), np.uint8)}
+    path = write_npz(folder / "any.npz", **known, y_train=np.arange(90) % 3)
+    (folder / "any.yaml").write_text("valid_labels: 9\nlabel_frac: {low: 0.3, high: 0.5}\n")
     flags = ["--dataset", "npz", "--data_dir", str(path), "--method", "supervised"]
-    flags += ["--network", "dense", "--dense_units", "[8]", "--valid_labels", "3"]
-    flags += ["--steps", "0", "--trials", "1"]
+    flags += ["--network", "dense", "--dense_units", "[8]", "--valid_labels", "9"]
+    flags += ["--search", "any.yaml", "--steps", "0", "--trials", "1"]
     process = command(*flags, study="any")
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
