@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _train(dataset: Dataset, flags: dict[str, str]) -> Model:
-    config: Config = configuration.load(flags)
+    config: Config = configuration.settled(configuration.load(flags), len(dataset.train_images))
     return train(dataset, choose_split(config, dataset), config).model
 
 

@@ -31,6 +31,7 @@ SEARCHED = ("discriminator_lr", "generator_lr")
 def error(config: Config) -> tuple[int, float]:
     """Labels a training reads, validation labels left out, and its error on the test images."""
     dataset = data.of(config)
+    config = configuration.settled(config, len(dataset.train_images))
     split = choose_split(config, dataset)
     trained = train(dataset, split, config)
     predicted = trained.model.classify(dataset.test_images).argmax(axis=1)

@@ -59,6 +59,7 @@ class Cell:
     draw: int
     flags: tuple[tuple[str, str], ...]  # configuration keys and values, as typed
     held_out: int
+    n_images: int = 0  # to train on; 0 while they are not loaded
 
     @property
     def config(self) -> Config:
@@ -66,7 +67,9 @@ class Cell:
         method, *own = self.arm.split(":")
         flags = dict(self.flags) | {"method": method} | dict(pair.split("=", 1) for pair in own)
         drawn = {"seed": str(self.draw), "split_seed": str(self.draw)}
-        return configuration.load(flags | drawn | {"labels_per_class": str(self.labels_per_class)})
+        counted = {"labels_per_class": str(self.labels_per_class)}
+        config = configuration.load(flags | drawn | counted)
+        return configuration.settled(config, self.n_images) if self.n_images else config
 
 
 def load(config: Config, held_out: int) -> Dataset:
@@ -137,6 +140,8 @@ def main() -> None:
     ]
     _check(cells, options.equal_cpu)
     whole = load(cells[0].config, 0)
+    n_images = len(whole.train_images) - options.held_out
+    cells = [replace(cell, n_images=n_images) for cell in cells]
     settings, path = _settings(options, flags, whole), Path(options.csv)
     known = _read(path, settings)
     done = set(zip(known["arm"], known["draw"], known["labels"], strict=True))

@@ -43,8 +43,6 @@ def _run(argv: Sequence[str]) -> None:
         serve(flags["storage"], host, int(port))
         return
     plan = plans.read(flags)  # before anything slow is imported: a mistake is told at once
-    if warning := configuration.short(plan.config(plan.firsts)):
-        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
     from pipeline import progress
 
     with progress.shown(silence=20.0):

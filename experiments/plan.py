@@ -6,7 +6,7 @@ stays), or a configuration key with a distribution (it is searched).
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,6 +91,11 @@ class Plan:
     settings: Settings
     space: Mapping[str, Range | Choices]
     fixed: Layer
+    n_images: int = 0  # training images of its data; 0 while they are not loaded
+
+    def on(self, n_images: int) -> "Plan":
+        """The plan for data of so many training images, which settle `steps: 0`."""
+        return replace(self, n_images=n_images)
 
     def config(self, values: Mapping[str, Value]) -> Config:
         """The configuration of a trial that has these values.
@@ -99,7 +104,10 @@ class Plan:
             UserError: a value that is not allowed.
         """
         given = {key: Sourced(value, "the search") for key, value in values.items()}
-        return configuration.resolve(self.fixed, given)
+        config = configuration.resolve(self.fixed, given)
+        if config.backbone == "auto":  # it would be chosen, at a cost, in every trial
+            config = configuration.with_backbone(config, "none")
+        return configuration.settled(config, self.n_images) if self.n_images else config
 
     @property
     def label_key(self) -> str:

@@ -6,6 +6,7 @@ ones up and writes the answer. When it dies, another takes over.
 
 import contextlib
 import functools
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
 from pipeline import data, interrupts, progress, tracking
+from pipeline.config import layers as configuration
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.ops import runtime
 from pipeline.runs import flow
@@ -41,6 +43,10 @@ def search(plan: Plan) -> answer.Answer:
     first = plan.config(plan.firsts)
     progress.phase(f"loading {first.dataset}, opening the study")
     dataset = data.of(first)
+    plan = plan.on(len(dataset.train_images))
+    first = plan.config(plan.firsts)
+    if warning := configuration.short(first, plan.n_images):
+        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
     flow.tell_findings(dataset)
     digest = dataset.digest
     place = location(plan.settings.storage)

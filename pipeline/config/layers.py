@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -63,35 +64,46 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     pretrained = is_pretrained({**shared, **earlier, **file, **given}["backbone"].value)
     if pretrained:
         shared |= read_yaml(CONFIGS / f"{PRETRAINED}.yaml")
-    method = _with_blocks(
-        _named_layer("method", chosen["method"]), kind, chosen["dataset"], pretrained
-    )
+    named = _named_layer("method", chosen["method"])
+    general = _with_blocks(named, kind, None, pretrained)
+    method = _with_blocks(named, kind, chosen["dataset"], pretrained)
     own = [key for key in sorted(method) if key in OWN]
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
         kept = SPLIT | {key for key, said in SAID.items() if said.paired}
         earlier = {key: value for key, value in earlier.items() if key in kept}
     recipe = {**shared, **method}
+    if _is_open(dataset) and method.get("steps") == general.get("steps"):
+        recipe["steps"] = dataset["steps"]
     merged = {**recipe, **earlier, **file, **given}
     merged |= _one_way_to_choose_labels(default, earlier, file, given)
     _reject_unknown(merged, own)
     config, plain = _validated(merged, own), _validated(recipe, own).flat()
+    plain["steps"] = plain["steps"] or _whole(chosen["method"], kind, pretrained)
     return _fitted(config, plain, earlier, {**file, **given})
 
 
 def _fitted(config: Config, plain: Mapping[str, Value], earlier: Layer, said: Layer) -> Config:
     """What depends on the length (`pipeline.config.length`), but for what somebody has `said`.
 
-    plain: every value of the recipe, which is as long as its own `steps`.
+    plain: every value of the recipe, which is as long as its own `steps`. While the configuration's
+    are 0, they stay as they are, and their keys are noted.
     """
+    whole: Any = plain["steps"]
     if earlier:  # what it has not fitted to its own length, was said
-        was = length.fitted(plain, earlier["steps"].value if "steps" in earlier else plain["steps"])  # type: ignore[arg-type]
+        steps: Any = earlier["steps"].value if "steps" in earlier else whole
+        was = length.fitted(plain, steps or whole)
         said = {k: v for k, v in earlier.items() if k in was and v.value != was[k]} | said
-    values = length.fitted(plain, config.steps)
+    values = length.fitted(plain, config.steps or whole)
     values = {key: value for key, value in values.items() if key not in said}
+    return _with(config, values, () if config.steps else values.keys())
+
+
+def _with(config: Config, values: Mapping[str, Value], to_fit: Collection[str] = ()) -> Config:
+    """The same with other values of shared or own keys."""
     own = {**config.own, **{key: value for key, value in values.items() if key in config.own}}
     shared = {key: value for key, value in values.items() if key in SHARED}
-    return config.model_copy(update={**shared, "own": own})
+    return config.model_copy(update={**shared, "own": own, "to_fit": frozenset(to_fit)})
 
 
 def is_pretrained(backbone: Value) -> bool:
@@ -101,20 +113,36 @@ def is_pretrained(backbone: Value) -> bool:
 
 def with_backbone(config: Config, name: str) -> Config:
     """The same configuration with this backbone, or `none`: what follows from it is taken anew."""
-    named = {key: getattr(config, key) for key in ("dataset", "kind", "method")}
-    said = {
-        key: changed(config)[key] for key in from_yaml(to_yaml(config)) if key in changed(config)
-    }
-    if config.steps != load({**named, "backbone": config.backbone}).steps:
-        said["steps"] = config.steps
-    values = {**named, **said, "backbone": name}
-    return resolve({}, {key: Sourced(value, "the run") for key, value in values.items()})
+    differs, kept = changed(config), from_yaml(to_yaml(config))
+    said = {key: Sourced(differs[key], "the run") for key in kept if key in differs}
+    if config.steps != resolve({}, _chosen_by(config)).steps:
+        said["steps"] = Sourced(config.steps, "the run")
+    backbone = {"backbone": Sourced(name, "the run")}
+    return resolve({}, {**_chosen_by(config), **said, **backbone})
 
 
-def short(config: Config) -> str:
-    """A warning, if the steps are far fewer than data set and method are made for, or ""."""
-    recipe = load({key: getattr(config, key) for key in ("dataset", "kind", "method", "backbone")})
-    return length.warning(config.dataset, config.method, config.steps, recipe.steps)
+def settled(config: Config, n_images: int) -> Config:
+    """The same with a number of steps: `steps: 0` becomes what suits so many training images.
+
+    What depends on the length follows, as if the number had been typed.
+    """
+    if config.steps:
+        return config
+    named = _chosen_by(config)
+    whole = _whole(named["method"], named["kind"], is_pretrained(config.backbone))
+    steps = length.chosen(whole, config.kind, n_images)
+    of_length = resolve({}, {**named, "steps": Sourced(steps, "the number of images")}).flat()
+    return _with(config, {"steps": steps, **{key: of_length[key] for key in config.to_fit}})
+
+
+def short(config: Config, n_images: int) -> str:
+    """A warning, if the steps are far fewer than data set and method are made for, or "".
+
+    n_images: to train on, which say what a data set of unknown size is made for.
+    """
+    recipe = settled(resolve({}, _chosen_by(config)), n_images)
+    steps = config.steps or recipe.steps
+    return length.warning(config.dataset, config.method, steps, recipe.steps)
 
 
 def baseline_of(config: Config, n_labelled: int) -> Config:
@@ -123,6 +151,7 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     With many labels, `batch_size` labelled images a step would not take it through them: its
     batch grows until it sees each label `baseline_passes` times, up to all the images a step
     that the compared method sees. It stays a multiple of what is known to divide among devices.
+    The configuration is a `settled` one.
     """
     unit = math.gcd(config.batch_size, config.unlabelled_batch_size)
     wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
@@ -135,11 +164,8 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
 
 def changed(config: Config) -> dict[str, Value]:
     """The keys and values that differ from what data set, method and length have by themselves."""
-    named = {
-        key: Sourced(getattr(config, key), "the run")
-        for key in ("dataset", "kind", "method", "steps", "backbone")
-    }
-    own = resolve({}, named).flat()
+    named = _chosen_by(config)
+    own = resolve({}, {**named, "steps": Sourced(config.steps, "the run")}).flat()
     return {key: value for key, value in config.flat().items() if value != own[key]}
 
 
@@ -178,6 +204,7 @@ def to_yaml(config: Config) -> str:
     if config.labels_per_class or config.split_file:
         dropped |= {"label_frac"}
         dropped |= {"valid_frac", "valid_labels"} if config.split_file else set()
+    dropped |= config.to_fit
     kept = {key: value for key, value in config.flat().items() if key not in dropped}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
@@ -185,6 +212,24 @@ def to_yaml(config: Config) -> str:
 def from_yaml(text: str) -> dict[str, Value]:
     """Read back what `to_yaml` wrote."""
     return dict(yaml.safe_load(text))
+
+
+def _chosen_by(config: Config) -> Layer:
+    """What a recipe is chosen by."""
+    names = ("dataset", "kind", "method", "backbone")
+    return {key: Sourced(getattr(config, key), "the run") for key in names}
+
+
+def _is_open(dataset: Layer) -> bool:
+    """Whether a data set is of unknown size: its `steps: 0` stands above a method's number."""
+    return "steps" in dataset and dataset["steps"].value == 0
+
+
+def _whole(method: Sourced, kind: Sourced, pretrained: bool) -> int:
+    """A method's full length on images of a kind, whatever the data set."""
+    named = _with_blocks(_named_layer("method", method), kind, None, pretrained)
+    layers = {**read_yaml(CONFIGS / "default.yaml"), **_kind_layer(kind), **named}
+    return int(layers["steps"].value)  # type: ignore[arg-type]
 
 
 def _named_layer(kind: str, name: Sourced) -> Layer:

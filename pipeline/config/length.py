@@ -1,8 +1,9 @@
-"""Runs shorter than a recipe is made for: the shares that suit them, and the words that warn.
+"""How long a run is: the steps that suit a number of images, the shares that suit its steps.
 
 A recipe is what the YAML of a data set and of a method says; its `steps` are its own length.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,18 @@ from typing import Any
 SHRINKING = {"warm_up_share": 0.5, "warmup_steps": 0.5}
 DIGITS = 4
 FAR_BELOW = 0.25  # of the recipe's steps: what a shorter run says of a method is little
+# The training images, by kind, that a method's full length is meant for: MNIST's, CIFAR-10's.
+FULL_SIZE = {"strokes": 60_000, "photos": 50_000}
+LEAST = 200  # steps, however few the images
+
+
+def chosen(whole: int, kind: str, n_images: int) -> int:
+    """The steps for so many training images, of a method whose full length is `whole`.
+
+    They grow with the square root of the images, so that few images are seen more often each.
+    """
+    steps = round(whole * math.sqrt(n_images / FULL_SIZE[kind]) / 10) * 10
+    return min(whole, max(LEAST, steps))
 
 
 def fitted(recipe: Mapping[str, Any], steps: int) -> dict[str, Any]:

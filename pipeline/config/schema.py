@@ -194,7 +194,12 @@ class Config(BaseModel):
         compared=True,
         paired=True,
     )
-    steps: Count = key("optimiser steps, a whole number ≥ 1", _TRAINING, compared=True)
+    steps: Annotated[int, Number] = key(
+        "optimiser steps, a whole number ≥ 0; 0 = chosen from the number of training images",
+        _TRAINING,
+        compared=True,
+        ge=0,
+    )
     report_every: Count = key("steps between two points of the curves, ≥ 1", _WARM_UP | _TRAINING)
     batch_size: Count = key("labelled images a step, ≥ 1", _STEP | _TRAINING)
     unlabelled_batch_size: Count = key("unlabelled images a step, ≥ 1")
@@ -308,6 +313,8 @@ class Config(BaseModel):
     )
     register_as: Annotated[str | None, Optional] = key("name in MLflow's model registry", _RECORD)
     own: Mapping[str, Any] = Field(exclude=True, repr=False)
+    # While `steps` is 0: the keys that will follow its number, for nobody has said them.
+    to_fit: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
 
     def flat(self) -> dict[str, Value]:
         """Every key and value of the run, the method's own among them, ready for YAML."""
@@ -315,7 +322,9 @@ class Config(BaseModel):
 
 
 SAID: Mapping[str, Said] = {
-    name: said_of(field) for name, field in Config.model_fields.items() if name != "own"
+    name: said_of(field)
+    for name, field in Config.model_fields.items()
+    if name not in ("own", "to_fit")
 }
 SHARED = tuple(SAID)
 RECORD = frozenset(name for name, said in SAID.items() if said.decides == _RECORD)

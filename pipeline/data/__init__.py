@@ -46,7 +46,7 @@ def of(config: Config) -> Dataset:
 
 def options(config: Config) -> Options:
     """How a configuration wants pictures read."""
-    detailed = DETAILED if config.backbone not in ("none", "auto") else Options().largest
+    detailed = Options().largest if config.backbone == "none" else DETAILED
     return Options(config.image_size, config.fit, config.strict, detailed, config.test_frac)
 
 

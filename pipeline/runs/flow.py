@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,8 @@ from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.measure import classification
 from pipeline.networks import backbones
-from pipeline.runs import logged, resume, summary
+from pipeline.runs import logged, resume, summary, verdict
 from pipeline.runs.clock import Clock
 from pipeline.runs.logged import Measured
 from pipeline.runs.resume import LoggedModels
@@ -28,15 +27,19 @@ from pipeline.stages.choose import SCRATCH, Choice, choose
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
+if TYPE_CHECKING:
+    from pipeline.training.forecast import Forecast
+
 BASELINE = "baseline"  # kind of the child run
 CHOICE = "ssgan.backbone"  # tag: why this backbone, or none
+SUPERVISED = "supervised baseline"  # what the terminal calls it
 SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
-    config, dataset, split, choice = _chosen(config, *_split(config, clock), clock)
+    config, dataset, split, choice = _chosen(*_split(config, clock), clock)
     with _opened("pipeline", config, dataset, split) as run:
         _tell_choice(run, choice)
         trained = _train(run, config, dataset, split, clock)
@@ -51,9 +54,12 @@ def run(config: Config) -> Result:
 
 
 def split(config: Config) -> Result:
-    """The stage split alone: a run that holds the manifest and the resolved configuration."""
+    """The stage split alone: a run that holds the manifest and the resolved configuration.
+
+    What the images decide beyond the split (backbone, number of steps) is left to `train`.
+    """
     clock = Clock()
-    dataset, split = _split(config, clock)
+    config, dataset, split = _split(config, clock)
     with _opened("split", config, dataset, split, name="split: {}") as run:
         return _conclude(run, "split", config, split, clock)
 
@@ -67,12 +73,15 @@ def train(flags: Mapping[str, str]) -> Result:
     config, dataset, split, choice = _chosen(config, dataset, split, clock)
     with _opened("train", config, dataset, split, source, "train: {}") as run:
         _tell_choice(run, choice)
-        models = _train(run, config, dataset, split, clock)
+        trained = _train(run, config, dataset, split, clock)
+        validated = logged.validate(dataset, split, trained)
+        baseline = None
         if _wants_baseline(config):
             with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
-                _train(child, paired, dataset, split, time)
+                trained = _train(child, paired, dataset, split, time)
+                baseline = logged.validate(dataset, split, trained)
         labels_read = splitting.audit(split, dataset.train_labels)
-        return _conclude(run, "train", config, split, clock, labels_read, model=models.classifier)
+        return _conclude(run, "train", config, split, clock, labels_read, validated, baseline)
 
 
 def evaluate(flags: Mapping[str, str]) -> Result:
@@ -105,27 +114,29 @@ def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
 
 
-def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
+def _split(config: Config, clock: Clock) -> tuple[Config, Dataset, Split]:
+    """The data, as detailed as a backbone may need them, and their split."""
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
-        detailed = config
-        if config.backbone == backbones.AUTO:
-            detailed = configuration.with_backbone(config, backbones.at_hand())
-        dataset = data.of(detailed)
-        return dataset, splitting.choose_split(config, dataset)
+        dataset = data.of(config)
+        return config, dataset, splitting.choose_split(config, dataset)
 
 
 def _chosen(
     config: Config, dataset: Dataset, split: Split, clock: Clock
 ) -> tuple[Config, Dataset, Split, Choice]:
-    """Settle `backbone: auto` on the labelled images; the pictures are read as it needs them."""
+    """Settle `backbone: auto` on the labelled images, and the number of steps.
+
+    The pictures are read anew where what was chosen needs them in another size.
+    """
     with clock.section("choice"):
         choice = choose(config, dataset, split)
         settled = config
         if choice.backbone != config.backbone:
             settled = configuration.with_backbone(config, choice.backbone)
-        if config.backbone == backbones.AUTO:
+        if data.options(settled) != data.options(config):
             dataset = data.of(settled)
+        settled = configuration.settled(settled, len(dataset.train_images))
     return settled, dataset, split, choice
 
 
@@ -169,7 +180,7 @@ def _open_baseline(
     shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
     with (
         clock.section("baseline"),
-        progress.subject("supervised baseline"),
+        progress.subject(SUPERVISED),
         logged.opened(BASELINE, paired, dataset, split, **shown) as child,
     ):
         yield child, paired, own
@@ -178,11 +189,17 @@ def _open_baseline(
 
 def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
     """Train one arm, log it and its models."""
-    warning = configuration.short(config) if run.parent is None else ""
-    if warning:
+    warning = configuration.short(config, len(dataset.train_images))
+    if warning and run.parent is None:
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
         run.tags({SHORT_RUN: warning})
-    trained = logged.fit(run, config, dataset, split, clock)
+    then = f"; then the {SUPERVISED}, at most as long" if _wants_baseline(config) else ""
+    name = config.method if run.parent is None else SUPERVISED
+
+    def foretell(forecast: "Forecast") -> None:
+        progress.note(f"{name}: {forecast}{then}")
+
+    trained = logged.fit(run, config, dataset, split, clock, foretell=foretell)
     return logged.keep_models(run, config, dataset, split, trained)
 
 
@@ -206,7 +223,6 @@ def _conclude(
     labels_read: int | None = None,
     measured: Measured | None = None,
     baseline: Measured | None = None,
-    model: str = "",
 ) -> Result:
     """Log what is known at the end: comparison with the baseline, times, description, result."""
     progress.phase("logging the result")
@@ -215,10 +231,10 @@ def _conclude(
     if labels_read is not None:
         metrics["labels_read"] = labels_read
     if measured and baseline:
-        metrics["baseline/test_error"] = baseline.metrics["test/error"]
-        metrics["lift"] = metrics["baseline/test_error"] - metrics["test/error"]
-        low, high = classification.paired_difference(baseline.wrong, measured.wrong)
-        metrics |= {"lift_low": low, "lift_high": high}
+        if baseline.metrics:
+            metrics["baseline/test_error"] = baseline.metrics["test/error"]
+        metrics |= verdict.metrics(baseline.wrong, measured.wrong)
+        metrics |= verdict.metrics(baseline.wrong_valid, measured.wrong_valid, verdict.VALID)
     metrics |= clock.metrics()
     run.metrics({key: value for key, value in metrics.items() if key not in known})
     result = Result(
@@ -234,9 +250,11 @@ def _conclude(
         n_pool=len(split.pool),
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
-        baseline=baseline.metrics if baseline else None,
-        model=measured.classifier if measured else model,
+        baseline=baseline.metrics if baseline and baseline.metrics else None,
+        model=measured.classifier if measured else "",
     )
+    if result.verdict:
+        run.tags({verdict.TAG: result.verdict})
     run.text(json.dumps(result.as_json(), indent=2), "result.json")
     run.tags({tracking.NOTE: summary.markdown(result)})
     return result

@@ -25,6 +25,7 @@ from pipeline.stages.train import TrainedModel
 from pipeline.tracking import Run
 
 if TYPE_CHECKING:
+    from pipeline.training.forecast import Forecast
     from pipeline.training.loop import Report
 
 MODELS = {  # what they take and give
@@ -37,6 +38,7 @@ FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
 NAMED = 20  # classes that a model's page names
 TOLD_APART, SURE = 0.6, 1e-3  # share told apart, and p-value, from which a difference is told
+VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
@@ -45,10 +47,11 @@ FINDINGS = "ssgan.data_findings"  # tag: what is unusual in the data, in words
 
 @dataclass(frozen=True)
 class Measured:
-    """What `evaluate` has found."""
+    """What `evaluate` has found, or without the test images `validate`."""
 
     metrics: dict[str, float]
     wrong: NDArray[np.bool_]  # [n_test], where the class was wrong
+    wrong_valid: NDArray[np.bool_]  # [n_valid], the same of the validation images
     classifier: str  # its id in MLflow
 
 
@@ -142,8 +145,12 @@ def fit(
     split: Split,
     clock: Clock,
     goes_on: "Callable[[Report], bool]" = lambda report: True,
+    foretell: "Callable[[Forecast], None] | None" = None,
 ) -> TrainedModel:
-    """Train one arm and log curves and samples; `goes_on` may end the training at a report."""
+    """Train one arm and log curves and samples; `goes_on` may end the training at a report.
+
+    foretell: is told before the first step how long the training will take.
+    """
 
     def on_report(report: "Report") -> bool:
         interrupts.heed()
@@ -157,7 +164,7 @@ def fit(
 
     start(config, clock)
     with clock.section("train"):
-        trained = training.train(dataset, split, config, on_report)
+        trained = training.train(dataset, split, config, on_report, foretell)
     progress.phase("logging the curves")
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
@@ -220,6 +227,16 @@ def _classes(names: Sequence[str]) -> str:
     return f"Classes 0 to {len(names) - 1}: {', '.join(names[:NAMED])}{more}."
 
 
+def validate(dataset: Dataset, split: Split, models: LoggedModels) -> Measured:
+    """Where a classifier is wrong on the validation images; no test label is read."""
+    wrong = np.empty(0, bool)
+    if len(split.valid):
+        labels = dataset.train_labels.read(split.valid, VALIDATION)
+        predicted = models.model.classify(dataset.train_images[split.valid]).argmax(axis=1)
+        wrong = predicted != labels
+    return Measured({}, np.empty(0, bool), wrong, models.classifier)
+
+
 def evaluate(
     run: Run, config: Config, dataset: Dataset, split: Split, models: LoggedModels, clock: Clock
 ) -> Measured:
@@ -234,7 +251,8 @@ def evaluate(
         scorer_dir=SCORERS,
         title=title(run, config),
     )
-    measured = Measured({}, np.empty(0, bool), models.classifier)
+    with clock.section("evaluate"):
+        measured = validate(dataset, split, models)
     while True:
         interrupts.heed()
         with clock.section("evaluate"):

@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.runs import verdict
+
 # What people read instead of a metric's own name.
 TIMES = {"time/start_s": "start of TensorFlow", "time/log_s": "logging"}
+
+SHOWN = {verdict.HELPS: "bold", verdict.HURTS: "bold red"}  # on a terminal
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,24 @@ class Result:
     model: str  # the classifier's id in MLflow, "" after split
 
     def as_json(self) -> dict[str, object]:
-        """Everything, ready for `result.json`."""
-        return asdict(self)
+        """Everything, the verdict first; ready for `result.json`."""
+        return {"verdict": self.verdict, "conclusion": " ".join(self.conclusion), **asdict(self)}
+
+    @property
+    def verdict(self) -> str:
+        """Whether the images without labels have helped, in a word; "" without a baseline."""
+        return verdict.word(self.metrics)
+
+    @property
+    def conclusion(self) -> list[str]:
+        """The same in sentences."""
+        return verdict.sentences(self.metrics, self.method, self.n_test, self.n_valid)
 
 
 def markdown(result: Result) -> str:
     """The run's description: the answer first, then what it rests on."""
-    lines = [
+    lines = [line for sentence in result.conclusion for line in (f"**{sentence}**", "")]
+    lines += [
         f"**{result.method}** on **{result.dataset}** with **{result.n_labels} labels** "
         f"({result.n_valid} of them for validation), {_unlabelled(result):,} images without a "
         f"label, seed {result.seeds[0]}, split_seed {result.seeds[1]}.",
@@ -46,15 +61,17 @@ def markdown(result: Result) -> str:
         rows = [f"| {' | '.join(row)} |" for row in _rows(result)]
         lines += ["", "| method | test error | 95 % interval |", "|---|---|---|", *rows]
     if "lift" in result.metrics:
-        lines += ["", f"{_verdict(result)}"]
+        lines += ["", f"{_difference(result)}"]
     if "labels_read" in result.metrics:
         lines += ["", f"Labels read by training: {result.metrics['labels_read']:.0f} (audited)."]
     return "\n".join(lines)
 
 
 def show(result: Result) -> None:
-    """Print the table and the next command to type."""
+    """Print the verdict, the table and the next command to type."""
     console = Console(highlight=False, soft_wrap=True)
+    for sentence in result.conclusion:
+        console.print(sentence, style=SHOWN.get(result.verdict), markup=False)
     if "test/error" in result.metrics:
         table = Table(
             title=f"{result.dataset}: {result.n_labels} labels, {result.n_test:,} test images",
@@ -66,7 +83,7 @@ def show(result: Result) -> None:
             table.add_row(*row)
         console.print(table)
     if "lift" in result.metrics:
-        console.print(_verdict(result))
+        console.print(_difference(result))
     seconds = ", ".join(
         f"{TIMES.get(name, name.removeprefix('time/').removesuffix('_s'))} {value:.1f} s"
         for name, value in result.metrics.items()
@@ -96,7 +113,7 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     ]
 
 
-def _verdict(result: Result) -> str:
+def _difference(result: Result) -> str:
     lift = 100 * result.metrics["lift"]
     how = f"{abs(lift):.2f} points {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
     ends = [100 * result.metrics.get(f"lift_{end}", math.nan) for end in ("low", "high")]

@@ -18,6 +18,7 @@ from pipeline.networks.spec import Latents, Spec
 from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
+    from pipeline.training.forecast import Forecast
     from pipeline.training.loop import History, Report
 
 READER = "train"  # under this name the label door counts what training reads
@@ -52,11 +53,13 @@ def train(
     split: Split,
     config: Config,
     on_report: "Callable[[Report], bool]" = lambda report: True,
+    foretell: "Callable[[Forecast], None] | None" = None,
 ) -> TrainedModel:
     """Train `config.method` on the split's labels and the pool's images.
 
     Reads labels of `split.labelled` and `split.valid` only, through the dataset's label door.
-    The model is the averaged weights after the last step: nothing is selected.
+    The model is the averaged weights after the last step: nothing is selected. `foretell` is told
+    before the first step how long it will take.
 
     Raises:
         RunFailure: training diverged or collapsed.
@@ -77,7 +80,7 @@ def train(
     arrays = Arrays(images, split.pool, split.labelled, labels, unknown, dataset.digest)
     try:
         validate = _validation(dataset, split, classify)
-        history = loop.train(program, arrays, config, on_report, validate)
+        history = loop.train(program, arrays, config, on_report, validate, foretell)
     except BaseException:
         programs.release(program)  # its compiled step is as good as new
         raise

@@ -15,7 +15,8 @@ from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
-from pipeline.training import features, warm_up
+from pipeline.training import features, forecast, warm_up
+from pipeline.training.forecast import PHASES, Forecast
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program
 from pipeline.training.warm_up import Shown
@@ -27,7 +28,6 @@ FRAMES = 10  # sheets of samples over a training, beside the one before its firs
 GRACE = 0.25  # share of the steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
 DIVERGED = 1e6  # a loss beyond it is lost, though finite
-PHASES = {"warm_up": "warm-up", "step": "training"}  # of a method, as people read them
 COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
 
 
@@ -91,6 +91,7 @@ def train(
     config: Config,
     on_report: Callable[[Report], bool],
     validate: Callable[[], dict[str, float]] = dict,
+    foretell: Callable[[Forecast], None] | None = None,
 ) -> History:
     """Train the program's method for `config.steps` steps, or until `on_report` returns False.
 
@@ -102,6 +103,8 @@ def train(
             False stops the training.
         validate: measures on validation images at every report after the warm-up, which trains
             no output layer; named as in MLflow.
+        foretell: is told before the first step how long the training will take, unless it is so
+            short that finding out would not pay.
 
     Raises:
         Diverged: a loss is not finite.
@@ -112,6 +115,8 @@ def train(
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
     on_report = history.apart(on_report)
+    if foretell is not None:
+        _foretell(program, inputs, arrays, config, history, foretell)
     going_on = _show_the_start(generate(), history, on_report)
     steps = _advance(program, inputs, arrays, config, history)
     for done, means, rate in steps if going_on else ():
@@ -132,6 +137,24 @@ def train(
     history.seconds = program.trace_seconds + time.perf_counter() - start - history.report_seconds
     program.trace_seconds = 0.0  # paid once
     return history
+
+
+def _foretell(
+    program: Program,
+    inputs: Inputs,
+    arrays: Arrays,
+    config: Config,
+    history: History,
+    foretell: Callable[[Forecast], None],
+) -> None:
+    """Time a few steps of each phase that will be done, and tell what comes of it."""
+    first = first_step(program.method, config)
+    known = first and warm_up.is_known(warm_up.key(program, arrays, config, first))
+    steps = {} if known or not first else {"warm_up": first}
+    found = forecast.measured(program, inputs, {**steps, "step": config.steps - first})
+    if found is not None:
+        history.trace_seconds = program.trace_seconds + found.first_s
+        foretell(found)
 
 
 def _show_the_start(

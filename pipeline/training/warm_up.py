@@ -47,6 +47,11 @@ def key(program: Program, arrays: Arrays, config: Config, steps: int) -> str:
     return json.dumps([decisive, steps, shapes, arrays.digest, pool], sort_keys=True)
 
 
+def is_known(known: str) -> bool:
+    """Whether `recall` would find a warm-up of this key."""
+    return known in _kept
+
+
 def recall(known: str, program: Program) -> list[Shown]:
     """Put the program where the warm-up of this key has left it; its reports, none if unknown."""
     if known not in _kept:

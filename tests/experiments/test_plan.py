@@ -6,6 +6,7 @@ import pytest
 
 from experiments import plan
 from experiments.space import Choices, Range
+from pipeline.config import layers as configuration
 from pipeline.errors import UserError
 
 SPACE = """\
@@ -63,7 +64,7 @@ def test_budget_compares_every_method_at_every_label_count():
     [
         ("foo: 3\n", ["unknown key foo", "line 5"]),
         ("steps: {low: 300, high: 100}\n", ["steps", "line 5", "must lie below"]),
-        ("steps: {low: 0, high: 100}\n", ["steps = 0", "line 5"]),
+        ("steps: {low: -1, high: 100}\n", ["steps = -1", "line 5"]),
         ("generator_lr: {low: 0, high: 1, log: true}\n", ["line 5", "generator_lr = 0"]),
         ("input_noise: {low: 0, high: 1, log: true}\n", ["line 5", "log needs low above 0"]),
         ("generator_lr: {lo: 0.1, high: 1}\n", ["line 5", "low"]),
@@ -118,3 +119,23 @@ def test_the_fingerprint_sees_the_space_but_not_how_it_is_run(tmp_path):
     assert first != other
     assert float(first["fixed"]["warm_up_share"]) >= 0  # a default, which an update may change
     assert first["fixed"].keys().isdisjoint({"label_frac", "threads", "seed", "data_dir"})
+
+
+def test_a_study_of_data_of_any_size_settles_the_steps_of_each_method_once(tmp_path):
+    text = SPACE.replace("pareto", "budget").replace(
+        "{low: 0.02, high: 0.2, log: true}", "{choices: [0.1]}"
+    )
+    text += "dataset: folder\nmethod: {choices: [ssgan, feature_matching]}\n"
+    read = plan.read({"search": written(tmp_path, text)})
+    assert read.config(read.firsts).steps == 0
+    settled = read.on(2000)
+    for method in read.methods():
+        typed = read.config({**read.firsts, "method": method, "steps": 0})
+        config = settled.config({**read.firsts, "method": method})
+        assert config == configuration.settled(typed, 2000)
+        assert settled.fingerprint("d", 0)["fixed"][f"{method}.steps"] == str(config.steps)
+    assert settled.fingerprint("d", 0) != read.on(3000).fingerprint("d", 0)
+    assert settled.config({**read.firsts, "steps": 70}).steps == 70
+    # With the space's own numbers nothing is left to settle.
+    searched = plan.read({"search": written(tmp_path, text + "steps: {low: 100, high: 300}\n")})
+    assert searched.on(2000).config(searched.firsts).steps == 100

@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+
+from tests.data.files import write_npz
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--steps", "60", "--report_every", "20", "--valid_labels", "60", "--lease", "30"]
@@ -193,6 +196,22 @@ def test_the_same_command_goes_on_and_a_changed_one_is_refused(searched):
     assert "seed: 0 → 1" in said[-1]
     front = {r.data.tags["ssgan.source"] for r in runs(kind="evaluate")}
     assert len(runs(kind="evaluate")) == len(front)
+
+
+def test_trials_on_data_of_any_size_have_the_steps_of_their_number(folder):
+    random = np.random.default_rng(0)
+    known = {"x_train": random.integers(0, 256, (90, 5, 6, 3), np.uint8)}
+    path = write_npz(folder / "any.npz", **known, y_train=np.arange(90) % 3)
+    (folder / "any.yaml").write_text("valid_labels: 9\nlabel_frac: {low: 0.3, high: 0.5}\n")
+    flags = ["--dataset", "npz", "--data_dir", str(path), "--method", "supervised"]
+    flags += ["--network", "dense", "--dense_units", "[8]", "--valid_labels", "9"]
+    flags += ["--search", "any.yaml", "--steps", "0", "--trials", "1"]
+    process = command(*flags, study="any")
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    (trial,) = runs(study="any", kind="trial")
+    assert trial.data.params["steps"] == "200"
+    assert "training steps" not in err  # a trial tells no time
 
 
 def test_five_failures_in_a_row_end_the_study_with_their_reason(folder):

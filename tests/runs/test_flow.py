@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import data
+from pipeline import data, progress
 from pipeline.config import layers as config
 from pipeline.errors import RunFailure, UserError
 from pipeline.runs import flow
@@ -92,6 +92,57 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     curve = mlflow.MlflowClient().get_metric_history(whole.run_id, "train/supervised_loss")
     assert [point.step for point in curve] == [25, 50, 60]
+
+
+def test_the_verdict_stands_first_in_words_and_as_a_tag(whole: Result) -> None:
+    tags = mlflow.MlflowClient().get_run(whole.run_id).data.tags
+    low, high = whole.metrics["lift_low"], whole.metrics["lift_high"]
+    word = "helps" if low > 0 else "hurts" if high < 0 else "cannot tell"
+    assert tags["ssgan.verdict"] == word
+    assert tags["mlflow.note.content"].startswith(f"**{whole.conclusion[0]}**")
+    written = mlflow.artifacts.load_dict(f"runs:/{whole.run_id}/result.json")
+    assert (written["verdict"], written["conclusion"]) == (word, whole.conclusion[0])
+    assert "ssgan.verdict" not in children(whole.run_id)[0].data.tags
+
+
+def test_training_alone_is_judged_by_validation_labels(store: Path, capsys) -> None:
+    flags = {"method": "fixmatch", "network": "dense", "dense_units": "[32]", "label_frac": "0.1"}
+    flags |= {"steps": "130", "report_every": "65", "valid_frac": "0.5"}
+    split = flow.split(config.load(flags))
+    result = flow.train({"run_id": split.run_id})
+    run = mlflow.MlflowClient().get_run(result.run_id)
+    (child,) = children(result.run_id)
+    assert run.data.metrics["valid/lift"] == pytest.approx(
+        child.data.metrics["valid/error"] - run.data.metrics["valid/error"]
+    )
+    assert run.data.metrics["valid/lift_low"] < run.data.metrics["valid/lift_high"]
+    assert run.data.metrics["labels_read"] == run.data.metrics["n_labels"]
+    assert run.data.tags["ssgan.verdict"] == result.verdict != ""
+    assert f"{result.n_valid} validation images" in result.conclusion[0]
+    assert not {"test/error", "lift"} & set(result.metrics)
+
+
+def test_data_of_any_size_settle_their_steps_before_the_run_is_opened(store: Path, capsys) -> None:
+    path = write_npz(store / "any.npz", **npz_arrays())
+    flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
+    flags |= {"method": "fixmatch", "network": "dense", "dense_units": "[8]"}
+    split = flow.split(config.load(flags))
+    with progress.shown():
+        result = flow.train({"run_id": split.run_id})
+    said = capsys.readouterr().err.splitlines()
+    for run_id in (split.run_id, result.run_id, children(result.run_id)[0].info.run_id):
+        assert mlflow.MlflowClient().get_run(run_id).data.params["steps"] == "200"
+        text = mlflow.artifacts.load_text(f"runs:/{run_id}/config.yaml")
+        assert config.from_yaml(text)["steps"] == 200
+    curve = mlflow.MlflowClient().get_metric_history(result.run_id, "train/supervised_loss")
+    assert curve[-1].step == 200
+    first, second = (line for line in said if "training steps" in line)
+    assert "fixmatch: 200 training steps, a" in first
+    assert first.endswith("; then the supervised baseline, at most as long")
+    assert "supervised baseline: 200 training steps, a" in second
+    assert ", at most" not in second
+    typed = flow.split(config.load(flags | {"steps": "9000"}))
+    assert mlflow.MlflowClient().get_run(typed.run_id).data.params["steps"] == "9000"
 
 
 def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_path: Path) -> None:

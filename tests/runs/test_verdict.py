@@ -1,0 +1,99 @@
+"""A run says first whether the images without labels have helped."""
+
+import numpy as np
+import pytest
+
+from pipeline.runs import verdict
+from pipeline.runs.summary import markdown, show
+from tests.runs.test_summary import result
+
+
+def wrong(n, first, last=None):
+    """Where a classifier is wrong on n images: those from `first` to `last`."""
+    found = np.zeros(n, bool)
+    found[first:last] = True
+    return found
+
+
+HELPED = verdict.metrics(wrong(400, 0, 80), wrong(400, 0, 40))
+SAME = verdict.metrics(wrong(400, 0, 40), wrong(400, 2, 44))
+HURT = verdict.metrics(wrong(400, 0, 40), wrong(400, 0, 80))
+BEHIND = verdict.metrics(wrong(50, 0, 5), wrong(50, 4, 11), verdict.VALID)
+HURT_ON_VALID = verdict.metrics(wrong(50, 0, 5), wrong(50, 0, 25), verdict.VALID)
+AHEAD = verdict.metrics(wrong(50, 0, 25), wrong(50, 0, 5), verdict.VALID)
+
+
+@pytest.mark.parametrize(
+    ("known", "word"),
+    [
+        ({}, ""),
+        ({"lift": 0.1}, ""),
+        (HELPED, "helps"),
+        (SAME, "cannot tell"),
+        (HURT, "hurts"),
+        (HURT_ON_VALID, "hurts"),
+        (AHEAD, "helps"),
+        (HELPED | HURT_ON_VALID, "helps"),
+    ],
+)
+def test_the_word_is_the_interval_s_on_the_test_images_or_else_on_validation(known, word):
+    assert verdict.word(known) == word
+    assert bool(verdict.sentences(known, "ssgan", 400, 50)) == bool(word)
+
+
+def test_equal_errors_on_few_images_tell_nothing_and_no_images_give_no_numbers():
+    same = verdict.metrics(wrong(3, 0, 1), wrong(3, 0, 1))
+    assert same["lift"] == 0
+    assert verdict.word(same) == "cannot tell"
+    assert "no better and no worse" in verdict.sentences(same, "vat", 3, 0)[0]
+    assert verdict.metrics(np.empty(0, bool), np.empty(0, bool)) == {}
+
+
+def test_a_harm_says_what_to_type_and_by_how_much():
+    (said,) = verdict.sentences(HURT, "ssgan", 400, 0)
+    assert said.startswith(
+        "Semi-supervision HURT: the supervised baseline is better by 10.0 points"
+    )
+    assert said.endswith("for these images use --method supervised.")
+    low, high = -100 * HURT["lift_high"], -100 * HURT["lift_low"]
+    assert 0 < low < 10 < high
+    assert f"[{low:.1f}, {high:.1f}] on 400 test images" in said
+
+
+def test_validation_images_are_heard_where_the_method_is_behind_on_them():
+    assert len(verdict.sentences(HELPED | AHEAD, "ssgan", 400, 50)) == 1
+    _, behind = verdict.sentences(SAME | BEHIND, "ssgan", 400, 50)
+    assert behind.startswith("No difference can be told: ssgan is 4.0 points worse [")
+    assert "on 50 validation images" in behind
+    _, hurt = verdict.sentences(HELPED | HURT_ON_VALID, "ssgan", 400, 50)
+    assert "HURT" in hurt
+    assert "on 50 validation images" in hurt
+    (alone,) = verdict.sentences(AHEAD, "ssgan", 0, 50)
+    assert alone.startswith("Semi-supervision helped: ssgan is better than the supervised baseline")
+
+
+def test_tiny_differences_on_many_images_keep_their_digits():
+    few = verdict.metrics(wrong(10_000, 0, 80), wrong(10_000, 0, 60))
+    (said,) = verdict.sentences(few, "ssgan", 10_000, 0)
+    assert "by 0.20 points [0.1" in said
+    assert "on 10,000 test images" in said
+
+
+@pytest.mark.parametrize("known", [HELPED, SAME, HURT, SAME | HURT_ON_VALID])
+def test_it_is_the_first_line_everywhere(known, capsys):
+    given = result(**known)
+    said = verdict.sentences(known, "ssgan", 360, 36)
+    show(given)
+    assert capsys.readouterr().out.splitlines()[: len(said)] == said
+    assert markdown(given).startswith(f"**{said[0]}**\n")
+    written = given.as_json()
+    assert list(written)[:2] == ["verdict", "conclusion"]
+    assert written["verdict"] == verdict.word(known)
+    assert written["conclusion"] == " ".join(said)
+
+
+def test_without_a_baseline_there_is_none(capsys):
+    show(result())
+    assert capsys.readouterr().out.startswith("digits: 144 labels")
+    assert markdown(result()).startswith("**ssgan** on")
+    assert result().as_json()["verdict"] == ""
