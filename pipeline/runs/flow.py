@@ -16,7 +16,6 @@ from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.networks import backbones
 from pipeline.runs import logged, resume, summary, verdict
 from pipeline.runs.clock import Clock
 from pipeline.runs.logged import Measured
