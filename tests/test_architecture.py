@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "measure": "progress",
     "figures": "",
     "ops": "config errors",
-    "networks": "config ops",
+    "networks": "config errors ops",
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
     "tracking": "config errors interrupts networks",

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.config.schema import Config
 from pipeline.networks import backbones
+from pipeline.networks.backbones._backbone import Backbone
 from pipeline.networks.layers import Activations, Classifier
 from pipeline.networks.spec import Spec
 from pipeline.ops.devices import Random
@@ -37,7 +38,7 @@ class PretrainedClassifier(Classifier):
         self,
         image_shape: tuple[int, int, int],
         n_classes: int,
-        backbone: backbones.Backbone,
+        backbone: Backbone,
         random: Random,
     ) -> None:
         """Build for images of `image_shape` (h, w, c)."""

@@ -132,6 +132,22 @@ def test_every_key_has_a_meaning_and_every_meaning_a_key():
     assert "temperature: of the warm-up's" in mistake({"temperature": "hot"})
 
 
+@pytest.mark.parametrize("method", ["fixmatch", "ssgan", "supervised", "vat"])
+def test_a_backbone_brings_its_own_values_and_keeps_what_was_said(method, file):
+    said = {"method": method, "dataset": "folder", "labels_per_class": "7", "ema_decay": "0.9"}
+    plain = config.load(said)
+    chosen = config.with_backbone(plain, "efficientnet_lite0")
+    assert chosen == config.load({**said, "backbone": "efficientnet_lite0"})
+    assert (chosen.labels_per_class, chosen.ema_decay) == (7, 0.9)
+    assert chosen.discriminator_lr < plain.discriminator_lr
+    assert config.with_backbone(chosen, "auto") == plain
+    assert config.load({"config": file(config.to_yaml(chosen))}) == chosen
+    long = config.load({**said, "steps": "123"})
+    assert config.with_backbone(long, "efficientnet_lite0").steps == 123
+    few, many = (config.settled(chosen, n).steps for n in (300, 50_000))
+    assert few <= many < config.settled(config.with_backbone(plain, "none"), 50_000).steps
+
+
 @pytest.mark.parametrize(("method", "dataset"), ALL)
 def test_every_combination_resolves_and_reads_back(method, dataset, file):
     resolved = config.load({"method": method, "dataset": dataset})
@@ -140,7 +156,8 @@ def test_every_combination_resolves_and_reads_back(method, dataset, file):
     blocks = read("method", method).get("datasets", {})
     assert set(blocks) <= set(DATASETS)
     for kinds in (read("method", method), read("dataset", dataset)):
-        assert set(kinds.get("kinds", {})) <= {"strokes", "photos"} == set(config.names("kind"))
+        named = set(kinds.get("kinds", {})) - {config.PRETRAINED}
+        assert named <= {"strokes", "photos"} == set(config.names("kind"))
 
 
 def test_what_was_typed_reads_back(file):

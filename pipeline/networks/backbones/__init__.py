@@ -8,25 +8,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import keras
+from pipeline.networks.backbones._backbone import Backbone
 
 NONE, AUTO = "none", "auto"
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network without its head, and where its weights come from."""
-
-    name: str
-    trained_on: str  # what the weights have seen, as people say it
-    digest: str  # of the weights, hexadecimal
-    side: int  # pixels of the images that it was trained on
-    network: keras.Model  # float32 [n, side, side, 3] in 0..255 → its maps, shallow ones first
 
 
 def own() -> list[str]:
@@ -49,10 +35,10 @@ def load(name: str, weights: Path | None, side: int) -> Backbone:
     Raises:
         UserError: no such network, or its weights cannot be had or read.
     """
+    loaded: Backbone
     if name in own():
-        module = importlib.import_module(f"{__name__}.{name}")
-        loaded: Backbone = module.load(weights, side)
-        return loaded
-    from pipeline.networks.backbones import _applications
-
-    return _applications.load(name, weights, side)
+        loaded = importlib.import_module(f"{__name__}.{name}").load(weights, side)
+    else:
+        others = importlib.import_module(f"{__name__}._applications")
+        loaded = others.load(name, weights, side, own())
+    return loaded

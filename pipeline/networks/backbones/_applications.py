@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.errors import UserError
-from pipeline.networks.backbones import Backbone, own
+from pipeline.networks.backbones._backbone import Backbone
 
 TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
 SIDE = 224
@@ -29,10 +29,10 @@ def names() -> list[str]:
     )
 
 
-def load(name: str, weights: Path | None, side: int) -> Backbone:
-    """See `pipeline.networks.backbones.load`; one map, the last."""
+def load(name: str, weights: Path | None, side: int, others: Sequence[str]) -> Backbone:
+    """See `pipeline.networks.backbones.load`: one map. `others` are other known names."""
     if name not in names():
-        known = [*own(), *names()]
+        known = [*others, *names()]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"backbone = {name!r}: no such network; {hint}known: {', '.join(known)}.")

