@@ -102,13 +102,13 @@ def is_pretrained(backbone: Value) -> bool:
 def with_backbone(config: Config, name: str) -> Config:
     """The same configuration with this backbone, or `none`: what follows from it is taken anew."""
     named = {key: getattr(config, key) for key in ("dataset", "kind", "method")}
-    said = {
-        key: changed(config)[key] for key in from_yaml(to_yaml(config)) if key in changed(config)
-    }
+    differing = changed(config)
+    said = {key: differing[key] for key in from_yaml(to_yaml(config)) if key in differing}
     if config.steps != load({**named, "backbone": config.backbone}).steps:
         said["steps"] = config.steps
     values = {**named, **said, "backbone": name}
-    return resolve({}, {key: Sourced(value, "the run") for key, value in values.items()})
+    settled = resolve({}, {key: Sourced(value, "the run") for key, value in values.items()})
+    return settled.model_copy(update={key: getattr(config, key) for key in RECORD})
 
 
 def short(config: Config) -> str:

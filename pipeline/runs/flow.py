@@ -108,10 +108,7 @@ def _wants_baseline(config: Config) -> bool:
 def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
-        detailed = config
-        if config.backbone == backbones.AUTO:
-            detailed = configuration.with_backbone(config, backbones.at_hand())
-        dataset = data.of(detailed)
+        dataset = resume.load_data(config)
         return dataset, splitting.choose_split(config, dataset)
 
 

