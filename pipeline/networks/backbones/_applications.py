@@ -45,14 +45,13 @@ def load(name: str, weights: Path | None, side: int) -> Backbone:
             network = make(
                 include_top=False, weights=str(weights or "imagenet"), input_shape=shape, name=name
             )
-    except (OSError, ValueError) as error:
-        source = f"weights {weights}" if weights else "its weights"
-        raise UserError(
-            f"backbone = {name}: {source} cannot be read ({_first_line(error)})."
-        ) from None
-    except Exception as error:  # what Keras raises where nothing can be fetched
-        if "URL fetch failure" not in str(error):
+    except Exception as error:  # a bare one is what Keras raises where nothing can be fetched
+        if not isinstance(error, OSError | ValueError | KeyError) and type(error) is not Exception:
             raise
+        if weights:
+            raise UserError(
+                f"backbone = {name}: weights {weights} cannot be read ({_first_line(error)})."
+            ) from None
         raise UserError(
             f"backbone = {name}: its weights cannot be fetched ({_first_line(error)}); go online "
             "once, give the file as backbone_weights, or leave backbone at none."

@@ -99,4 +99,4 @@ def _tensor(storage: NDArray[Any], part: _Slice) -> NDArray[Any]:
         raise ValueError("a tensor in it lies outside its storage")
     strides = [step * storage.itemsize for step in part.strides]
     view = np.lib.stride_tricks.as_strided(storage[part.offset :], part.shape, strides)
-    return np.ascontiguousarray(view)
+    return np.array(view, order="C")
