@@ -71,4 +71,4 @@ bench: $(READY)  ## error on digits beside scikit-learn's methods, and where a s
 	python -m benchmarks.profile --method ssgan --markdown docs/profile.md
 
 lock: $(READY)  ## compile requirements.lock anew from requirements*.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.txt requirements-dev.txt -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.txt requirements-pretrained.txt requirements-dev.txt -o requirements.lock

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "tracking": "config errors interrupts networks",
     "training": "config errors progress ops networks parts methods",
     "stages": "config errors progress data figures measure ops networks methods training",
-    "runs": "config errors interrupts progress data figures measure ops stages tracking training",
+    "runs": "config errors interrupts progress data figures measure ops networks stages "
+    "tracking training",
     "command_line": "config errors interrupts tracking",
     "__main__": "command_line config errors progress runs tracking",
     "experiments.life": "",

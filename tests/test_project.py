@@ -38,13 +38,15 @@ def pins(path):
 
 def test_conda_and_pyproject_take_the_pins_of_requirements():
     environment = _PythonEnv.from_conda_yaml(str(ROOT / "conda.yaml"))
-    required = [line for line in text("requirements.txt").split("\n") if line and line[0] != "#"]
+    lines = (text("requirements.txt") + text("requirements-pretrained.txt")).splitlines()
+    required = [line for line in lines if line and line[0] != "#"]
     assert environment.dependencies == required
-    assert all(re.fullmatch(r"[a-z0-9-]+==[\d.]+", line) for line in required)
+    assert all(re.fullmatch(r"[a-z0-9_-]+==[\d.]+", line) for line in required)
     assert PYPROJECT["tool"]["setuptools"]["dynamic"] == {
         "dependencies": {"file": ["requirements.txt"]},
         "optional-dependencies": {
             "dev": {"file": ["requirements-dev.txt"]},
+            "pretrained": {"file": ["requirements-pretrained.txt"]},
             "ray": {"file": ["requirements-ray.txt"]},
         },
     }
@@ -55,7 +57,8 @@ def test_conda_and_pyproject_take_the_pins_of_requirements():
 
 def test_the_lock_holds_every_pin_with_hashes_and_names_no_index():
     locked = pins("requirements.lock")
-    ours = pins("requirements.txt") + pins("requirements-dev.txt")
+    files = ("requirements.txt", "requirements-pretrained.txt", "requirements-dev.txt")
+    ours = [pin for file in files for pin in pins(file)]
     names = {name for name, _ in ours}
     # In one version each, whatever the platform.
     assert sorted(pin for pin in locked if pin[0] in names) == sorted(ours)

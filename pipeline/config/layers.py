@@ -118,7 +118,8 @@ def with_backbone(config: Config, name: str) -> Config:
     if config.steps != resolve({}, _chosen_by(config)).steps:
         said["steps"] = Sourced(config.steps, "the run")
     backbone = {"backbone": Sourced(name, "the run")}
-    return resolve({}, {**_chosen_by(config), **said, **backbone})
+    found = resolve({}, {**_chosen_by(config), **said, **backbone})
+    return found.model_copy(update={key: getattr(config, key) for key in RECORD})
 
 
 def settled(config: Config, n_images: int) -> Config:

@@ -46,7 +46,8 @@ def of(config: Config) -> Dataset:
 
 def options(config: Config) -> Options:
     """How a configuration wants pictures read."""
-    detailed = Options().largest if config.backbone == "none" else DETAILED
+    named = config.backbone not in ("none", "auto")
+    detailed = DETAILED if named else Options().largest
     return Options(config.image_size, config.fit, config.strict, detailed, config.test_frac)
 
 

@@ -106,15 +106,21 @@ def regression(
 ) -> list[NDArray[np.float32]]:
     """Kernel [d, K] and bias [K] of a logistic regression on features [n, d], labels int64 [n]."""
     every = -(-len(labels) // MOST_LABELS)
+    seen = np.unique(labels[::every])
+    if len(seen) == 1:  # nothing to tell apart
+        return [
+            np.zeros((features.shape[1], n_classes), np.float32),
+            (np.arange(n_classes) == seen[0]).astype(np.float32),
+        ]
     found = LogisticRegression(C=INVERSE_PENALTY, max_iter=300).fit(
         features[::every], labels[::every]
     )
     kernel, bias = found.coef_.T, found.intercept_
-    if len(found.classes_) == 2:  # one column: the difference of two
+    if len(seen) == 2:  # one column: the difference of two
         kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
-    # A class that no label shows is as unlikely as the others are together.
+    # A class that no label shows begins as less likely than every other.
     all_of = [np.zeros((len(kernel), n_classes)), np.full(n_classes, bias.min() - 1.0)]
-    all_of[0][:, found.classes_], all_of[1][found.classes_] = kernel, bias
+    all_of[0][:, seen], all_of[1][seen] = kernel, bias
     return [part.astype(np.float32) for part in all_of]
 
 

@@ -117,7 +117,7 @@ def _split(config: Config, clock: Clock) -> tuple[Config, Dataset, Split]:
     """The data, as detailed as a backbone may need them, and their split."""
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
-        dataset = data.of(config)
+        dataset = resume.load_data(config)
         return config, dataset, splitting.choose_split(config, dataset)
 
 
@@ -133,7 +133,7 @@ def _chosen(
         settled = config
         if choice.backbone != config.backbone:
             settled = configuration.with_backbone(config, choice.backbone)
-        if data.options(settled) != data.options(config):
+        if data.options(settled) != data.options(resume.detailed(config)):
             dataset = data.of(settled)
         settled = configuration.settled(settled, len(dataset.train_images))
     return settled, dataset, split, choice

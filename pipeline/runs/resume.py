@@ -15,6 +15,7 @@ from pipeline.config import layers as configuration
 from pipeline.config.schema import SAID, SPLIT, Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
+from pipeline.networks import backbones
 from pipeline.stages import train as training
 from pipeline.stages.manifest import Split, from_manifest
 from pipeline.stages.train import Model
@@ -75,13 +76,25 @@ def continue_from(
     return config, source
 
 
+def detailed(config: Config) -> Config:
+    """The same with the backbone that `auto` may choose, which sees images in their details."""
+    if config.backbone != backbones.AUTO:
+        return config
+    return configuration.with_backbone(config, backbones.at_hand())
+
+
+def load_data(config: Config) -> Dataset:
+    """The data that `config` names, as finely as the backbone that `auto` may choose would see."""
+    return data.of(detailed(config))
+
+
 def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
     """The data that `config` names, checked to be the source run's, and its split.
 
     Raises:
         UserError: other data, or no manifest.
     """
-    dataset = data.of(config)
+    dataset = load_data(config)
     if tracking.tag(source, DIGEST) != dataset.digest:
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "

@@ -1,11 +1,17 @@
 """A backbone's features of images: computed once, kept in the cache by content and by weights.
 
-An entry of the cache is a pair of files for a data set, weights and size: `<key>.npy`, float32
-[n, d], mapped, and `<key>.known.npy`, bool [n], which rows of it have been computed.
+An entry of the cache is a folder for a data set, weights and size. It holds a file for every time
+that features were computed: `places`, int64 [k], ascending, and `rows`, float32 [k, d]. A file
+appears whole or not at all and is never changed, so processes may add to an entry at once.
 """
 
 import contextlib
 import hashlib
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +24,10 @@ from pipeline.networks.pretrained import PretrainedClassifier
 
 BATCH = 50
 SOME = 2000  # images that the scaling of the features is taken from
+MADE = 1  # how features are made: counts up when other code makes others of the same weights
+BYTES = 2 * 10**9  # kept at most; the last ones used
+UNFINISHED = ".making-"
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def start(method: Method, arrays: Arrays) -> None:
@@ -36,14 +46,25 @@ def of(
 ) -> NDArray[np.float32]:
     """Features float32 [k, d] of the images at places, int64 [k], from the cache if they are there.
 
-    The cache is a help: where it cannot be read or written, they are computed.
+    The network's backbone has the weights that it was built with. The cache is a help: where it
+    cannot be read or written, features are computed.
     """
-    key = hashlib.sha256(f"{arrays.digest} {network.digest} {network.side}".encode())
-    kept = _Kept(_folder() / key.hexdigest()[:32], len(arrays.images), len(network.share))
-    missing = np.setdiff1d(places, kept.known())
-    if len(missing):
-        kept.add(missing, _computed(network, arrays, missing))
-    return kept.rows(places)
+    said = f"{MADE} {arrays.digest} {network.digest} {network.side}"
+    name = hashlib.sha256(said.encode()).hexdigest()[:32]
+    found = np.zeros((len(places), len(network.share)), np.float32)
+    missing = np.ones(len(places), bool)
+    for known, rows in _kept(name, found.shape[1]):
+        at = np.searchsorted(known, places).clip(max=len(known) - 1)
+        here = missing & (known[at] == places)
+        found[here], missing[here] = rows[at[here]], False
+        if not missing.any():
+            return found
+    new = np.unique(places[missing])
+    if len(new):
+        rows = _computed(network, arrays, new)
+        found[missing] = rows[np.searchsorted(new, places[missing])]
+        _keep(name, new, rows)
+    return found
 
 
 def _computed(
@@ -60,48 +81,56 @@ def _computed(
     return np.concatenate(parts)
 
 
-class _Kept:
-    """The rows of one entry, in memory as well as in its files."""
-
-    def __init__(self, path: Path, n: int, size: int) -> None:
-        self.values, self.mask = path.with_suffix(".npy"), path.with_suffix(".known.npy")
-        self.n, self.size = n, size
-        self.memory: dict[int, NDArray[np.float32]] = {}
-
-    def known(self) -> NDArray[np.int64]:
-        """Rows that the cache holds."""
-        with contextlib.suppress(OSError, ValueError):
-            mask = np.load(self.mask, allow_pickle=False)
-            values = np.load(self.values, mmap_mode="r", allow_pickle=False)
-            if values.shape == (self.n, self.size) and mask.shape == (self.n,):
-                return np.flatnonzero(mask)
-        return np.array([], np.int64)
-
-    def add(self, places: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
-        """Keep rows; their marks are written last, so that a mark never stands without its row."""
-        self.memory = dict(zip(places.tolist(), rows, strict=True))
-        with contextlib.suppress(OSError, ValueError):
-            self.values.parent.mkdir(parents=True, exist_ok=True)
-            known = self.known()
-            shape = (self.n, self.size)
-            mode = "r+" if len(known) else "w+"
-            values = np.lib.format.open_memmap(self.values, mode, np.float32, shape)
-            values[places] = rows
-            values.flush()
-            mask = np.zeros(self.n, bool)
-            mask[np.concatenate([known, places])] = True
-            np.save(self.mask, mask)
-
-    def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Rows float32 [k, d] that are known or were added."""
-        found = np.zeros((len(places), self.size), np.float32)
-        kept = ~np.isin(places, list(self.memory))
-        if kept.any():
-            found[kept] = np.load(self.values, mmap_mode="r", allow_pickle=False)[places[kept]]
-        for row in np.flatnonzero(~kept):
-            found[row] = self.memory[int(places[row])]
-        return found
-
-
-def _folder() -> Path:
+def folder() -> Path:
+    """Where the entries lie; RuntimeError if there is no home."""
     return Path.home() / ".cache" / "ssgan" / "features"
+
+
+def _kept(name: str, size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Places and rows of every file of an entry that can be read, the largest first."""
+    files = []
+    with contextlib.suppress(OSError, RuntimeError):
+        files = sorted((folder() / name).glob("*.npz"), key=lambda file: -file.stat().st_size)
+    for file in files:
+        with contextlib.suppress(*DAMAGED):
+            with np.load(file, allow_pickle=False) as held:
+                places, rows = held["places"], held["rows"]
+            whole = (places.dtype, rows.dtype) == (np.int64, np.float32) and len(places) > 0
+            if not whole or rows.shape != (len(places), size):
+                continue
+            with contextlib.suppress(OSError):
+                os.utime(file)  # the last ones used are kept
+            yield places, rows
+
+
+def _keep(name: str, places: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
+    """Add rows to an entry, if that is possible."""
+    made: Path | None = None
+    with contextlib.suppress(OSError, RuntimeError):
+        entry = folder() / name
+        entry.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.NamedTemporaryFile(dir=entry, prefix=UNFINISHED, delete=False) as file:
+                made = Path(file.name)
+                np.savez(file, places=places, rows=rows)
+            made.replace(entry / f"{made.name.removeprefix(UNFINISHED)}.npz")
+        finally:
+            if made:
+                made.unlink(missing_ok=True)
+        _keep_the_last()
+
+
+def _keep_the_last() -> None:
+    """Remove the files that were not used for longest, until the others are few enough."""
+    found = []
+    for file in folder().glob("*/*"):
+        with contextlib.suppress(OSError):  # another process has removed it
+            status = file.stat()
+            found.append((status.st_mtime_ns, status.st_size, file))
+    held = 0
+    for _, size, file in sorted(found, reverse=True):
+        held += size
+        if held > BYTES:
+            with contextlib.suppress(OSError):
+                file.unlink()
+                file.parent.rmdir()  # if it was the last one

@@ -17,7 +17,7 @@ from pipeline.networks.backbones._backbone import Backbone
 
 TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
 SIDE = 224
-SMALLEST = 32  # pixels of a side that every one of them takes
+SMALLEST = 75  # pixels of a side that every one of them takes
 
 
 def names() -> list[str]:
@@ -36,6 +36,8 @@ def load(name: str, weights: Path | None, side: int, others: Sequence[str]) -> B
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"backbone = {name!r}: no such network; {hint}known: {', '.join(known)}.")
+    if weights and not weights.is_file():
+        raise UserError(f"backbone_weights = {weights}: no such file.")
     make = getattr(keras.applications, name)
     shape = (max(side, SMALLEST), max(side, SMALLEST), 3)
     try:
@@ -43,14 +45,13 @@ def load(name: str, weights: Path | None, side: int, others: Sequence[str]) -> B
             network = make(
                 include_top=False, weights=str(weights or "imagenet"), input_shape=shape, name=name
             )
-    except (OSError, ValueError) as error:
-        source = f"weights {weights}" if weights else "its weights"
-        raise UserError(
-            f"backbone = {name}: {source} cannot be read ({_first_line(error)})."
-        ) from None
-    except Exception as error:  # what Keras raises where nothing can be fetched
-        if "URL fetch failure" not in str(error):
+    except Exception as error:  # a bare one is what Keras raises where nothing can be fetched
+        if not isinstance(error, OSError | ValueError | KeyError) and type(error) is not Exception:
             raise
+        if weights:
+            raise UserError(
+                f"backbone = {name}: weights {weights} cannot be read ({_first_line(error)})."
+            ) from None
         raise UserError(
             f"backbone = {name}: its weights cannot be fetched ({_first_line(error)}); go online "
             "once, give the file as backbone_weights, or leave backbone at none."

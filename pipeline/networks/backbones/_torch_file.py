@@ -5,6 +5,7 @@ things, none of which does anything but describe a tensor; any other name ends t
 """
 
 import io
+import math
 import pickle
 import struct
 from collections import OrderedDict
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 MAGIC = 0x1950A86A20F9469CFC6C
+BROKEN = (  # what a pickle of anything raises
+    *(pickle.UnpicklingError, struct.error, EOFError, MemoryError, ArithmeticError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
 TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
@@ -69,10 +74,13 @@ def tensors(path: Path) -> dict[str, NDArray[Any]]:
         types = {part.storage[0]: part.storage[1] for part in named.values()}
         stored = {key: _storage(stream, TYPES[types[key]]) for key in keys}
         return {name: _tensor(stored[part.storage[0]], part) for name, part in named.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-        raise UserError(f"weights {path}: cannot be read ({error}).") from None
-    except (pickle.UnpicklingError, struct.error, IndexError) as error:
-        raise UserError(f"weights {path}: cannot be read ({error}).") from None
+    except OSError as error:
+        raise UserError(f"weights {path}: {error.strerror or error}.") from None
+    except BROKEN as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"weights {path}: no file of tensors in torch's old format, or a damaged one ({said})."
+        ) from None
 
 
 def _storage(stream: io.BytesIO, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -86,9 +94,9 @@ def _storage(stream: io.BytesIO, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _tensor(storage: NDArray[Any], part: _Slice) -> NDArray[Any]:
     reach = sum((n - 1) * step for n, step in zip(part.shape, part.strides, strict=True))
     if min((*part.shape, *part.strides, part.offset), default=0) < 0 or (
-        part.offset + reach >= len(storage)
+        part.offset + reach >= len(storage) or math.prod(part.shape) > len(storage)
     ):
         raise ValueError("a tensor in it lies outside its storage")
     strides = [step * storage.itemsize for step in part.strides]
     view = np.lib.stride_tricks.as_strided(storage[part.offset :], part.shape, strides)
-    return np.ascontiguousarray(view)
+    return np.array(view, order="C")

