@@ -68,14 +68,16 @@ def is_the_same(**flags):
     if not told or not plain[0]:
         return None
     same = [all(map(np.array_equal, plain[part], timed[part])) for part in (1, 2)]
-    return plain[0] == timed[0] and all(same)
+    # Means of losses are summed call by call, and how many steps a call takes is a matter of time.
+    losses = ([value for *_, value in found[0]] for found in (plain, timed))
+    return all(same) and np.allclose(*losses, rtol=1e-6)
 
 
 def all_that_differ():
     """The methods, and ways of training, for which it is not so."""
     short = {"steps": 400, "threads": 1}
     phases = {"warm_up_share": 0.015}  # 6 of the 12 steps taken
-    cases = {name: {"method": name} for name in configuration.names("method")}
+    cases = {name: {"method": name} for name in ("feature_matching", "seed_gan", "vat")}
     cases |= {"ssgan": phases, "convolutional": {"network": "conv", **phases}}
     found = {name: is_the_same(**short, **flags) for name, flags in cases.items()}
     inputs.LARGEST_SHARE = 0.0
@@ -109,7 +111,7 @@ def test_it_tells_the_steps_of_each_phase_before_the_first_one():
 
 def test_a_warm_up_that_is_known_is_not_counted():
     flags = {"steps": 300, "warm_up_share": 0.04}
-    run(**flags)
+    run(stop=15, **flags)
     told = []
     run(told.append, seed=0, gan_weight=0, **flags)
     assert [dict(forecast.steps) for forecast in told] == [{"step": 288}]
