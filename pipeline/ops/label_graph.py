@@ -25,6 +25,8 @@ WHITENING = 0.25  # components are divided by this power of their variance; 0.5 
 CLAMPING = 0.999  # alpha: share of a label that comes from the neighbours
 SHARPNESS = 20  # the edges' weight is the cosine to this power (3 in Iscen et al. 2019)
 TOLERANCE = 1e-4  # of the solution, relative
+ROUGH = 1e-2  # the same where only the likeliest class counts
+FOLDS = 3  # in which labels are left out
 ITERATIONS = 1000  # at most, eight times what MNIST takes
 BLOCK = 2000  # rows whose neighbours are looked for at once
 
@@ -54,33 +56,80 @@ def _one_order() -> threadpool_limits:
     return threadpool_limits(limits=1, user_api="blas")
 
 
-def spread_labels(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    class_balance: NDArray[np.float32],
-    *,
-    largest: int,
-    n_neighbors: int = 8,
-) -> NDArray[np.float32]:
-    """Class probabilities of every row of features, float32 [n, K]; all 0 where no label reaches.
+class LabelGraph:
+    """The graph of neighbours among features; labels spread over it, as often as one likes."""
 
-    Args:
-        features: float32 [n, d]; compared by the cosine after their mean is taken off, in place:
-            the array is overwritten, for it may be the largest there is.
+    def __init__(
+        self, features: NDArray[np.float32], *, largest: int, n_neighbors: int = 8
+    ) -> None:
+        """Join each row to its neighbours.
+
+        Args:
+            features: float32 [n, d]; compared by the cosine after their mean is taken off, in
+                place: the array is overwritten, for it may be the largest there is.
+            largest: rows in the graph, the first ones; the others take the mean of their
+                neighbours among them, because the graph's cost grows with the square of its rows.
+            n_neighbors: edges of a row, fewer if there are not as many rows.
+        """
+        units = _unit(features)
+        inside, outside = units[:largest], units[largest:]
+        self.n = len(inside)
+        self.system = scipy.sparse.identity(self.n, np.float32, format="csr")
+        self.system -= np.float32(CLAMPING) * _graph(inside, min(n_neighbors, self.n - 1))
+        self.nearest = np.empty((0, 1), np.int64)
+        if len(outside):
+            self.nearest = _nearest(outside, inside, min(n_neighbors, self.n))
+
+    def spread(
+        self, labels: NDArray[np.int64], class_balance: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Class probabilities of every row, float32 [n, K]; all 0 where no label reaches.
+
         labels: int64 [n] in 0..K-1, -1 = unknown; known ones come first.
         class_balance: share of each class, [K]; each class gets as much mass in all (class mass
             normalisation, Zhu et al. 2003).
-        largest: rows in the graph, the first ones; the others take the mean of their neighbours
-            among them, because the graph's cost grows with the square of its rows.
-        n_neighbors: edges of a row, fewer if there are not as many rows.
-    """
-    units = _unit(features)
-    inside, outside = units[:largest], units[largest:]
-    probabilities = _spread(inside, labels[:largest], class_balance, n_neighbors)
-    if not len(outside):
-        return probabilities
-    nearest = _nearest(outside, inside, min(n_neighbors, len(inside)))
-    return np.concatenate([probabilities, probabilities[nearest].mean(axis=1)])
+        """
+        probabilities = self._inside(labels[: self.n], class_balance, TOLERANCE)
+        if not len(self.nearest):
+            return probabilities
+        return np.concatenate([probabilities, probabilities[self.nearest].mean(axis=1)])
+
+    def left_out_error(
+        self, labels: NDArray[np.int64], class_balance: NDArray[np.float32]
+    ) -> float | None:
+        """Error on labelled rows, each left out in one of `FOLDS` spreadings, in [0, 1].
+
+        What the spread labels' error is like, from the known labels alone; somewhat higher, for
+        fewer labels are spread. A class's only label stays; None if no class has two. labels and
+        class_balance as in `spread`.
+        """
+        known = np.flatnonzero(labels[: self.n] >= 0)
+        classes = [known[labels[known] == label] for label in np.unique(labels[known])]
+        several = [places for places in classes if len(places) > 1]
+        if not several:
+            return None
+        wrong = 0
+        for fold in range(FOLDS):
+            left_out = np.concatenate([places[fold::FOLDS] for places in several])
+            others = labels[: self.n].copy()
+            others[left_out] = -1
+            found = self._inside(others, class_balance, ROUGH).argmax(axis=1)
+            wrong += int(np.sum(found[left_out] != labels[left_out]))
+        return wrong / sum(map(len, several))
+
+    def _inside(
+        self, labels: NDArray[np.int64], class_balance: NDArray[np.float32], tolerance: float
+    ) -> NDArray[np.float32]:
+        known = np.flatnonzero(labels >= 0)
+        seeds = np.zeros((self.n, len(class_balance)), np.float32)
+        seeds[known, labels[known]] = 1.0
+        # One class after the other: 60,000 rows take about a second in all.
+        solve = partial(cg, self.system, rtol=tolerance, maxiter=ITERATIONS)
+        mass = np.column_stack([solve(column)[0] for column in seeds.T])
+        mass = np.maximum(mass, 0.0)
+        mass = mass * (class_balance / np.maximum(mass.sum(axis=0), 1e-12))
+        total = mass.sum(axis=1, keepdims=True)
+        return np.asarray(mass / np.where(total > 0, total, 1.0), np.float32)
 
 
 def _nearest(
@@ -107,27 +156,6 @@ def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     features -= features.mean(axis=0)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     return features
-
-
-def _spread(
-    units: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    class_balance: NDArray[np.float32],
-    n_neighbors: int,
-) -> NDArray[np.float32]:
-    n, n_classes = len(units), len(class_balance)
-    known = np.flatnonzero(labels >= 0)
-    seeds = np.zeros((n, n_classes), np.float32)
-    seeds[known, labels[known]] = 1.0
-    system = scipy.sparse.identity(n, np.float32, format="csr")
-    system -= np.float32(CLAMPING) * _graph(units, min(n_neighbors, n - 1))
-    # One class after the other: 60,000 rows take about a second in all.
-    solve = partial(cg, system, rtol=TOLERANCE, maxiter=ITERATIONS)
-    mass = np.column_stack([solve(column)[0] for column in seeds.T])
-    mass = np.maximum(mass, 0.0)
-    mass = mass * (class_balance / np.maximum(mass.sum(axis=0), 1e-12))
-    total = mass.sum(axis=1, keepdims=True)
-    return np.asarray(mass / np.where(total > 0, total, 1.0), np.float32)
 
 
 def _graph(units: NDArray[np.float32], n_neighbors: int) -> scipy.sparse.csr_matrix:

@@ -11,7 +11,7 @@ from pipeline.config.schema import Config
 from pipeline.measure.two_sample import told_apart
 from pipeline.networks.layers import Classifier
 from pipeline.ops import devices
-from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
+from pipeline.ops.label_graph import LabelGraph, most_confident, principal_components
 from pipeline.parts import Part
 
 COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to
@@ -56,12 +56,11 @@ class GraphLabels(Part):
             places = np.concatenate([labelled, others[order]])
             features = self._components(images, places)
             compared = _compared(features, np.isin(places, unknown), config.seed)
-            probabilities = spread_labels(
-                features,
-                np.concatenate([labels, np.full(len(others), -1)]),
-                class_balance,
-                largest=max(config.own["graph_images"], len(labelled)),
-            )
+            graph = LabelGraph(features, largest=max(config.own["graph_images"], len(labelled)))
+            known = np.concatenate([labels, np.full(len(others), -1)])
+            error = graph.left_out_error(known, class_balance)
+            compared = {**compared, **({} if error is None else {"graph_error": error})}
+            probabilities = graph.spread(known, class_balance)
             found = most_confident(probabilities, config.own["graph_confident_share"])
             kept[others] = found[len(labelled) :][np.argsort(order)]
         self.labels.assign(kept)

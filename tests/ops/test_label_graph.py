@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import make_moons
 
 from pipeline.ops import label_graph
-from pipeline.ops.label_graph import most_confident, principal_components, spread_labels
+from pipeline.ops.label_graph import LabelGraph, most_confident, principal_components
 
 HALVES = np.float32([0.5, 0.5])
 
@@ -23,7 +23,7 @@ def test_one_label_a_moon_labels_the_moon():
         labels[np.flatnonzero(truth == number)[0]] = number
     # By the cosine, moons about the origin lie apart: lift them to see them from afar.
     lifted = np.column_stack([points[:, :2], np.cos(3 * points[:, :2]), np.sin(3 * points[:, :2])])
-    probabilities = spread_labels(np.float32(lifted), labels, HALVES, largest=400)
+    probabilities = LabelGraph(np.float32(lifted), largest=400).spread(labels, HALVES)
     assert probabilities.shape == (400, 2)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-4)
     assert (probabilities.argmax(axis=1) == truth).mean() > 0.95
@@ -34,7 +34,7 @@ def test_fewer_images_than_neighbours_and_islands_without_a_label(n):
     features = np.eye(n, 4, dtype=np.float32)
     labels = np.full(n, -1)
     labels[:2] = [0, 1]
-    probabilities = spread_labels(features, labels, HALVES, largest=n)
+    probabilities = LabelGraph(features, largest=n).spread(labels, HALVES)
     assert np.isfinite(probabilities).all()
     assert probabilities[:2].argmax(axis=1).tolist() == [0, 1]
 
@@ -45,10 +45,38 @@ def test_where_no_label_reaches_there_is_no_class():
     labels = np.full(60, -1)
     labels[[0, 20]] = [0, 1]
     order = np.argsort(labels < 0, kind="stable")
-    probabilities = spread_labels(points[order], labels[order], HALVES, largest=60, n_neighbors=5)
+    probabilities = LabelGraph(points[order], largest=60, n_neighbors=5).spread(
+        labels[order], HALVES
+    )
     kept = np.empty(60, np.int32)
     kept[order] = most_confident(probabilities, 1.0)
     np.testing.assert_array_equal(kept, np.repeat([0, 1, -1], 20))
+
+
+def test_the_error_of_spread_labels_is_known_from_the_labels_alone():
+    points, truth = moons()
+    lifted = np.float32(np.column_stack([points[:, :2], np.cos(3 * points), np.sin(3 * points)]))
+    order = np.argsort(np.random.default_rng(0).random(len(truth)))
+    labels = np.where(np.arange(len(truth)) < 40, truth[order], -1)
+    clean = LabelGraph(lifted[order], largest=400)
+    noise = np.random.default_rng(1).normal(0, 1, (400, 6)).astype(np.float32)
+    blurred = LabelGraph(noise, largest=400)
+    assert clean.left_out_error(labels, HALVES) < 0.1
+    assert blurred.left_out_error(labels, HALVES) > 0.25
+    for graph in (clean, blurred):
+        true = np.mean(graph.spread(labels, HALVES)[40:].argmax(axis=1) != truth[order][40:])
+        assert graph.left_out_error(labels, HALVES) == pytest.approx(true, abs=0.2)
+
+
+def test_the_only_label_of_a_class_cannot_be_left_out():
+    points, truth = moons(60)
+    order = np.argsort(-truth, kind="stable")
+    labels = np.full(60, -1)
+    labels[0] = 1
+    graph = LabelGraph(points[order], largest=60)
+    assert graph.left_out_error(labels, HALVES) is None
+    labels[1] = 1
+    assert graph.left_out_error(labels, HALVES) == 0
 
 
 def test_rows_beyond_the_largest_graph_take_their_neighbours_class():
@@ -59,7 +87,7 @@ def test_rows_beyond_the_largest_graph_take_their_neighbours_class():
     order = order[[*first, *np.delete(np.arange(len(order)), first)]]
     labels = np.full(len(truth), -1)
     labels[:2] = [0, 1]
-    probabilities = spread_labels(lifted[order], labels, HALVES, largest=300)
+    probabilities = LabelGraph(lifted[order], largest=300).spread(labels, HALVES)
     assert (probabilities.argmax(axis=1) == truth[order]).mean() > 0.95
 
 
