@@ -1,0 +1,101 @@
+"""A folder of photographs through the pipeline with `backbone: auto`, whole and stage by stage."""
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.__main__ import main
+from pipeline.config import layers as configuration
+from pipeline.networks import backbones
+from pipeline.runs import flow
+from pipeline.stages import choose as choosing
+from tests.runs.test_flow import model
+
+pytestmark = pytest.mark.skipif(
+    backbones.at_hand() == backbones.NONE, reason="needs the extra pretrained"
+)
+LITE = "efficientnet_lite0"
+COLOURS = {"red": (200, 60, 40), "blue": (60, 40, 200)}
+SHORT = {"dataset": "folder", "method": "supervised", "steps": "4", "report_every": "2"}
+SHORT |= {"batch_size": "4", "unlabelled_batch_size": "4"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two classes of 15 pictures, plain colours under noise, 64 x 64."""
+    root, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(15):
+            pixels = np.array(colour) + random.integers(-40, 40, (64, 64, 3))
+            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            picture.save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch):
+    shorter = {**choosing.BRIEF, "steps": 2, "report_every": 2}
+    monkeypatch.setattr(choosing, "BRIEF", shorter)
+
+
+def words(folder, **flags):
+    pairs = {**SHORT, "data_dir": str(folder), **flags}
+    return [word for key, value in pairs.items() for word in (f"--{key}", value)]
+
+
+def the_run():
+    (run,) = mlflow.MlflowClient().search_runs(
+        [e.experiment_id for e in mlflow.MlflowClient().search_experiments()]
+    )
+    return run
+
+
+def test_a_run_measures_chooses_and_tells_it(store, folder, capsys):
+    said = words(folder, labels_per_class="6", run_name="mine")
+    assert main(["run", *said]) == 0
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    run = the_run()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.runName"] == "mine"
+    reason = run.data.tags[flow.CHOICE]
+    assert reason in told.err
+    # Two steps from scratch do not beat it on colours that its features tell apart.
+    assert reason.startswith(f"backbone {LITE}, by the error in 2-fold cross-validation on 12 ")
+    assert run.data.params["backbone"] == LITE
+    metrics = run.data.metrics
+    assert metrics["choice/backbone_error"] <= metrics["choice/from_scratch_error"]
+    assert metrics["labels_read"] == metrics["n_labels"] == 12
+    assert metrics["test/error"] < 0.35
+    loaded = mlflow.pyfunc.load_model(f"models:/{model(run.info.run_id, 'classifier').model_id}")
+    pictures = [np.asarray(Image.open(folder / name / "0.png")) for name in ("blue", "red")]
+    assert np.argmax(loaded.predict(np.stack(pictures)), axis=1).tolist() == [0, 1]
+
+
+def test_training_goes_on_from_a_split_of_large_pictures(store, folder, tmp_path):
+    large = tmp_path / "large"
+    for path in folder.glob("*/*.png"):
+        target = large / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((120, 100)).save(target)
+    flags = {**SHORT, "data_dir": str(large), "labels_per_class": "1"}
+    split = flow.split(configuration.load(flags))
+    trained = flow.train({"run_id": split.run_id, "method": "supervised"})
+    run = mlflow.MlflowClient().get_run(trained.run_id)
+    assert run.data.params["backbone"] == LITE
+    assert "a class has a single label" in run.data.tags[flow.CHOICE]
+    info = mlflow.models.get_model_info(f"models:/{trained.model}")
+    assert info.signature.inputs.inputs[0].shape == (-1, 96, 96, 3)
+
+
+@pytest.mark.parametrize("backbone", ["auto", LITE, "MobileNetV2"])
+def test_a_missing_file_of_weights_is_told_in_a_line(backbone, store, folder, capsys, tmp_path):
+    missing = tmp_path / "missing.h5"
+    said = words(folder, labels_per_class="2", backbone=backbone, backbone_weights=str(missing))
+    assert main(["run", *said]) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if "missing.h5" in line]
+    assert len(told) == 1
+    assert told[0].startswith("ssgan: ")
+    assert "no such file" in told[0].lower()

@@ -1,0 +1,155 @@
+"""Features of a backbone are computed once, kept by content, and computed anew if they are lost."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.methods import Arrays
+from pipeline.networks.pretrained import PretrainedClassifier
+from pipeline.ops import runtime
+from pipeline.ops.devices import Random
+from pipeline.training import features
+from tests.networks.small_backbone import small_backbone
+
+SHAPE = (12, 12, 3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    runtime.start(0, None, True)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return PretrainedClassifier(SHAPE, 3, small_backbone(12), Random(0))
+
+
+@pytest.fixture
+def arrays():
+    images = np.random.default_rng(0).integers(0, 256, (130, *SHAPE), np.uint8)
+    every, none = np.arange(130), np.array([], np.int64)
+    return Arrays(images, every, none, none, none, "a data set")
+
+
+def computed(network, arrays, places):
+    return network.features(tf.constant(arrays.images[places].astype(np.float32) / 255)).numpy()
+
+
+def others(arrays):
+    """Other images under the same digest: what comes from the cache does not see them."""
+    return replace(arrays, images=255 - arrays.images)
+
+
+def parts(home):
+    return sorted((home / ".cache" / "ssgan" / "features").glob("*/*"))
+
+
+def test_features_come_in_the_order_asked_for_and_are_computed_once(network, arrays, home):
+    places = np.array([129, 3, 3, 70, 0, 51])
+    found = features.of(network, arrays, places)
+    np.testing.assert_allclose(found, computed(network, arrays, places), rtol=1e-4)
+    assert found.dtype == np.float32
+    assert len(parts(home)) == 1
+    np.testing.assert_array_equal(features.of(network, others(arrays), places[::-1]), found[::-1])
+    assert len(parts(home)) == 1
+    assert features.of(network, arrays, places[:0]).shape == (0, 14)
+
+
+def test_more_images_compute_the_new_ones_alone(network, arrays, home):
+    few, many = np.array([5, 9, 100]), np.array([4, 5, 6, 9, 10, 100])
+    first = features.of(network, arrays, few)
+    both = features.of(network, others(arrays), many)
+    np.testing.assert_array_equal(both[[1, 3, 5]], first)
+    new = computed(network, others(arrays), many[[0, 2, 4]])
+    np.testing.assert_allclose(both[[0, 2, 4]], new, rtol=1e-4)
+    sets = {tuple(np.load(file)["places"]) for file in parts(home)}
+    assert sets == {(5, 9, 100), (4, 6, 10)}
+
+
+def test_other_images_weights_or_sizes_are_computed_anew(network, arrays, home):
+    places = np.arange(4)
+    features.of(network, arrays, places)
+    changed = replace(others(arrays), digest="another data set")
+    expected = computed(network, changed, places)
+    np.testing.assert_allclose(features.of(network, changed, places), expected, rtol=1e-4)
+    for backbone in (small_backbone(12, "1"), small_backbone(24)):
+        other = PretrainedClassifier(SHAPE, 3, backbone, Random(0))
+        expected = computed(other, others(arrays), places)
+        np.testing.assert_allclose(features.of(other, others(arrays), places), expected, rtol=1e-4)
+    assert len({file.parent for file in parts(home)}) == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "bits", "empty", "text", "folder", "other arrays"])
+def test_a_damaged_file_is_computed_anew(damage, network, arrays, home):
+    places = np.arange(40)
+    expected = features.of(network, arrays, places)
+    (file,) = parts(home)
+    content = bytearray(file.read_bytes())
+    if damage == "bits":
+        content[len(content) // 2] ^= 255
+    damaged = {"cut": content[:-30], "bits": content, "empty": b"", "text": b"some words"}
+    if damage == "folder":
+        file.unlink()
+        file.mkdir()
+    elif damage == "other arrays":
+        with file.open("wb") as stream:
+            np.savez(stream, places=places, rows=expected[:, :3])
+    else:
+        file.write_bytes(damaged[damage])
+    np.testing.assert_array_equal(features.of(network, arrays, places), expected)
+
+
+def test_where_nothing_can_be_kept_they_are_computed(network, arrays, home, monkeypatch):
+    places = np.arange(3)
+    (home / ".cache").mkdir(parents=True)
+    (home / ".cache" / "ssgan").write_text("a file where the folder should be")
+    expected = computed(network, arrays, places)
+    np.testing.assert_allclose(features.of(network, arrays, places), expected, rtol=1e-4)
+    monkeypatch.setenv("HOME", "/dev/null")
+    np.testing.assert_allclose(features.of(network, arrays, places), expected, rtol=1e-4)
+
+
+def test_the_last_ones_used_are_kept(network, arrays, home, monkeypatch):
+    sets = [replace(arrays, digest=str(number)) for number in range(4)]
+    places = np.arange(50)
+    for number, one in enumerate(sets[:3]):
+        features.of(network, one, places)
+        newest = max(parts(home), key=lambda file: file.stat().st_ctime_ns)
+        os.utime(newest, ns=(0, number))
+    features.of(network, sets[0], places)  # used once more
+    size = parts(home)[0].stat().st_size
+    monkeypatch.setattr(features, "BYTES", 2.5 * size)
+    features.of(network, sets[3], places)
+    assert len(parts(home)) == 2
+    assert len(list(parts(home)[0].parent.parent.iterdir())) == 2
+    kept = [features.of(network, others(sets[number]), places) for number in (0, 3)]
+    np.testing.assert_array_equal(*kept)
+    np.testing.assert_allclose(kept[0], computed(network, arrays, places), rtol=1e-4)
+
+
+@pytest.mark.parametrize("room", [features.BYTES, 5000])
+def test_writers_at_once_lose_nothing(room, network, arrays, home, monkeypatch):
+    monkeypatch.setattr(features, "BYTES", room)
+
+    def write(first):
+        for place in range(first, 60, 3):
+            row = np.full((1, 4), place, np.float32)
+            features._keep("entry", np.array([place]), row)
+            for known, rows in features._kept("entry", 4):
+                np.testing.assert_array_equal(rows, known[:, None] * np.ones((1, 4)))
+
+    with ThreadPoolExecutor(3) as pool:  # they share no lock and no state but the files
+        list(pool.map(write, range(3)))
+    found = sorted(int(known[0]) for known, _ in features._kept("entry", 4))
+    assert found == list(range(60)) or (room == 5000 and 3 <= len(found) <= 10)
+    assert not [file for file in parts(home) if file.suffix != ".npz"]
