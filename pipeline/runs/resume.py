@@ -57,7 +57,8 @@ def continue_from(
         )
     with tempfile.TemporaryDirectory() as folder:
         text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
-    base = configuration.from_yaml(text)
+    # Runs from before there were backbones had none.
+    base = {"backbone": backbones.NONE, **configuration.from_yaml(text)}
     config = configuration.load(flags, base)
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
