@@ -94,7 +94,7 @@ def test_training_goes_on_from_a_split_of_large_pictures(store, folder, tmp_path
         assert data.of(settled).train_images.shape[1] == side
 
 
-@pytest.mark.parametrize("backbone", ["auto", LITE, "MobileNetV2"])
+@pytest.mark.parametrize("backbone", ["auto", LITE])
 def test_a_missing_file_of_weights_is_told_in_a_line(backbone, store, folder, capsys, tmp_path):
     missing = tmp_path / "missing.h5"
     said = words(folder, labels_per_class="2", backbone=backbone, backbone_weights=str(missing))
