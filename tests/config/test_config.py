@@ -120,6 +120,15 @@ def test_an_earlier_run_stands_between_the_method_and_the_file(file):
     assert other == config.load({"method": "supervised", "split_seed": "4"})
 
 
+def test_settling_the_backbone_changes_nothing_of_where_a_run_is_kept():
+    said = {"run_name": "mine", "experiment": "own", "register_as": "it", "system_metrics": "true"}
+    plain = config.load({"dataset": "folder", **said})
+    for name in ("efficientnet_lite0", "none"):
+        settled = config.with_backbone(plain, name)
+        assert settled == config.load({"dataset": "folder", "backbone": name, **said})
+        assert (settled.run_name, settled.experiment) == ("mine", "own")
+
+
 def test_default_yaml_holds_exactly_the_shared_keys():
     assert tuple(config.defaults()) == config.SHARED
 
