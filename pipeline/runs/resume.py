@@ -81,7 +81,7 @@ def detailed(config: Config) -> Config:
     """The same with the backbone that `auto` may choose, which sees images in their details."""
     if config.backbone != backbones.AUTO:
         return config
-    return configuration.with_backbone(config, backbones.at_hand())
+    return configuration.with_backbone(config, backbones.at_hand(config.backbone_weights))
 
 
 def load_data(config: Config) -> Dataset:

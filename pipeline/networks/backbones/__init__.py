@@ -20,8 +20,13 @@ def own() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
 
 
-def at_hand() -> str:
-    """The backbone that can be had here without a download; `NONE` if there is none."""
+def at_hand(weights: Path | None = None) -> str:
+    """The backbone that can be had here without a download; `NONE` if there is none.
+
+    weights: the file that a user has given, if they did.
+    """
+    if weights:
+        return own()[0]
     modules = (importlib.import_module(f"{__name__}.{name}") for name in own())
     return next((m.__name__.rpartition(".")[2] for m in modules if m.found()), NONE)
 
