@@ -37,3 +37,16 @@ def told_apart(
     right = int((classifier.fit(trained, answers).predict(asked) == truth).sum())
     test = stats.binomtest(right, len(truth), 0.5, alternative="greater")
     return right / len(truth), float(test.pvalue)
+
+
+def unlabelled_compared(
+    features: NDArray[np.floating], unknown: NDArray[np.bool_], seed: int
+) -> dict[str, float]:
+    """How well images without a known label are told from those with one; nothing if all have.
+
+    features [n, d] of images; unknown, bool [n], marks those whose label nobody knows.
+    """
+    if not unknown.any():
+        return {}
+    share, p_value = told_apart(features[~unknown], features[unknown], seed)
+    return {"unlabelled_told_apart": share, "unlabelled_p_value": p_value}

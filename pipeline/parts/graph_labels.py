@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
 from pipeline.config.schema import Config
-from pipeline.measure.two_sample import told_apart
+from pipeline.measure.two_sample import unlabelled_compared
 from pipeline.networks.layers import Classifier
 from pipeline.ops import devices
 from pipeline.ops.label_graph import LabelGraph, most_confident, principal_components
@@ -55,7 +55,7 @@ class GraphLabels(Part):
             order = np.random.default_rng(config.seed).permutation(len(others))
             places = np.concatenate([labelled, others[order]])
             features = self._components(images, places)
-            compared = _compared(features, np.isin(places, unknown), config.seed)
+            compared = unlabelled_compared(features, np.isin(places, unknown), config.seed)
             graph = LabelGraph(features, largest=max(config.own["graph_images"], len(labelled)))
             known = np.concatenate([labels, np.full(len(others), -1)])
             error = graph.left_out_error(known, class_balance)
@@ -97,13 +97,3 @@ class GraphLabels(Part):
             np.concatenate([np.reshape(one, [len(one), -1]) for one in layer])
             for layer in zip(*parts, strict=True)
         ]
-
-
-def _compared(
-    features: NDArray[np.float32], unknown: NDArray[np.bool_], seed: int
-) -> Mapping[str, float]:
-    """How well images without a known label are told from those with one; nothing if all have."""
-    if not unknown.any():
-        return {}
-    share, p_value = told_apart(features[~unknown], features[unknown], seed)
-    return {"unlabelled_told_apart": share, "unlabelled_p_value": p_value}

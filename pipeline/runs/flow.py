@@ -16,6 +16,7 @@ from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
+from pipeline.networks import backbones
 from pipeline.runs import logged, resume, summary, verdict
 from pipeline.runs.clock import Clock
 from pipeline.runs.logged import Measured
@@ -55,10 +56,12 @@ def run(config: Config) -> Result:
 def split(config: Config) -> Result:
     """The stage split alone: a run that holds the manifest and the resolved configuration.
 
-    What the images decide beyond the split (backbone, number of steps) is left to `train`.
+    Which backbone `auto` is, and the number of steps that follows from it, is left to `train`.
     """
     clock = Clock()
     config, dataset, split = _split(config, clock)
+    if config.backbone != backbones.AUTO:
+        config = configuration.settled(config, len(dataset.train_images))
     with _opened("split", config, dataset, split, name="split: {}") as run:
         return _conclude(run, "split", config, split, clock)
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline import progress
+from pipeline.measure.two_sample import unlabelled_compared
 from pipeline.methods import Arrays, Method
 from pipeline.networks.pretrained import PretrainedClassifier
 
@@ -30,15 +31,21 @@ UNFINISHED = ".making-"
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def start(method: Method, arrays: Arrays) -> None:
-    """Let a method on a backbone begin from a logistic regression on the labelled images."""
+def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
+    """Let a method on a backbone begin from a logistic regression on the labelled images.
+
+    Returns:
+        How well images without a known label are told from those with one; nothing if all have
+        one, or without a backbone.
+    """
     network = method.network
     if not isinstance(network, PretrainedClassifier):
-        return
+        return {}
     some = arrays.pool[:: -(-len(arrays.pool) // SOME)]
     rows = of(network, arrays, np.concatenate([some, arrays.labelled]))
     network.fit_output(rows[: len(some)], rows[len(some) :], arrays.labels)
     method.average.set_weights(network.get_weights())
+    return unlabelled_compared(rows[: len(some)], np.isin(some, arrays.unknown), method.config.seed)
 
 
 def of(

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +50,7 @@ class History:
     seconds: float = 0.0  # without those of `on_report`
     report_seconds: float = 0.0  # of `on_report`
     trace_seconds: float = 0.0  # of compiling, until the first step was done
-    compared: Mapping[str, float] = field(default_factory=dict)  # images, after the warm-up
+    compared: dict[str, float] = field(default_factory=dict)  # images, before they are learned
     recalled_steps: int = 0  # of the warm-up, which an earlier training of this process has made
 
     def apart(self, on_report: Callable[[Report], bool]) -> Callable[[Report], bool]:
@@ -111,9 +111,10 @@ def train(
         Collapsed: the classifier or the generator has collapsed.
     """
     start = time.perf_counter()
-    features.start(program.method, arrays)
+    compared = features.start(program.method, arrays)
     inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
+    history.compared |= compared
     on_report = history.apart(on_report)
     if foretell is not None:
         _foretell(program, inputs, arrays, config, history, foretell)
@@ -202,7 +203,7 @@ def _advance(
                 yield one
             warm_up.keep(known, program, shown)
         progress.phase("graph, labels are spread")
-    history.compared = program.method.after_warm_up(arrays)
+    history.compared |= program.method.after_warm_up(arrays)
     yield from run("step", first, config.steps)
 
 

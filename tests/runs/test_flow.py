@@ -125,7 +125,7 @@ def test_training_alone_is_judged_by_validation_labels(store: Path, capsys) -> N
 def test_data_of_any_size_settle_their_steps_before_the_run_is_opened(store: Path, capsys) -> None:
     path = write_npz(store / "any.npz", **npz_arrays())
     flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
-    flags |= {"method": "fixmatch", "network": "dense", "dense_units": "[8]"}
+    flags |= {"method": "fixmatch", "network": "dense", "dense_units": "[8]", "backbone": "none"}
     split = flow.split(config.load(flags))
     with progress.shown():
         result = flow.train({"run_id": split.run_id})

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.methods import Arrays
+from pipeline.config import layers as config
+from pipeline.methods import Arrays, Method
 from pipeline.networks.pretrained import PretrainedClassifier
 from pipeline.ops import runtime
 from pipeline.ops.devices import Random
@@ -153,3 +154,26 @@ def test_writers_at_once_lose_nothing(room, network, arrays, home, monkeypatch):
     found = sorted(int(known[0]) for known, _ in features._kept("entry", 4))
     assert found == list(range(60)) or (room == 5000 and 3 <= len(found) <= 10)
     assert not [file for file in parts(home) if file.suffix != ".npz"]
+
+
+def test_unlabelled_images_that_differ_are_told_by_their_features(network, arrays):
+    dark = arrays.images.copy()
+    dark[65:] //= 4
+    unknown = np.arange(65, 130)
+    data = replace(
+        arrays,
+        images=dark,
+        labelled=np.arange(3),
+        labels=np.arange(3),
+        unknown=unknown,
+        digest="half of it dark",
+    )
+    method = Method()
+    method.network, method.config = network, config.load({})
+    method.average = PretrainedClassifier(SHAPE, 3, small_backbone(12), Random(0))
+    compared = features.start(method, data)
+    assert compared["unlabelled_told_apart"] > 0.8
+    assert compared["unlabelled_p_value"] < 1e-3
+    assert features.start(method, replace(data, unknown=np.array([], np.int64))) == {}
+    for one, other in zip(method.average.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
