@@ -118,7 +118,7 @@ def _difference(result: Result) -> str:
     how = f"{abs(lift):.2f} points {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
     ends = [100 * result.metrics.get(f"lift_{end}", math.nan) for end in ("low", "high")]
     low, high = ends if lift >= 0 else (-ends[1], -ends[0])
-    interval = "" if math.isnan(low) else f" (95 % interval {low:.1f} – {high:.1f})"
+    interval = "" if math.isnan(low) else f" (95 % interval {low:z.1f} – {high:z.1f})"
     return (
         f"The test error is {how} the supervised baseline's on the same labels{interval}. One "
         "pair of runs is no proof: repeat over seed and split_seed."

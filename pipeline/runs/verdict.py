@@ -72,7 +72,7 @@ def _sentence(lift: Lift, method: str, images: str) -> str:
     low, high = (-lift.high, -lift.low) if behind else (lift.low, lift.high)
     digits = 1 if 100 * (high - low) >= 1 else 2
     points = f"{100 * abs(lift.value):.{digits}f} points"
-    interval = f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+    interval = f"[{100 * low:z.{digits}f}, {100 * high:z.{digits}f}]"
     if lift.word == HURTS:
         return (
             f"Semi-supervision HURT: the supervised baseline is better by {points} {interval} on "

@@ -79,6 +79,13 @@ def test_tiny_differences_on_many_images_keep_their_digits():
     assert "on 10,000 test images" in said
 
 
+def test_an_end_that_rounds_to_nothing_has_no_sign():
+    near = {"lift": 0.027, "lift_low": -0.0002, "lift_high": 0.053}
+    (sentence,) = verdict.sentences(near, "ssgan", 411, 0)
+    assert "[0.0, 5.3]" in sentence
+    assert "-0.0" not in markdown(result(**near))
+
+
 @pytest.mark.parametrize("known", [HELPED, SAME, HURT, SAME | HURT_ON_VALID])
 def test_it_is_the_first_line_everywhere(known, capsys):
     given = result(**known)
