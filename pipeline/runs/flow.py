@@ -131,15 +131,14 @@ def _chosen(
 
     The pictures are read anew where what was chosen needs them in another size.
     """
-    with clock.section("choice"):
-        choice = choose(config, dataset, split)
-        settled = config
-        if choice.backbone != config.backbone:
-            settled = configuration.with_backbone(config, choice.backbone)
-        if data.options(settled) != data.options(resume.detailed(config)):
-            dataset = data.of(settled)
-        settled = configuration.settled(settled, len(dataset.train_images))
-    return settled, dataset, split, choice
+    n_images, choice = len(dataset.train_images), Choice(config.backbone, "")
+    if config.backbone == backbones.AUTO:
+        with clock.section("choice"):
+            detailed, choice = resume.detailed(config), choose(config, dataset, split)
+            config = configuration.with_backbone(config, choice.backbone)
+            if data.options(config) != data.options(detailed):
+                dataset = data.of(config)
+    return configuration.settled(config, n_images), dataset, split, choice
 
 
 def _tell_choice(run: Run, choice: Choice) -> None:
