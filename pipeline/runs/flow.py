@@ -132,10 +132,11 @@ def _chosen(
     The pictures are read anew where what was chosen needs them in another size.
     """
     n_images, choice = len(dataset.train_images), Choice(config.backbone, "")
-    if config.backbone == backbones.AUTO:
+    if config.backbone != backbones.NONE:
         with clock.section("choice"):
             detailed, choice = resume.detailed(config), choose(config, dataset, split)
-            config = configuration.with_backbone(config, choice.backbone)
+            if choice.backbone != config.backbone:
+                config = configuration.with_backbone(config, choice.backbone)
             if data.options(config) != data.options(detailed):
                 dataset = data.of(config)
     return configuration.settled(config, n_images), dataset, split, choice

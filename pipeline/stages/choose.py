@@ -49,10 +49,14 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
     Reads the labels of `split.labelled` alone.
 
     Raises:
-        UserError: the weights at hand cannot be read.
+        UserError: no such backbone, or its weights cannot be had or read.
     """
     from pipeline.ops import runtime
 
+    if configuration.is_pretrained(config.backbone):
+        runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+        # A wrong name or file is told before a run is opened.
+        backbones.load(config.backbone, config.backbone_weights, SIDE)
     if config.backbone != backbones.AUTO:
         return Choice(config.backbone, "")
     name = backbones.at_hand(config.backbone_weights)

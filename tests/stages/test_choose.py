@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
+from pipeline.errors import UserError
 from pipeline.networks import backbones
 from pipeline.stages import choose as choosing
 from pipeline.stages.choose import SCRATCH, choose
@@ -47,11 +48,24 @@ def settle(dataset, **flags):
     return choose(config, fresh, split), split, fresh
 
 
+@needs_weights
 def test_what_somebody_names_stays(photographs):
-    for name in ("none", "MobileNetV2"):
+    for name in ("none", "efficientnet_lite0"):
         choice, _, fresh = settle(photographs, labels_per_class="3", backbone=name)
         assert (choice.backbone, choice.reason, choice.errors) == (name, "", {})
         assert len(fresh.train_labels.indices_read("train")) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"backbone": "EfficientNetLite"}, "no such network; did you mean EfficientNet"),
+        ({"backbone": "efficientnet_lite0", "backbone_weights": "/nowhere.pth"}, "/nowhere.pth"),
+    ],
+)
+def test_a_wrong_name_or_file_is_told_before_anything_is_trained(photographs, said, told):
+    with pytest.raises(UserError, match=told):
+        settle(photographs, labels_per_class="3", **said)
 
 
 def test_without_weights_it_trains_from_scratch_and_says_so(photographs, monkeypatch):
