@@ -39,7 +39,7 @@ SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
-    config, dataset, split, choice = _chosen(*_split(config, clock), clock)
+    config, dataset, split, choice = _chosen(config, *_split(config, clock), clock)
     with _opened("pipeline", config, dataset, split) as run:
         _tell_choice(run, choice)
         trained = _train(run, config, dataset, split, clock)
@@ -59,7 +59,7 @@ def split(config: Config) -> Result:
     Which backbone `auto` is, and the number of steps that follows from it, is left to `train`.
     """
     clock = Clock()
-    config, dataset, split = _split(config, clock)
+    dataset, split = _split(config, clock)
     if config.backbone != backbones.AUTO:
         config = configuration.settled(config, len(dataset.train_images))
     with _opened("split", config, dataset, split, name="split: {}") as run:
@@ -116,12 +116,12 @@ def _wants_baseline(config: Config) -> bool:
     return config.baseline and config.method != "supervised"
 
 
-def _split(config: Config, clock: Clock) -> tuple[Config, Dataset, Split]:
+def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
     """The data, as detailed as a backbone may need them, and their split."""
     progress.phase(f"loading and splitting {config.dataset}")
     with clock.section("split"):
         dataset = resume.load_data(config)
-        return config, dataset, splitting.choose_split(config, dataset)
+        return dataset, splitting.choose_split(config, dataset)
 
 
 def _chosen(

@@ -1,8 +1,9 @@
 """Features that are trained already, or a network from scratch: measured on the labelled images.
 
-Which serves better cannot be told from the word photograph: on pictures of things a network that
-has seen ImageNet wins by a factor of three, on hands before a wall one from scratch may win. So
-both are cross-validated on the labels that the run has anyway, briefly.
+Which serves better cannot be told from the word photograph: on pictures of things the features of
+a network that has seen ImageNet won by a factor of three, on hands before a wall they lost to a
+network from scratch, as long as they were not trained on. So both are cross-validated, briefly, on
+the labels that the run has anyway.
 """
 
 import math
