@@ -38,6 +38,7 @@ class SemiSupervisedGAN(Method):
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
         self.teacher = AlignedTeacher(self.average, spec.class_balance)
+        self.class_balance = self.teacher.class_balance
         self.graph = GraphLabels(self.network)
         self.optimizers = {
             "discriminator": adam(
@@ -71,7 +72,7 @@ class SemiSupervisedGAN(Method):
             arrays.labelled,
             arrays.labels,
             arrays.unknown,
-            self.teacher.class_balance.numpy(),
+            self.teacher.class_balance,
             self.config,
         )
 
