@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 SHARE = "pool_share/"  # and a class's number: the name under which a share is handed on
 FOLDS = 3
@@ -62,12 +63,13 @@ def of_pool(
     # counts[k, j]: labelled rows of class k that are answered j; answers[j]: of the pool, mean
     counts, answers = np.zeros((n_classes, n_classes)), np.zeros(n_classes)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    for known, left_out in folds.split(labelled, labels):
-        classifier = make_pipeline(
-            StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=300)
-        ).fit(labelled[known], labels[known])
-        np.add.at(counts, (labels[left_out], classifier.predict(labelled[left_out])), 1)
-        answers += np.bincount(classifier.predict(pool), minlength=n_classes) / FOLDS
+    with threadpool_limits(limits=1, user_api="blas"):  # sums depend on the number of threads
+        for known, left_out in folds.split(labelled, labels):
+            classifier = make_pipeline(
+                StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=300)
+            ).fit(labelled[known], labels[known])
+            np.add.at(counts, (labels[left_out], classifier.predict(labelled[left_out])), 1)
+            answers += np.bincount(classifier.predict(pool), minlength=n_classes) / FOLDS
     confusion = _rows(counts + 0.5 * np.eye(n_classes) + 0.5 / n_classes)
     p_value = _p_value(confusion, counts, answers, np.asarray(balance, float))
     return ClassShift(_mixture(confusion, answers / answers.sum(), of_class, balance), p_value)

@@ -25,7 +25,7 @@ from pipeline.ops.optimizers import adam, descend
 from pipeline.parts.contrastive import ContrastiveWarmUp
 from pipeline.parts.graph_labels import GraphLabels
 from pipeline.parts.k_plus_one import Generator, real_or_generated, without
-from pipeline.parts.teacher import AlignedTeacher, consistency_weight
+from pipeline.parts.teacher import AlignedTeacher, consistency_weight, surest
 
 
 class SemiSupervisedGAN(Method):
@@ -79,9 +79,13 @@ class SemiSupervisedGAN(Method):
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update classifier and generator together; one forward of fakes serves both losses."""
         pseudo_labels, confident = self._pseudo_labels(batch)
-        n = batch.labels.shape[0]
-        real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
-        images = views.strong(real_images, self.config, self.random)
+        n, share = batch.labels.shape[0], tf.reduce_mean(confident)
+        unlabelled_images, pseudo_labels, confident = surest(
+            self.own["learned_batch_size"], batch.unlabelled_images, pseudo_labels, confident
+        )
+        images = views.labelled_and_strong(
+            batch.labelled_images, unlabelled_images, self.config, self.random
+        )
         with tf.GradientTape(persistent=True) as tape:
             true = self.network.forward(images, True, True)
             supervised = losses.classification(true.logits[:n], batch.labels)
@@ -99,7 +103,7 @@ class SemiSupervisedGAN(Method):
             "discriminator_loss": loss,
             "supervised_loss": supervised,
             "consistency_loss": consistency,
-            "confident_share": tf.reduce_mean(confident),
+            "confident_share": share,
         }
         if self.generator is not None:
             descend(self.optimizers["generator"], tape, matching, self.generator)
