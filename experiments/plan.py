@@ -103,11 +103,19 @@ class Plan:
         Raises:
             UserError: a value that is not allowed.
         """
-        given = {key: Sourced(value, "the search") for key, value in values.items()}
-        config = configuration.resolve(self.fixed, given)
+        config = self._resolved(values)
         if config.backbone == "auto":  # it would be chosen, at a cost, in every trial
             config = configuration.with_backbone(config, "none")
         return configuration.settled(config, self.n_images) if self.n_images else config
+
+    @property
+    def leaves_backbone(self) -> bool:
+        """Whether `backbone: auto`, which a single run decides, comes to none in every trial."""
+        return self._resolved(self.firsts).backbone == "auto"
+
+    def _resolved(self, values: Mapping[str, Value]) -> Config:
+        given = {key: Sourced(value, "the search") for key, value in values.items()}
+        return configuration.resolve(self.fixed, given)
 
     @property
     def label_key(self) -> str:

@@ -30,6 +30,10 @@ from pipeline.tracking import Run
 
 PAUSE = 0.5  # seconds between two looks at the study
 LOST = "the worker was lost (killed, out of memory, or its machine went away)"
+NO_BACKBONE = (
+    "backbone = auto is decided in single runs only: here every trial trains from scratch. Do a "
+    "single run first, and name what it chose, e.g. backbone=efficientnet_lite0"
+)
 SETTLE = 1.0  # seconds for two who want to lead to see each other
 
 
@@ -47,6 +51,8 @@ def search(plan: Plan) -> answer.Answer:
     first = plan.config(plan.firsts)
     if warning := configuration.short(first, plan.n_images):
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
+    if plan.leaves_backbone:
+        print(f"ssgan: {NO_BACKBONE}", file=sys.stderr, flush=True)
     flow.tell_findings(dataset)
     digest = dataset.digest
     place = location(plan.settings.storage)

@@ -24,6 +24,7 @@ from pipeline.config.schema import (
     Said,
     Share,
     Value,
+    View,
     key,
     said_of,
 )
@@ -39,6 +40,10 @@ class OwnKeys(BaseModel):
     warm_up_share: Share = key(
         "share of the steps that learn without labels, before the others, in [0, 1]; "
         "0 = none; smaller by default in a run of fewer steps than the default",
+        Decides.TRAINING,
+    )
+    warm_up_labels: Annotated[Count | None, Optional] = key(
+        "labels for training beyond which there is no warm-up; none = always one",
         Decides.TRAINING,
     )
     warm_up_lr: Rate = key(
@@ -89,9 +94,18 @@ class OwnKeys(BaseModel):
     confidence_threshold: Share = key(
         "probability below which a pseudo-label is left out, in [0, 1]", _AFTER
     )
+    learned_batch_size: Annotated[Count | None, Optional] = key(
+        "unlabelled images a step that are learned from, at most unlabelled_batch_size: those "
+        "with a sure pseudo-label first; none = all",
+        _AFTER,
+    )
+    labelled_view: View = key(
+        "view of the labelled images: strong, as of the unlabelled ones, or weak: shifted and, "
+        "with augment_flip, mirrored",
+        _AFTER,
+    )
     weak_shift_share: Share = key(
-        "largest shift of the view that gives the pseudo-label, share of the image's "
-        "side, in [0, 1]; 0 = the image itself"
+        "largest shift of a weak view, share of the image's side, in [0, 1]; 0 = the image itself"
     )
     unsupervised_weight: Amount = key(
         "weight of real-or-generated in the discriminator's loss, ≥ 0"

@@ -121,6 +121,7 @@ Part = Annotated[float, Field(gt=0, le=1), Number]
 Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
+View = Literal["weak", "strong"]
 Classifier = Annotated[str, _one_of("classifiers")]
 Generator = Annotated[str, _one_of("generators")]
 
@@ -295,7 +296,9 @@ class Config(BaseModel):
         "float32 or bfloat16: of the networks' products; weights and sums stay float32",
         compared=True,
     )
-    jit_compile: bool = key("compile the step with XLA: true or false")
+    jit_compile: Annotated[bool | None, Optional] = key(
+        "compile the step with XLA: true or false; none = in a long training on a GPU"
+    )
     devices: Annotated[Count | None, Optional] = key(
         "devices that share each batch; none = every GPU, or the CPU as one"
     )

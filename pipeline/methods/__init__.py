@@ -75,6 +75,7 @@ class Method:
     # discriminator_lr.
     optimizers: dict[str, Adam]
     warm_up_share: float = 0.0  # of all steps
+    class_balance: tf.Variable | None = None  # that pseudo-labels are aligned to, [K]
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""

@@ -25,8 +25,9 @@ class FixMatch(Supervised):
         weak = views.weak(batch.unlabelled_images, self.config, self.random)
         predicted = predict(self.network, weak)
         pseudo_labels, confident = losses.pseudo_labels(predicted, own["confidence_threshold"])
-        real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
-        images = views.strong(real_images, self.config, self.random)
+        images = views.labelled_and_strong(
+            batch.labelled_images, batch.unlabelled_images, self.config, self.random
+        )
         with tf.GradientTape() as tape:
             logits = self.network.forward(images, True, True).logits
             supervised = losses.classification(logits[:n], batch.labels)

@@ -25,7 +25,7 @@ from pipeline.ops.optimizers import adam, descend
 from pipeline.parts.contrastive import ContrastiveWarmUp
 from pipeline.parts.graph_labels import GraphLabels
 from pipeline.parts.k_plus_one import Generator, real_or_generated, without
-from pipeline.parts.teacher import AlignedTeacher, consistency_weight
+from pipeline.parts.teacher import AlignedTeacher, consistency_weight, surest
 
 
 class SemiSupervisedGAN(Method):
@@ -38,6 +38,7 @@ class SemiSupervisedGAN(Method):
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
         self.teacher = AlignedTeacher(self.average, spec.class_balance)
+        self.class_balance = self.teacher.class_balance
         self.graph = GraphLabels(self.network)
         self.optimizers = {
             "discriminator": adam(
@@ -71,16 +72,20 @@ class SemiSupervisedGAN(Method):
             arrays.labelled,
             arrays.labels,
             arrays.unknown,
-            self.teacher.class_balance.numpy(),
+            self.teacher.class_balance,
             self.config,
         )
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update classifier and generator together; one forward of fakes serves both losses."""
         pseudo_labels, confident = self._pseudo_labels(batch)
-        n = batch.labels.shape[0]
-        real_images = tf.concat([batch.labelled_images, batch.unlabelled_images], axis=0)
-        images = views.strong(real_images, self.config, self.random)
+        n, share = batch.labels.shape[0], tf.reduce_mean(confident)
+        unlabelled_images, pseudo_labels, confident = surest(
+            self.own["learned_batch_size"], batch.unlabelled_images, pseudo_labels, confident
+        )
+        images = views.labelled_and_strong(
+            batch.labelled_images, unlabelled_images, self.config, self.random
+        )
         with tf.GradientTape(persistent=True) as tape:
             true = self.network.forward(images, True, True)
             supervised = losses.classification(true.logits[:n], batch.labels)
@@ -98,7 +103,7 @@ class SemiSupervisedGAN(Method):
             "discriminator_loss": loss,
             "supervised_loss": supervised,
             "consistency_loss": consistency,
-            "confident_share": tf.reduce_mean(confident),
+            "confident_share": share,
         }
         if self.generator is not None:
             descend(self.optimizers["generator"], tape, matching, self.generator)

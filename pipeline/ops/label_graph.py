@@ -140,7 +140,7 @@ def _nearest(
     By faiss on a CPU: half the time of `_neighbors`, and exact. Its approximate indexes lose too
     many neighbours of photographs (docs/experiments-log.md).
     """
-    if tf.config.list_physical_devices("GPU"):
+    if runtime.has_gpu():
         return _neighbors(rows, units, count)[0].astype(np.int64)
     import faiss
 

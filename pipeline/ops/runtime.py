@@ -63,6 +63,13 @@ def start(seed: int, threads: int | None, deterministic: bool, devices: int | No
         tf.config.list_logical_devices()  # looks for GPUs, and says so, now
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def cores() -> int:
     """The CPU cores that the machine, the process's affinity and its container leave to it."""
     from joblib import cpu_count

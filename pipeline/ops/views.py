@@ -22,8 +22,22 @@ def strong(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
     return cutout(seen, config.augment_cutout, random)
 
 
+def labelled_and_strong(
+    labelled: tf.Tensor, unlabelled: tf.Tensor, config: Config, random: Random
+) -> tf.Tensor:
+    """The views that a step learns from: of the labelled images [n, …], then of the others [m, …].
+
+    The labelled ones' are weak if `labelled_view` says so, as in FixMatch: the network is soon
+    sure of them, and so of others. All others are strong.
+    """
+    if config.own["labelled_view"] == "weak":
+        views = weak(labelled, config, random), strong(unlabelled, config, random)
+        return tf.concat(views, axis=0)
+    return strong(tf.concat([labelled, unlabelled], axis=0), config, random)
+
+
 def weak(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
-    """The view that pseudo-labels come from: shifted by `weak_shift_share`, perhaps mirrored."""
+    """The view that changes least: shifted by `weak_shift_share`, perhaps mirrored."""
     shift = {"augment_shift": config.own["weak_shift_share"], "augment_crop": 1.0}
     return affine(images, config.model_copy(update={**STILL, **shift}), random)
 

@@ -12,7 +12,7 @@ from pipeline.measure.two_sample import unlabelled_compared
 from pipeline.networks.layers import Classifier
 from pipeline.ops import devices
 from pipeline.ops.label_graph import LabelGraph, most_confident, principal_components
-from pipeline.parts import Part
+from pipeline.parts import Part, pool_balance
 
 COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to
 MAPS_BYTES = 2**28  # of maps held at a time; of larger images fewer are
@@ -38,14 +38,14 @@ class GraphLabels(Part):
         labelled: NDArray[np.int64],
         labels: NDArray[np.int64],
         unknown: NDArray[np.int64],
-        class_balance: NDArray[np.float32],
+        class_balance: tf.Variable,
         config: Config,
     ) -> Mapping[str, float]:
         """Spread the labels over the graph; keep the surest share of each class.
 
         images [n, h, w, c], read part by part; pool and labelled are positions in them, labels
         those of labelled; unknown are the positions of images whose label nobody knows;
-        class_balance is the share of each class, [K].
+        class_balance is the share of each class, [K], corrected here if it is wrong.
         """
         kept = np.full(len(images), -1, np.int32)
         compared: Mapping[str, float] = {}
@@ -56,11 +56,14 @@ class GraphLabels(Part):
             places = np.concatenate([labelled, others[order]])
             features = self._components(images, places)
             compared = unlabelled_compared(features, np.isin(places, unknown), config.seed)
+            parts = features[: len(labelled)], labels, features[len(labelled) :]
+            compared = {**compared, **pool_balance.follow(class_balance, *parts, config.seed)}
+            balance = class_balance.numpy()
             graph = LabelGraph(features, largest=max(config.own["graph_images"], len(labelled)))
             known = np.concatenate([labels, np.full(len(others), -1)])
-            error = graph.left_out_error(known, class_balance)
+            error = graph.left_out_error(known, balance)
             compared = {**compared, **({} if error is None else {"graph_error": error})}
-            probabilities = graph.spread(known, class_balance)
+            probabilities = graph.spread(known, balance)
             found = most_confident(probabilities, config.own["graph_confident_share"])
             kept[others] = found[len(labelled) :][np.argsort(order)]
         self.labels.assign(kept)

@@ -23,6 +23,20 @@ def consistency_weight(config: Config, progress: tf.Tensor) -> tf.Tensor:
     return config.own["consistency_weight"] * tf.minimum(1.0, progress / ramp)
 
 
+def surest(
+    count: int | None, images: tf.Tensor, classes: tf.Tensor, confident: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The first `count` of images [n, …], classes [n] and their confidence [n], sure ones first.
+
+    A pseudo-label that is not sure teaches nothing, so its image need not be looked at: that saves
+    most of a step. None keeps all. In the order given, among equally sure ones.
+    """
+    if count is None:
+        return images, classes, confident
+    first = tf.argsort(confident, direction="DESCENDING", stable=True)[:count]
+    return tf.gather(images, first), tf.gather(classes, first), tf.gather(confident, first)
+
+
 class AlignedTeacher(Part):
     """A mean teacher (Tarvainen & Valpola 2017) whose predictions are aligned to a class balance.
 

@@ -15,7 +15,7 @@ from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import RECORD, SAID, Config, Value, is_none
 from pipeline.data import Dataset, reported
-from pipeline.runs import provenance
+from pipeline.runs import differences, provenance
 from pipeline.runs.clock import Clock
 from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
 from pipeline.stages import split as splitting
@@ -37,12 +37,10 @@ SCORERS = Path("~/.cache/ssgan/scorers")
 FINAL_SAMPLES = "final_samples"
 GRID_COLUMNS = 10  # of the samples logged while training
 NAMED = 20  # classes that a model's page names
-TOLD_APART, SURE = 0.6, 1e-3  # share told apart, and p-value, from which a difference is told
 VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
-FINDINGS = "ssgan.data_findings"  # tag: what is unusual in the data, in words
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def opened(
     if source:
         tags[tracking.SOURCE] = source
     if dataset.findings:
-        tags[FINDINGS] = "; ".join(finding.sentence for finding in dataset.findings)
+        tags[differences.FINDINGS] = "; ".join(finding.sentence for finding in dataset.findings)
     with tracking.open_run(
         kind,
         experiment=config.experiment,
@@ -169,27 +167,12 @@ def fit(
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals() | provenance.peak_memory())
-    tell_difference(run, dataset, trained.history.compared)
+    differences.tell(run, dataset, trained.history.compared)
     frames = [each.samples for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
         run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
-
-
-def tell_difference(run: Run, dataset: Dataset, compared: Mapping[str, float]) -> None:
-    """Say, on stderr and on the run, if labelled and unlabelled images differ."""
-    share = compared.get("unlabelled_told_apart", 0.5)
-    if share < TOLD_APART or compared["unlabelled_p_value"] > SURE:
-        return
-    sentence = (
-        f"images without a known label differ from those with one: a classifier tells {share:.0%} "
-        "of them apart (50% is chance) by what the warm-up has learned; if they show other things, "
-        "come from another source or have another mix of classes, they may do harm: look at them, "
-        "and compare with the baseline"
-    )
-    print(f"ssgan: dataset={dataset.name}: {sentence}.", file=sys.stderr)
-    run.tags({FINDINGS: "; ".join([*(found.sentence for found in dataset.findings), sentence])})
 
 
 def keep_models(

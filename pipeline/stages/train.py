@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 READER = "train"  # under this name the label door counts what training reads
 SHOWN_FIRST = 1000  # images, at least, that decide the pixels' scale and the first weights
 SHOWN_PIXELS = 2**23  # of them; of larger images fewer are shown
+COMPILED_FROM = 4000  # steps: at 5 ms saved by each (docs/benchmarks.md), 15 s of XLA are repaid
 BATCH = 500  # images a call when classifying or generating,
 CALL_PIXELS = 2**21  # and pixels at most: a backbone's maps of large images are larger still
 
@@ -71,6 +72,7 @@ def train(
     from pipeline.training import loop
     from pipeline.training import program as programs
 
+    config = as_trained(config, len(split.labelled), runtime.has_gpu())
     labels = dataset.train_labels.read(split.labelled, READER)
     images = dataset.images_to_train_on
     spec = spec_of(dataset, split.pool, labels)
@@ -92,6 +94,21 @@ def train(
         history,
         release=lambda: programs.release(program),
     )
+
+
+def as_trained(config: Config, n_labelled: int, gpu: bool) -> Config:
+    """What the configuration leaves to the data and the machine, decided.
+
+    There is no warm-up beyond `warm_up_labels`. XLA compiles where nobody has said and the steps
+    that it saves time on are worth the seconds that it takes.
+    """
+    compiled = config.jit_compile
+    if compiled is None:
+        compiled = gpu and config.steps >= COMPILED_FROM
+    own, most = config.own, config.own.get("warm_up_labels")
+    if most is not None and n_labelled > most:
+        own = {**own, "warm_up_share": 0.0}
+    return config.model_copy(update={"jit_compile": compiled, "own": own})
 
 
 def spec_of(dataset: Dataset, pool: NDArray[np.int64], labels: NDArray[np.int64]) -> Spec:

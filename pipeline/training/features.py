@@ -22,6 +22,7 @@ from pipeline import progress
 from pipeline.measure.two_sample import unlabelled_compared
 from pipeline.methods import Arrays, Method
 from pipeline.networks.pretrained import PretrainedClassifier
+from pipeline.parts import pool_balance
 
 BATCH = 50
 SOME = 2000  # images that the scaling of the features is taken from
@@ -35,8 +36,8 @@ def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
     """Let a method on a backbone begin from a logistic regression on the labelled images.
 
     Returns:
-        How well images without a known label are told from those with one; nothing if all have
-        one, or without a backbone.
+        How well images without a known label are told from those with one, if some have none,
+        and what is found of the pool's classes; nothing without a backbone.
     """
     network = method.network
     if not isinstance(network, PretrainedClassifier):
@@ -45,7 +46,13 @@ def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
     rows = of(network, arrays, np.concatenate([some, arrays.labelled]))
     network.fit_output(rows[: len(some)], rows[len(some) :], arrays.labels)
     method.average.set_weights(network.get_weights())
-    return unlabelled_compared(rows[: len(some)], np.isin(some, arrays.unknown), method.config.seed)
+    seed, labelled = method.config.seed, rows[len(some) :]
+    compared = unlabelled_compared(rows[: len(some)], np.isin(some, arrays.unknown), seed)
+    if method.class_balance is None:
+        return compared
+    balance = method.class_balance
+    shift = pool_balance.follow(balance, labelled, arrays.labels, rows[: len(some)], seed)
+    return {**compared, **shift}
 
 
 def of(

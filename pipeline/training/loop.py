@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
+from pipeline.measure.class_shift import SHARE
 from pipeline.methods import Arrays, Method
 from pipeline.training import features, forecast, warm_up
 from pipeline.training.forecast import PHASES, Forecast
@@ -75,9 +76,12 @@ class History:
         return pd.DataFrame(rows, columns=["step", "name", "value"])
 
     def totals(self) -> dict[str, float]:
-        """`train/passes` over the images, steps recalled; seconds of the loop and of tracing."""
+        """`train/passes` over the images, steps recalled; seconds of the loop and of tracing.
+
+        Of what is compared all but the classes' shares.
+        """
         return {
-            **{f"data/{name}": value for name, value in self.compared.items()},
+            **{f"data/{k}": v for k, v in self.compared.items() if not k.startswith(SHARE)},
             "train/recalled_steps": self.recalled_steps,
             "train/passes": self.reports[-1].step * self.images_per_step / self.n_images,
             "time/loop_s": self.seconds,

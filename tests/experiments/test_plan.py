@@ -139,3 +139,14 @@ def test_a_study_of_data_of_any_size_settles_the_steps_of_each_method_once(tmp_p
     # With the space's own numbers nothing is left to settle.
     searched = plan.read({"search": written(tmp_path, text + "steps: {low: 100, high: 300}\n")})
     assert searched.on(2000).config(searched.firsts).steps == 100
+
+
+def test_a_search_knows_that_it_leaves_the_backbone_unchosen(tmp_path):
+    photos = {"search": written(tmp_path, SPACE), "dataset": "cifar10"}
+    left = plan.read(photos)
+    assert left.leaves_backbone
+    assert left.config(left.firsts).backbone == "none"
+    named = plan.read(photos | {"backbone": "efficientnet_lite0"})
+    assert not named.leaves_backbone
+    assert named.config(named.firsts).backbone == "efficientnet_lite0"
+    assert not plan.read({"search": written(tmp_path, SPACE)}).leaves_backbone

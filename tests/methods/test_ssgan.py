@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.ops import runtime
-from pipeline.parts.teacher import consistency_weight
+from pipeline.ops import runtime, views
+from pipeline.parts.teacher import consistency_weight, surest
 from tests.methods.test_contract import as_batch, digits, make, next_numbers, step, values
 
 
@@ -40,6 +40,36 @@ def test_pseudo_labels_below_the_threshold_are_left_out():
     every = step(make("ssgan", confidence_threshold=0.0, graph_share=0.0), digits())
     assert every["confident_share"] == 1
     assert every["consistency_loss"] > 0
+
+
+def test_the_surest_images_are_learned_from_in_their_order():
+    images = tf.reshape(tf.range(6.0), [6, 1, 1, 1])
+    classes, confident = tf.constant([5, 4, 3, 2, 1, 0]), tf.constant([0.0, 1, 0, 1, 0, 1])
+    for count, kept in ((2, [1, 3]), (4, [1, 3, 5, 0]), (None, [0, 1, 2, 3, 4, 5])):
+        seen, of_seen, sure = surest(count, images, classes, confident)
+        np.testing.assert_array_equal(tf.reshape(seen, [-1]), kept)
+        np.testing.assert_array_equal(of_seen, 5 - np.array(kept))
+        np.testing.assert_array_equal(sure, np.array(kept) % 2)
+
+
+def test_a_step_that_learns_from_some_still_reports_how_many_are_sure():
+    every = {"confidence_threshold": 0.0, "graph_share": 0.0}
+    reported = step(make("ssgan", learned_batch_size=4, **every), digits())
+    assert reported["confident_share"] == 1
+    assert reported["consistency_loss"] > 0
+
+
+@pytest.mark.parametrize("name", ["ssgan", "fixmatch"])
+def test_labelled_images_are_seen_weakly_where_that_is_asked_for(name):
+    """Without a shift the weak view is the image itself."""
+    method = make(name, labelled_view="weak", weak_shift_share=0.0)
+    labelled, _, pool, *_ = digits()
+    seen = views.labelled_and_strong(labelled, pool, method.config, method.random)
+    np.testing.assert_array_equal(seen[: len(labelled)], labelled)
+    assert not np.allclose(seen[len(labelled) :], pool)
+    strong = make(name).config
+    seen = views.labelled_and_strong(labelled, pool, strong, method.random)
+    assert not np.allclose(seen[: len(labelled)], labelled)
 
 
 def test_the_teacher_sees_clean_images_and_is_aligned_to_the_class_balance():

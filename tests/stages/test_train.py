@@ -42,3 +42,18 @@ def test_a_short_run_of_the_recipe_is_ahead_of_its_baseline():
         errors.append([error(arm), error(config.baseline_of(arm, n_labelled=100))])
     ours, baseline = np.mean(errors, axis=0)
     assert ours < 0.8 * baseline  # 0.66 of it; as the recipe stands at full length, 0.9
+
+
+def test_what_is_left_to_labels_and_machine_is_decided():
+    few, many = 2000, 2001
+    photos = config.load({"dataset": "cifar10", "steps": "5000", "backbone": "none"})
+    assert train.as_trained(photos, few, gpu=False).own["warm_up_share"] > 0
+    assert train.as_trained(photos, many, gpu=False).own["warm_up_share"] == 0
+    assert train.as_trained(photos, few, gpu=False).jit_compile is False
+    assert train.as_trained(photos, few, gpu=True).jit_compile is True
+    said = config.load({"dataset": "cifar10", "steps": "5000", "jit_compile": "false"})
+    assert train.as_trained(said, few, gpu=True).jit_compile is False
+    short = config.load({"dataset": "digits"})
+    assert train.as_trained(short, few, gpu=True).jit_compile is False
+    strokes = config.load({"dataset": "mnist"})
+    assert train.as_trained(strokes, 60_000, gpu=False).own == strokes.own
