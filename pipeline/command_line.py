@@ -17,6 +17,7 @@ from pipeline.config import layers as configuration
 from pipeline.config.own_keys import OWN
 from pipeline.config.schema import SAID, Config, Value
 from pipeline.errors import RunFailure, UserError
+from pipeline.masking import masked
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 RUN_KEPT = "a run that had begun is KILLED and keeps what it had"
@@ -169,7 +170,7 @@ def guarded(action: Callable[[], None], kept: str = RUN_KEPT) -> int:
 
 def _fail(message: str, code: int) -> int:
     """Print one line, mark a run that `mlflow run` has opened, return the exit code."""
-    print(f"ssgan: {' '.join(message.split())}", file=sys.stderr)
+    print(f"ssgan: {masked(' '.join(message.split()))}", file=sys.stderr)
     if "MLFLOW_RUN_ID" in os.environ:
         from pipeline import tracking
 

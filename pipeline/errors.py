@@ -3,13 +3,22 @@
 import os
 from pathlib import Path
 
+from pipeline.masking import masked
 
-class UserError(Exception):
+
+class _Told(Exception):
+    """Its message is shown and kept, so it holds no secret."""
+
+    def __str__(self) -> str:
+        return masked(super().__str__())
+
+
+class UserError(_Told):
     """A user's mistake (exit code 2): the message says what is wrong, the value, where it
     came from, what is allowed and what to do."""
 
 
-class RunFailure(Exception):
+class RunFailure(_Told):
     """A run that cannot go on (exit code 1): what happened and what to try."""
 
 
@@ -21,7 +30,7 @@ class Collapsed(RunFailure):
     """The classifier guesses, or the generator's images are all alike."""
 
 
-class Stopped(Exception):
+class Stopped(_Told):
     """A run that was ended on purpose before its last step; its MLflow run is KILLED."""
 
 

@@ -13,7 +13,8 @@ OURS = ("pipeline", "experiments", "benchmarks", "tests")
 # Who may import whom, from the ground up: a room names only rooms above it in this list. A room is
 # a folder, or a file beside the folders.
 MAY_IMPORT = {
-    "errors": "",
+    "masking": "",
+    "errors": "masking",
     "interrupts": "",
     "progress": "",
     "config": "errors",
@@ -24,12 +25,12 @@ MAY_IMPORT = {
     "networks": "config errors ops",
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
-    "tracking": "config errors interrupts networks",
+    "tracking": "config errors interrupts masking networks",
     "training": "config errors measure progress ops networks parts methods",
     "stages": "config errors progress data figures measure ops networks methods training",
     "runs": "config errors interrupts progress data figures measure ops networks stages "
     "tracking training",
-    "command_line": "config errors interrupts tracking",
+    "command_line": "config errors interrupts masking tracking",
     "__main__": "command_line config errors progress runs tracking",
     "experiments.life": "",
     "experiments.space": "config errors",
@@ -37,7 +38,7 @@ MAY_IMPORT = {
     "experiments.trial": "config data errors runs stages training",
     "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
-    "experiments.search": "config data errors interrupts ops progress runs tracking "
+    "experiments.search": "config data errors interrupts masking ops progress runs tracking "
     "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",

@@ -12,6 +12,7 @@ from experiments.plan import Cell, Plan
 from experiments.search.sampling import best
 from pipeline.config.schema import Config, Value
 from pipeline.interrupts import undisturbed
+from pipeline.masking import shown
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Claim:
     def note(self, **attributes: object) -> None:
         """Keep something with the trial."""
         for key, value in attributes.items():
-            self.storage.set_trial_user_attr(self.trial._trial_id, key, value)
+            self.storage.set_trial_user_attr(self.trial._trial_id, key, shown(value))
 
     def config(self, i: int, threads: int | None) -> Config:
         """The configuration of its training number i, in the study's MLflow experiment."""

@@ -17,13 +17,14 @@ from optuna.trial import TrialState
 from experiments import life, pace, workers
 from experiments.plan import Plan
 from experiments.search import answer
-from experiments.search.storage import AWAY, location, open_storage, patiently, without_password
+from experiments.search.storage import AWAY, location, open_storage, patiently
 from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
 from pipeline import data, interrupts, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.masking import masked
 from pipeline.ops import runtime
 from pipeline.runs import flow
 from pipeline.tracking import Run
@@ -223,7 +224,7 @@ def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:
     trials = study.all_trials()
     ended = sum(trial.state.is_finished() for trial in trials)
     progress.note(
-        f"study {plan.study} in {without_password(place)}"
+        f"study {plan.study} in {masked(place)}"
         + (f": goes on after {ended} trials" if trials else "")
         + f"\nMLflow experiment {plan.experiment}: {run.view(tracking.TRIALS)}"
     )

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,8 +17,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from experiments.search import journal
 from pipeline import interrupts
 from pipeline.errors import UserError
+from pipeline.masking import masked
 
 JOURNAL = Path("studies") / "journal.log"
 GRPC = "grpc://"
@@ -76,15 +79,14 @@ def connected(place: str) -> BaseStorage:
     if "://" in place:
         # Optuna's cache for it, which `load_study` would make anew, without what was read before.
         return optuna.storages.get_storage(_database(place))
-    Path(place).parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(place))
+    return _journal(Path(place))
 
 
 def serve(place: str, host: str, port: int) -> None:
     """Serve a database to workers over gRPC until interrupted: one connection, not hundreds."""
     with told(place):
         storage = open_storage(place)
-        print(f"{GRPC}{host}:{port} serves {without_password(place)}; Ctrl-C ends it.", flush=True)
+        print(f"{GRPC}{host}:{port} serves {masked(place)}; Ctrl-C ends it.", flush=True)
         optuna.storages.run_grpc_proxy_server(storage, host=host, port=port)
 
 
@@ -104,16 +106,17 @@ def told(place: str) -> Iterator[None]:
         hint = "is the database running, and may this user write to it?"
         if isinstance(error, ImportError | NoSuchModuleError | ArgumentError):
             hint = "PostgreSQL needs postgresql+psycopg://… and pip install 'psycopg[binary]'."
-        raise UserError(
-            f"storage = {without_password(place)}: cannot be used ({reason}); {hint}"
-        ) from None
+        raise UserError(f"storage = {masked(place)}: cannot be used ({reason}); {hint}") from None
 
 
-def without_password(place: str) -> str:
-    """A storage's address that may be shown and logged."""
-    scheme, separator, rest = place.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}:…@{host}" if separator and at else place
+def _journal(path: Path) -> BaseStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if found := journal.mend(path):
+        print(f"ssgan: {found}.", file=sys.stderr, flush=True)
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise journal.told_damage(path) or ValueError("no journal of Optuna") from None
 
 
 def _database(place: str) -> BaseStorage:

@@ -25,6 +25,7 @@ from experiments.search.sampling import best
 from experiments.search.storage import patiently
 from pipeline.errors import UserError
 from pipeline.interrupts import undisturbed
+from pipeline.masking import shown
 
 TOP = "top"  # the cell of a cell's best, trained again on fresh seeds
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
@@ -87,7 +88,7 @@ class Study:
     def note(self, **attributes: object) -> None:
         """Keep something with the study."""
         for key, value in attributes.items():
-            self.storage.set_study_user_attr(self._id(self.plan.study), key, value)
+            self.storage.set_study_user_attr(self._id(self.plan.study), key, shown(value))
 
     def optuna(self, cell: Cell) -> optuna.Study:
         """A cell's study as Optuna knows it, for its figures and tables."""

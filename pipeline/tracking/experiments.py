@@ -13,6 +13,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
+from pipeline.masking import masked
 from pipeline.tracking import launched, places
 from pipeline.tracking.store import (
     FAULTS,
@@ -159,7 +160,7 @@ def end_attached_run(status: str, reason: str) -> None:
     with contextlib.suppress(*FAULTS):
         client = connect()
         if run_id and _open(client.get_run(run_id)):
-            client.set_tag(run_id, REASON, reason[:REASON_LENGTH])
+            client.set_tag(run_id, REASON, masked(reason)[:REASON_LENGTH])
             client.set_terminated(run_id, status)
             if status == "KILLED":
                 keep_killed(run_id)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
+from pipeline.masking import masked_addresses
 from pipeline.networks.spec import Latents
 from pipeline.tracking import launched, views
 from pipeline.tracking.experiments import (
@@ -57,7 +58,11 @@ class Run:
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters, leaving out those that `mlflow run` has logged as typed."""
         there = self.client.get_run(self.id).data.params
-        missing = [Param(key, str(value)) for key, value in values.items() if key not in there]
+        missing = [
+            Param(key, masked_addresses(str(value)))
+            for key, value in values.items()
+            if key not in there
+        ]
         with undisturbed():
             self.client.log_batch(self.id, params=missing)
 
@@ -88,7 +93,7 @@ class Run:
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         with undisturbed():
-            tags = [RunTag(key, value) for key, value in values.items()]
+            tags = [RunTag(key, masked_addresses(value)) for key, value in values.items()]
             self.client.log_batch(self.id, tags=tags)
 
     @reachable()
@@ -104,7 +109,7 @@ class Run:
     @reachable()
     def text(self, text: str, path: str) -> None:
         """Log text as an artifact."""
-        self.client.log_text(self.id, text, path)
+        self.client.log_text(self.id, masked_addresses(text), path)
 
     @reachable()
     def table(self, frame: pd.DataFrame, path: str) -> None:

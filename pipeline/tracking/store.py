@@ -23,7 +23,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UserError
-from pipeline.tracking import places
+from pipeline.masking import masked
+from pipeline.tracking import new_store, places
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -52,11 +53,12 @@ def reachable() -> Iterator[None]:
 def connect() -> mlflow.MlflowClient:
     """A client of the store, whose artifacts are found again if its folder was moved.
 
-    Tries a SQLite file first: mlflow 3.17.2 itself tries one that it cannot open for 100 s.
+    Makes an SQLite file if there is none, and tries it first: mlflow 3.17.2 itself tries one that
+    it cannot open for 100 s.
     """
     file = sqlite_file()
     if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        new_store.make(file, file.parent / places.FOLDER)
         with contextlib.closing(sqlite3.connect(file, timeout=places.SECONDS)) as database:
             database.execute("BEGIN IMMEDIATE")  # asks for the right to write
             tell(places.find_again(database, file))
@@ -75,4 +77,4 @@ def sqlite_file() -> Path | None:
 def tell(message: str) -> None:
     """One line on stderr about what was done unasked; none for ""."""
     if message:
-        print(f"ssgan: {message}", file=sys.stderr)
+        print(f"ssgan: {masked(message)}", file=sys.stderr)

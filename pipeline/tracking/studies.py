@@ -6,6 +6,7 @@ import mlflow
 from mlflow.entities import RunTag
 
 from pipeline.interrupts import undisturbed
+from pipeline.masking import masked
 from pipeline.tracking import launched, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
 from pipeline.tracking.runs import Run
@@ -47,7 +48,7 @@ def end(run: Run, status: str, reason: str = "") -> None:
     """End a run that was opened by `study_run`."""
     with reachable(), undisturbed():
         if reason:
-            run.client.set_tag(run.id, REASON, reason[:REASON_LENGTH])
+            run.client.set_tag(run.id, REASON, masked(reason)[:REASON_LENGTH])
         elif REASON in run.client.get_run(run.id).data.tags:  # of an earlier command's end
             run.client.delete_tag(run.id, REASON)
         run.client.set_terminated(run.id, status)
@@ -72,7 +73,7 @@ def kill_evaluation(run_id: str, reason: str) -> None:
 
 def _kill(client: mlflow.MlflowClient, there: list[str], query: str, reason: str) -> None:
     for run in client.search_runs(there, f"{query} and attributes.status = 'RUNNING'"):
-        client.set_tag(run.info.run_id, REASON, reason[:REASON_LENGTH])
+        client.set_tag(run.info.run_id, REASON, masked(reason)[:REASON_LENGTH])
         client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -82,7 +83,7 @@ def describe_attached(kind: str, name: str, note: str) -> None:
     if run_id := attached_run():
         client = mlflow.MlflowClient()
         rename(client, run_id, name)
-        client.log_batch(run_id, tags=[RunTag(KIND, kind), RunTag(NOTE, note)])
+        client.log_batch(run_id, tags=[RunTag(KIND, kind), RunTag(NOTE, masked(note))])
 
 
 @reachable()

@@ -17,6 +17,7 @@ from typing import Any
 import mlflow
 
 from pipeline.interrupts import undisturbed
+from pipeline.masking import without_credentials
 from pipeline.tracking.store import FAULTS, KIND, REASON
 
 LABELS, CURVES, SAMPLES = "ssgan-labels", "ssgan-curves", "ssgan-samples"
@@ -60,7 +61,7 @@ def server() -> str:
     """Where the UI is: the tracking server, or what `make ui` starts."""
     store = str(mlflow.get_tracking_uri())
     if store.startswith("http"):
-        return store.rstrip("/")
+        return without_credentials(store).rstrip("/")
     return f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT') or 5000}"
 
 

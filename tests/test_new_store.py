@@ -1,0 +1,90 @@
+"""Several commands make one new SQLite store, and some are killed meanwhile: it works for all."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipeline.tracking import new_store
+from pipeline.tracking.store import connect
+
+ROOT = Path(__file__).resolve().parent.parent
+OPEN = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from pipeline.tracking.store import connect
+print("ready", flush=True)
+sys.stdin.readline()
+client = connect()
+client.create_run(client.get_experiment_by_name("Default").experiment_id)
+"""
+
+
+def begun(count):
+    """Processes that wait for a line, and then open the store of this folder."""
+    each = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", OPEN, str(ROOT)]
+    processes = [subprocess.Popen(command, text=True, **each) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    return processes
+
+
+def go(processes):
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+def runs():
+    client = connect()
+    return len(client.search_runs([client.get_experiment_by_name("Default").experiment_id]))
+
+
+def test_commands_that_make_a_store_at_once_all_succeed(store, tmp_path):
+    processes = begun(4)
+    go(processes)
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert (process.returncode, said) == (0, "")
+    assert runs() == len(processes)
+    assert not list(tmp_path.glob(f"*{new_store.UNFINISHED}*"))
+
+
+def test_a_command_killed_while_it_makes_a_store_leaves_no_ruin(store, tmp_path):
+    [process] = begun(1)
+    go([process])
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob(f".mlflow.db{new_store.UNFINISHED}*")):
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert list(tmp_path.glob(f".mlflow.db{new_store.UNFINISHED}*"))
+    assert runs() == 0
+    assert not list(tmp_path.glob(f".mlflow.db{new_store.UNFINISHED}*"))
+
+
+def test_an_empty_file_becomes_a_store_and_a_store_is_left_alone(store, tmp_path):
+    file = tmp_path / "mlflow.db"
+    file.touch()
+    mlflow.MlflowClient()
+    connect()
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE ours (x)")
+    connect()
+    with sqlite3.connect(file) as database:
+        assert database.execute("SELECT count(*) FROM ours").fetchone() == (0,)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(OSError, match="file"):
+        new_store.make(blocked / "mlflow.db", tmp_path)
