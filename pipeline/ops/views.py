@@ -54,5 +54,5 @@ def contrastive(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
         amounts["augment_rotation"] = own["warm_up_rotation"]
     seen = affine(images, config.model_copy(update=amounts), random)
     seen = colour(seen, own["warm_up_colour"], 2 * GREY, random)
-    seen = elastic(seen, own["warm_up_elastic"], random, config.jit_compile)
+    seen = elastic(seen, own["warm_up_elastic"], random, bool(config.jit_compile))
     return thickness(seen, own["warm_up_thickness"], random)
