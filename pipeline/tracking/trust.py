@@ -77,7 +77,7 @@ def _check_description(folder: Path, run_id: str) -> None:
 
 
 def _check_operations(file: Path, run_id: str) -> None:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow.python.framework import op_def_registry
 
