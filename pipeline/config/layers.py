@@ -211,8 +211,18 @@ def to_yaml(config: Config) -> str:
 
 
 def from_yaml(text: str) -> dict[str, Value]:
-    """Read back what `to_yaml` wrote."""
-    return dict(yaml.safe_load(text))
+    """Read back what `to_yaml` wrote.
+
+    Raises:
+        UserError: this is something else.
+    """
+    try:
+        return dict(yaml.safe_load(text))
+    except (yaml.YAMLError, TypeError, ValueError):
+        raise UserError(
+            "the source run's config.yaml is not what ssgan writes, so it is not used; start again "
+            "without run_id."
+        ) from None
 
 
 def _chosen_by(config: Config) -> Layer:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import mlflow
 from numpy.typing import NDArray
 
 from pipeline.networks.spec import Latents
+from pipeline.tracking import trust
 from pipeline.tracking.store import NOTE, reachable
 
 ROLE = "ssgan.role"
@@ -98,8 +100,11 @@ def describe_versions(
 def load_model(run_id: str, role: str) -> LoadedModel | None:
     """The model of a run that has this role, "classifier" or "generator", or None.
 
-    Loads a SavedModel: no pickle, none of our code.
+    Raises:
+        UserError: the model is not one that this project has logged (see `trust`).
     """
+    from mlflow.models import Model
+
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     found = client.search_logged_models(
@@ -108,14 +113,19 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
     )
     if not found:
         return None
-    loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
-    kept = (loaded.metadata.metadata or {}).get("latents")
-    model = loaded.get_raw_model()
+    with tempfile.TemporaryDirectory() as kept:
+        folder = Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{found[0].model_id}", dst_path=kept
+            )
+        )
+        model = trust.load(folder, run_id)
+        latents = trust.latents(Model.load(str(folder / "MLmodel")).metadata, run_id)
     # Held by the closure: the endpoint alone would not keep the model's variables.
     return LoadedModel(
         id=found[0].model_id,
         call=lambda array: model.serve(array),  # noqa: PLW0108
-        latents=Latents(**kept) if kept else None,
+        latents=latents,
     )
 
 

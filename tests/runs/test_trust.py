@@ -1,0 +1,142 @@
+"""A model that another person has planted in a run is refused, and none of its code runs."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+
+from pipeline.config import layers as config
+from pipeline.errors import UserError
+from pipeline.runs import flow
+
+SHORT = {"steps": "20", "method": "supervised", "baseline": "false", "label_frac": "0.05"}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A finished run, and the folder of its classifier."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("store")
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        result = flow.run(config.load(SHORT))
+        [described] = folder.glob("mlruns/*/models/*/artifacts/MLmodel")
+        yield result.run_id, described.parent
+
+
+@pytest.fixture
+def planted(ran, tmp_path, monkeypatch):
+    """The same, to be changed: afterwards the model is as it was."""
+    run_id, model = ran
+    kept = tmp_path / "kept"
+    shutil.copytree(model, kept)
+    # What is planted leaves this file when it runs, and can be imported.
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield run_id, model, tmp_path
+    assert not (tmp_path / "ran").exists()
+    shutil.rmtree(model)
+    shutil.copytree(kept, model)
+
+
+class Program:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def change(model, **flavours):
+    file = model / "MLmodel"
+    said = yaml.safe_load(file.read_text())
+    for name, values in flavours.items():
+        said["flavors"].setdefault(name, {}).update(values)
+    file.write_text(yaml.safe_dump(said))
+
+
+def refused(run_id, why):
+    with pytest.raises(UserError, match=why) as error:
+        flow.evaluate({"run_id": run_id})
+    assert "\n" not in str(error.value)
+
+
+def test_the_run_as_it_stands_is_evaluated(ran):
+    assert flow.evaluate({"run_id": ran[0]}).metrics["test/error"] <= 1
+
+
+def test_a_foreign_loader_is_not_imported(planted):
+    run_id, model, _ = planted
+    change(model, python_function={"loader_module": "evil"})
+    refused(run_id, "names the loader 'evil'")
+
+
+def test_a_foreign_flavour_is_not_unpickled(planted):
+    run_id, model, folder = planted
+    (model / "model.pkl").write_bytes(pickle.dumps(Program(folder / "ran")))
+    change(model, sklearn={"pickled_model": "model.pkl", "serialization_format": "pickle"})
+    refused(run_id, "names the flavour 'sklearn'")
+
+
+def test_code_that_is_brought_along_is_not_imported(planted):
+    run_id, model, folder = planted
+    (model / "code").mkdir()
+    shutil.copy(folder / "evil.py", model / "code" / "mlflow_evil.py")
+    refused(run_id, "brings code")
+    shutil.rmtree(model / "code")
+    change(model, python_function={"code": "code"})
+    refused(run_id, "brings code")
+
+
+def test_a_module_named_beside_the_weights_is_not_imported(planted):
+    run_id, model, _ = planted
+    (model / "data" / "keras_module.txt").write_text("evil")
+    assert flow.evaluate({"run_id": run_id}).metrics["test/error"] <= 1
+
+
+@pytest.mark.parametrize("effect", ["write", "read", "python"])
+def test_a_graph_that_does_more_than_compute_is_not_run(planted, effect):
+    import tensorflow as tf
+
+    run_id, model, folder = planted
+    target = str(folder / "ran")
+
+    def act():
+        if effect == "write":
+            return tf.io.write_file(target, "x")
+        if effect == "read":
+            return tf.io.read_file(target)
+        return tf.py_function(lambda: Path(target).touch(), [], [])
+
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 1], tf.uint8)])
+        def serve(self, images):
+            with tf.control_dependencies([done] if (done := act()) is not None else []):
+                return tf.ones([tf.shape(images)[0], 10]) / 10
+
+    shutil.rmtree(model / "data" / "model")
+    tf.saved_model.save(Evil(), str(model / "data" / "model"))
+    refused(run_id, "SavedModel holds the operation '(WriteFile|ReadFile|EagerPyFunc)'")
+
+
+def test_something_else_than_a_saved_model_is_told(planted):
+    run_id, model, _ = planted
+    (model / "data" / "model" / "saved_model.pb").write_bytes(b"\xff\xffnot a graph")
+    refused(run_id, "cannot be read")
+    shutil.rmtree(model / "data" / "model")
+    refused(run_id, "holds no SavedModel")
+
+
+def test_a_program_in_the_configuration_of_a_run_is_text(planted):
+    run_id, _, folder = planted
+    client = mlflow.MlflowClient()
+    program = f"steps: !!python/object/apply:pathlib.Path.touch [{folder / 'ran'}]\n"
+    client.log_text(run_id, program, "config.yaml")
+    with pytest.raises(UserError) as error:
+        flow.evaluate({"run_id": run_id})
+    assert "\n" not in str(error.value)
