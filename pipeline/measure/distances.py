@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
-from sklearn.metrics import pairwise_distances_argmin_min, pairwise_distances_chunked
+from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 GROUPS = 10  # that the jackknife leaves out one by one
 NEIGHBOURS = 5  # k of density and coverage, as in Naeem et al. 2020
-ROWS = 1000  # embedded at once
+ROWS = 1000  # at once
+TIE = 1e-5
 
 
 def kid(
@@ -132,12 +133,18 @@ def rows_in_balls(
 ) -> NDArray[np.int64]:
     """How many rows of [m, d] lie in the ball about each row of [n, d], int64 [n]."""
 
-    def count(distances: NDArray[np.float32], start: int) -> NDArray[np.int64]:
-        inside = distances < radii[start : start + len(distances), None]
-        return np.asarray(inside.sum(axis=1), np.int64)
-
-    # In chunks, because n · m distances of 10,000 images each would take 0.8 GB.
-    return np.concatenate(list(pairwise_distances_chunked(real, fake, reduce_func=count)))
+    # |x − y|² < r² as a product of matrices, in blocks: n · m distances of 10,000 images each would
+    # take 0.4 GB. A float32 product is exact to about 1e-6, so that ties are kept outside.
+    centre = real.mean(axis=0)
+    real, fake = real - centre, fake - centre
+    limits = np.square(radii) * np.float32(1 - TIE) - np.square(real).sum(axis=1)
+    lengths, counts = np.square(fake).sum(axis=1), np.empty(len(real), np.int64)
+    for begin in range(0, len(real), ROWS):
+        block = slice(begin, begin + ROWS)
+        squares = real[block] @ (-2 * fake.T)
+        squares += lengths
+        counts[block] = (squares < limits[block, None]).sum(axis=1)
+    return counts
 
 
 def density_coverage(

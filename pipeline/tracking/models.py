@@ -26,6 +26,7 @@ class LoadedModel:
     id: str
     call: Callable[[Any], Any]  # one array in, one tensor out
     latents: Latents | None  # what a generator is fed
+    class_names: tuple[str, ...]  # of the classes 0..K-1
 
 
 def log_model(
@@ -109,13 +110,15 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
     if not found:
         return None
     loaded = mlflow.pyfunc.load_model(f"models:/{found[0].model_id}")
-    kept = (loaded.metadata.metadata or {}).get("latents")
+    metadata = loaded.metadata.metadata or {}
+    kept = metadata.get("latents")
     model = loaded.get_raw_model()
     # Held by the closure: the endpoint alone would not keep the model's variables.
     return LoadedModel(
         id=found[0].model_id,
         call=lambda array: model.serve(array),  # noqa: PLW0108
         latents=Latents(**kept) if kept else None,
+        class_names=tuple(metadata.get(CLASS_NAMES, ())),
     )
 
 
