@@ -83,7 +83,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, meaning in COMMANDS.items():
-        if name == "sample":
+        if name == "sample":  # takes no key of the configuration
             continue
         anew = name in ANEW
         command = commands.add_parser(
@@ -105,11 +105,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 
 def _sample(flags: dict[str, str]) -> None:
-    for key in flags:
-        if key not in SAMPLE:
-            listed = ", ".join(f"--{name}" for name in SAMPLE)
-            near = configuration.suggestion(key, list(SAMPLE))
-            raise UserError(f"--{key}: sample does not know it{near}; it takes {listed}.")
+    _known_to_sample(flags)
     from pipeline import progress
 
     with progress.shown():
@@ -118,6 +114,15 @@ def _sample(flags: dict[str, str]) -> None:
 
         written = sample.sample(sample.asked(flags))
     print(written)
+
+
+def _known_to_sample(flags: dict[str, str]) -> None:
+    """A flag that would be ignored in silence is a mistake."""
+    for key in flags:
+        if key not in SAMPLE:
+            listed = ", ".join(f"--{name}" for name in SAMPLE)
+            near = configuration.suggestion(key, list(SAMPLE))
+            raise UserError(f"--{key}: sample does not know it{near}; it takes {listed}.")
 
 
 def _ui(flags: dict[str, str]) -> None:
