@@ -5,13 +5,15 @@
 
 The judge is the classifier of method `supervised`, trained once on every real training label; the
 method sees 1,000 of them, others on each split (split_seed = seed = 0, 1, …). Prints for each
-split the share read as wanted, overall and by class, of 200 samples a class; how the samples
-spread (see `pipeline.measure.samples`, and the pixels' deviation within a class as a share of the
-real test images'); and the test error of the classifier. The picture shows the first split's.
+split the share read as wanted, overall and by class, of 200 samples a class; the measures of a run
+(see `pipeline.measure.samples`), real images' beside them; the pixels' deviation within a class as
+a share of the real test images'; and the test error of the classifier. The picture shows the first
+split's.
 """
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,13 @@ from pipeline import data, figures
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.measure import samples, scorer
+from pipeline.measure import reference, samples
 from pipeline.runs.logged import SCORERS
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import Model, train
 
 PER_CLASS = 200
+SETS = 3
 SHOWN = 10  # of each class
 JUDGE_SEED = 1000  # none of the splits': the judge starts from other weights
 
@@ -58,7 +61,7 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         images, wanted = _generate(dataset, model, number)
         print(f"split {number}: {seconds:.0f} s, {_error(dataset, model):.2%} test error")
-        _report(dataset, judge, images, wanted, number)
+        _report(dataset, judge, model, images, wanted, number)
         if options.picture and number == 0:
             shown = np.flatnonzero(np.arange(len(wanted)) % PER_CLASS < SHOWN)
             figures.sample_grid(
@@ -79,7 +82,12 @@ def _generate(dataset: Dataset, model: Model, seed: int) -> tuple[np.ndarray, np
 
 
 def _report(
-    dataset: Dataset, judge: Model, images: np.ndarray, wanted: np.ndarray, seed: int
+    dataset: Dataset,
+    judge: Model,
+    model: Model,
+    images: np.ndarray,
+    wanted: np.ndarray,
+    seed: int,
 ) -> None:
     right = judge.classify(images).argmax(axis=1) == wanted
     by_class = right.reshape(-1, PER_CLASS).mean(axis=1)
@@ -89,19 +97,39 @@ def _report(
     print(f"  read as wanted {right.mean():.2%}:  {shares}")
     labels = _test_labels(dataset)
     every = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "scorer")
-    features = scorer.domain_scorer(dataset.train_images, every, dataset.digest, SCORERS)
-    measured = samples.measure(
-        dataset.test_images, images, wanted, dataset.test_images, labels, features, seed
-    ).metrics
+    real = reference.reference(
+        dataset.images_to_train_on,
+        every,
+        dataset.stretched(dataset.test_images),
+        labels,
+        images.shape[1:3],
+        dataset.digest,
+        SCORERS,
+    )
+    sets = _sets(dataset, model, np.sort(real.real.labels), seed)
+    measured = samples.measure(real, sets, dataset.class_names, seed).metrics
     spread = np.mean(
         [
             _spread(images[wanted == k]) / _spread(dataset.test_images[labels == k])
             for k in np.unique(wanted)
         ]
     )
-    names = ("kid", "density", "coverage", "cas_error")
-    numbers = "  ".join(f"{name} {measured[name]:.3f}" for name in names)
+    names = ("kid", "density", "coverage", "cas_error", "read_as_wanted", "nearer_to_training")
+    numbers = "  ".join(
+        f"{name} {measured[name]:.4f} (real {measured.get(f'{name}_real', np.nan):.4f})"
+        for name in names
+    )
     print(f"  {numbers}  spread {spread:.2f}", flush=True)
+
+
+def _sets(
+    dataset: Dataset, model: Model, wanted: np.ndarray, seed: int
+) -> Iterator[samples.Generated]:
+    """Sets of samples as a run's: of the test images' own classes."""
+    random = np.random.default_rng(seed)
+    for _ in range(SETS):
+        images = model.generate(model.latents.draw(len(wanted), random, wanted))
+        yield samples.Generated(dataset.stretched(images), wanted)
 
 
 def _spread(images: np.ndarray) -> float:

@@ -27,6 +27,15 @@ COMMANDS = {
     "split": "choose the labels; the run's id continues in train",
     "train": "train on the split of --run_id",
     "evaluate": "measure the models of --run_id",
+    "sample": "draw images with the generator of --run_id, as PNG files and a contact sheet",
+}
+SAMPLE = {  # the flags of `sample`
+    "run_id": "the run whose generator draws",
+    "n": "images of each class, or in all if the generator knows no class (default: 100)",
+    "class": "draw this class alone, by its name",
+    "out": "folder to write, new or empty (default: samples-<run id>)",
+    "seed": "of the random numbers; the same seed draws the same images (default: 0)",
+    "interpolate": "true writes a sheet of ways from one image to another, too (default: false)",
 }
 ANEW = ("run", "split")  # which continue from no run
 CONTINUED = "What is not given is as in the run of --run_id, before any default. "
@@ -41,6 +50,9 @@ def _run(argv: Sequence[str]) -> None:
     command, flags = _parse(argv)
     if command == "ui":
         _ui(flags)
+        return
+    if command == "sample":
+        _sample(flags)
         return
     _refuse_experiment(flags)
     if command in ANEW:
@@ -71,6 +83,8 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, meaning in COMMANDS.items():
+        if name == "sample":  # takes no key of the configuration
+            continue
         anew = name in ANEW
         command = commands.add_parser(
             name,
@@ -80,11 +94,35 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             usage="%(prog)s [--key value ...]",
         )
         add_keys(command, ("run_id",) if anew else (), values)
+    sample = commands.add_parser("sample", help=COMMANDS["sample"], description=COMMANDS["sample"])
+    for key, meaning in SAMPLE.items():
+        sample.add_argument(f"--{key}", metavar="", help=meaning)
     ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
     ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
     flags = {key: value for key, value in vars(known).items() if value is not None}
     return flags.pop("command"), flags | own_keys(rest)
+
+
+def _sample(flags: dict[str, str]) -> None:
+    _known_to_sample(flags)
+    from pipeline import progress
+
+    with progress.shown():
+        progress.phase("loading MLflow")
+        from pipeline.runs import sample
+
+        written = sample.sample(sample.asked(flags))
+    print(written)
+
+
+def _known_to_sample(flags: dict[str, str]) -> None:
+    """A flag that would be ignored in silence is a mistake."""
+    for key in flags:
+        if key not in SAMPLE:
+            listed = ", ".join(f"--{name}" for name in SAMPLE)
+            near = configuration.suggestion(key, list(SAMPLE))
+            raise UserError(f"--{key}: sample does not know it{near}; it takes {listed}.")
 
 
 def _ui(flags: dict[str, str]) -> None:

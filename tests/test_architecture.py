@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "progress": "",
     "config": "errors",
     "data": "config errors progress",
-    "measure": "progress",
+    "measure": "errors progress",
     "figures": "",
     "ops": "config errors",
     "networks": "config errors ops",

@@ -101,6 +101,19 @@ def test_sample_grid_has_one_class_per_row(digits):
     assert "40 samples" in figures.sample_grid(images, "samples").get_suptitle()
 
 
+def test_sample_pairs_show_the_training_image_below_its_sample(digits):
+    samples, training = digits[0][:12].reshape(2, 6, 8, 8, 1), digits[0][12:24]
+    figure = figures.sample_pairs(samples, training.reshape(2, 6, 8, 8, 1), "run")
+    axes = figure.axes[0]
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert names == ["nearest pairs", "training", "any samples", "training"]
+    sheet, step = axes.images[0].get_array(), 8 * 4 + 2
+    for row, images in enumerate((samples[0], training[:6], samples[1], training[6:])):
+        tile = sheet[row * step : row * step + 32 : 4, 5 * step : 5 * step + 32 : 4, 0]
+        np.testing.assert_array_equal(tile, images[5, :, :, 0])
+    drawn(figure)
+
+
 def test_label_counts_stack_validation_on_training_labels():
     manifest = pd.DataFrame(
         {

@@ -7,7 +7,7 @@ figure left open. matplotlib takes half a second to import and is imported by th
 import logging
 
 from pipeline.figures.charts import confusion_matrix, label_counts, learning_curves, reliability
-from pipeline.figures.images import contact_sheet, mistakes, sample_grid
+from pipeline.figures.images import contact_sheet, mistakes, sample_grid, sample_pairs
 
 # Every worker would say that there is no folder for its cache, or that it fills it.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -20,4 +20,5 @@ __all__ = [
     "mistakes",
     "reliability",
     "sample_grid",
+    "sample_pairs",
 ]

@@ -124,6 +124,26 @@ def sample_grid(
     return figure
 
 
+def sample_pairs(samples: NDArray[np.uint8], training: NDArray[np.uint8], title: str) -> Figure:
+    """Show samples [2, m, h, w, c] and below each the training image nearest to it, same shape.
+
+    The first row of samples holds the nearest pairs of all, the second some drawn by chance.
+    """
+    tiles = np.stack([samples, training], axis=1)  # [2, 2, m, h, w, c]
+    shape = tiles.shape[-3:]
+    sheet = contact_sheet(tiles.reshape(-1, *shape), tiles.shape[2])
+    height, width = sheet.shape[:2]
+    scale = 7 / max(height, width)
+    detail = "above: samples; below each: the training image nearest in the measures' features"
+    figure = blank_figure(title, detail, max(width * scale, 4) + 1.5, height * scale + 0.9)
+    axes = single_axes(figure, "", "", grid=None)
+    _show(axes, sheet)
+    step = (height + TILE_GAP) / 4
+    rows = ["nearest pairs", "training", "any samples", "training"]
+    axes.set_yticks([(row + 0.5) * step - 1.5 for row in range(4)], rows)
+    return figure
+
+
 def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
     """An image without ticks and box."""
     axes.imshow(image, interpolation="nearest")

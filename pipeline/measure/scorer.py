@@ -1,15 +1,20 @@
-"""The domain scorer: a small convnet, trained on ALL training labels, gives features of images.
+"""The domain classifier: a small convnet trained on nearly ALL training labels, of images.
 
-It serves evaluation only; no method, no choice of a model and no prediction may use it, because it
-has read more labels than the run was given.
+It gives features of images and says which class it sees. It serves evaluation only; no method, no
+choice of a model and no prediction may use it, because it has read more labels than the run was
+given.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,130 +22,101 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
+from pipeline.errors import RunFailure
 
 if TYPE_CHECKING:
     import keras
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3  # raise it with any change to the scorer's network, training or images
-SEED = 20_260
-STEPS, FEWEST_STEPS = 400, 100
-BATCH = 128
-PASSES = 40  # over the labelled images, after which more steps teach nothing
-SIDE = 32  # pixels that larger images are brought to, so that measuring does not outlast training
-FEATURES = 64
-CALL = 500  # images a call when it gives features
+VERSION = 4  # raise it with any change to its network, training or images, or to what is kept
+CALL = 500  # images a call
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The domain classifier, trained; what it gives does not depend on the run's settings."""
+
+    model: keras.Model  # uint8 images [n, h, w, c] → logits
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features float32 [n, 64], ≥ 0, of uint8 images [n, h, w, c]: its last hidden layer."""
+        import keras
+        import tensorflow as tf
+
+        extractor = keras.Model(self.model.inputs[0], self.model.get_layer("features").output)
+        batches = np.array_split(images, max(1, -(-len(images) // CALL)))
+        # Called layer by layer: `predict` would trace anew for each scorer and size of batch. On
+        # the CPU: a GPU may round to ten bits.
+        with tf.device("CPU:0"):
+            found = [np.asarray(extractor(batch, training=False)) for batch in batches]
+        return np.concatenate(found)
+
+    def read(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The class, int64 [n], that it sees in images of these features float32 [n, 64]."""
+        kernel, bias = self.model.get_layer("logits").get_weights()
+        return np.asarray((features @ kernel + bias).argmax(axis=1), np.int64)
 
 
 def domain_scorer(
-    train_images: NDArray[np.uint8],
-    train_labels: NDArray[np.int64],
-    digest: str,
+    labelled: Callable[[], tuple[NDArray[np.uint8], NDArray[np.int64]]],
+    image_shape: tuple[int, ...],
+    name: str,
     cache_dir: Path,
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Features of a convnet trained on ALL training labels; for evaluation only.
+) -> Scorer:
+    """A classifier of uint8 images [n, *image_shape]; for evaluation only.
 
-    Takes images [n, h, w, c] and labels [n] (-1 = unlabelled, ignored). Returns a function from
-    uint8 images of the same [h, w, c] to float32 features [n, FEATURES], >= 0. The network
-    is kept in `cache_dir` under `digest` (of the training data) and trained only when there is no
-    sound copy. Neither Python's, NumPy's nor TensorFlow's global random state is read or changed.
-    Raises ValueError when fewer than two classes are labelled.
+    `labelled` gives images and labels int64 [n], from 0 on, to train on. The classifier is kept in
+    `cache_dir` under `name`, which stands for them, and trained only when there is no sound copy:
+    in a process of its own, always with one thread and without a GPU, so that it is the same
+    whatever the run's settings. No random state of this process is read or changed.
+
+    Raises:
+        ValueError: fewer than two classes are labelled.
+        RunFailure: the process that trains it has failed.
     """
-    import keras
-
-    # os.path's version leaves "~" as it is where there is no home folder.
-    folder = Path(os.path.expanduser(cache_dir))  # noqa: PTH111
-    path = folder / f"scorer-{VERSION}-{digest}.keras"
-    model = _load(path, train_images.shape[1:])
-    if model is None:
-        model = _train(train_images, train_labels)
-        _save(model, path)
-    extractor = keras.Model(model.inputs[0], model.get_layer("features").output)
-
-    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batches = np.array_split(images, max(1, -(-len(images) // CALL)))
-        # Called layer by layer: `predict` would trace anew for each scorer and size of batch.
-        return np.concatenate([np.asarray(extractor(batch, training=False)) for batch in batches])
-
-    return features
+    path = folder(cache_dir) / f"scorer-{VERSION}-{name}.keras"
+    return Scorer(_load(path, image_shape) or _train(*labelled(), path))
 
 
-def _network(image_shape: tuple[int, ...], n_classes: int) -> keras.Model:
-    """Halve the image by strided convolutions until it is at most 4 wide, then two dense layers.
-
-    Batch normalisation keeps the features of every data set on one scale, which KID depends on.
-    """
-    import keras
-
-    seeds = iter(range(SEED, SEED + 100))
-
-    def weights(kind: type[keras.layers.Layer], *args: object, **kwargs: object) -> object:
-        # Own seeds leave the global ones alone; float32 whatever the run's global precision is.
-        init = keras.initializers.HeNormal(seed=next(seeds))
-        return kind(*args, kernel_initializer=init, dtype="float32", **kwargs)
-
-    def normalised_relu(name: str) -> list[object]:
-        # 0.9: the default momentum of 0.99 would not settle within the few steps.
-        norm = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")
-        return [norm, keras.layers.ReLU(dtype="float32", name=name)]
-
-    layers: list[object] = [
-        keras.Input(image_shape, dtype="uint8"),
-        keras.layers.Rescaling(1 / 255, dtype="float32"),
-    ]
-    side, filters = max(image_shape[:2]), 32
-    if side > SIDE:
-        size = [max(1, round(length * SIDE / side)) for length in image_shape[:2]]
-        layers.append(keras.layers.Resizing(*size, antialias=True, dtype="float32"))
-        side = SIDE
-    while side > 4:
-        conv = weights(
-            keras.layers.Conv2D,
-            filters,
-            3,
-            strides=2,
-            padding="same",
-            use_bias=False,
-        )
-        layers += [conv, *normalised_relu(f"conv_{side}")]
-        side, filters = -(-side // 2), min(2 * filters, 128)
-    layers += [
-        keras.layers.Flatten(dtype="float32"),
-        weights(keras.layers.Dense, FEATURES, use_bias=False),
-        *normalised_relu("features"),
-        weights(keras.layers.Dense, n_classes),
-    ]
-    return keras.Sequential(layers)
+def folder(cache_dir: Path) -> Path:
+    """The folder with "~" expanded, or as it is where there is no home folder."""
+    return Path(os.path.expanduser(cache_dir))  # noqa: PTH111  # Path's version would raise
 
 
-def _train(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> keras.Model:
-    """Train on the labelled images for `STEPS` steps, fewer if these are more than `PASSES`."""
-    import keras
-
-    labelled = np.flatnonzero(labels >= 0)
-    if len(np.unique(labels[labelled])) < 2:
-        raise ValueError("the domain scorer needs labels of at least two classes")
+def _train(images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) -> keras.Model:
+    """Train it in a process of its own and keep it."""
+    if len(np.unique(labels)) < 2:
+        raise ValueError("the domain classifier needs labels of at least two classes")
     progress.phase("training the domain classifier, once per data set")
-    steps = min(STEPS, max(FEWEST_STEPS, -(-PASSES * len(labelled) // BATCH)))
-    model = _network(images.shape[1:], int(labels.max()) + 1)
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,  # XLA would take longer to compile than the training takes
-    )
-    # Whole passes in random order, one after the other. Our own order: Keras' shuffle would draw
-    # from TensorFlow's global generator.
-    rng = np.random.default_rng(SEED)
-    drawn = steps * BATCH
-    passes = [rng.permutation(labelled) for _ in range(-(-drawn // len(labelled)))]
-    for batch in np.concatenate(passes)[:drawn].reshape(steps, BATCH):
-        model.train_on_batch(images[batch], labels[batch])
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("TF_")},
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    with tempfile.TemporaryDirectory(prefix="ssgan-scorer-") as scratch:
+        np.save(Path(scratch) / "images.npy", images)
+        np.save(Path(scratch) / "labels.npy", labels)
+        command = [sys.executable, "-m", "pipeline.measure.scorer_training", scratch]
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        made = Path(scratch) / "scorer.keras"
+        if done.returncode or not made.exists():
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            reason = said[-1] if said else f"exit code {done.returncode}"
+            raise RunFailure(f"the domain classifier could not be trained: {reason}")
+        model = _load(made, images.shape[1:])
+        _keep(made, path)
+    assert model is not None
     return model
 
 
 def _load(path: Path, image_shape: tuple[int, ...]) -> keras.Model | None:
-    """The cached network, or None when there is none that can be used."""
+    """The kept network, or None when there is none that can be used."""
     import keras
 
     try:
@@ -155,12 +131,11 @@ def _load(path: Path, image_shape: tuple[int, ...]) -> keras.Model | None:
     return model
 
 
-def _save(model: keras.Model, path: Path) -> None:
+def _keep(made: Path, path: Path) -> None:
     """Write under another name, then rename: no reader ever meets half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            model.save(Path(scratch) / path.name)
-            (Path(scratch) / path.name).replace(path)
+            Path(shutil.copy(made, scratch)).replace(path)
     except OSError as error:  # the cache saves time; a full or read-only disk costs only that
         logger.warning("domain scorer not kept in %s: %s", path, error)

@@ -19,6 +19,7 @@ from pipeline.networks import backbones
 from pipeline.stages import train as training
 from pipeline.stages.manifest import Split, from_manifest
 from pipeline.stages.train import Model
+from pipeline.tracking import LoadedModel
 
 CONFIG_FILE = "config.yaml"
 MANIFEST = "split/manifest.parquet"
@@ -125,6 +126,23 @@ def load_model(run_id: str) -> LoggedModels:
         latents=generator.latents if generator else None,
     )
     return LoggedModels(model, classifier.id, generator.id if generator else "")
+
+
+def load_generator(run_id: str, kind: str) -> LoadedModel:
+    """The generator of a run of this kind.
+
+    Raises:
+        UserError: the run has none.
+    """
+    generator = tracking.load_model(run_id, GENERATOR)
+    if generator is not None:
+        return generator
+    source = tracking.tag(run_id, tracking.SOURCE) if kind == "evaluate" else None
+    if source:
+        raise UserError(f"run_id = {run_id!r}: that run measured another; give run_id={source}.")
+    method = tracking.parameter(run_id, "method")
+    has = f"method {method} trains none, or it did not finish" if method else "did it finish?"
+    raise UserError(f"run_id = {run_id!r}: that run, of kind {kind!r}, has no generator; {has}.")
 
 
 def labels_read(source: str) -> int:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 READER = "evaluate"
-SAMPLES = 2000  # generated images that are measured
+SETS, FEWEST_SETS = 5, 3  # independent sets of samples, each as many as real images,
+SAMPLES = 30_000  # and together about so many
 LEAST = 20  # test images that sample measures need: they compare neighbours and subsets
 GRID = 100  # generated images that are shown
 
@@ -51,7 +52,8 @@ def evaluate(
 
     Yields:
         `test/…` metrics with per-class, reliability and prediction tables, confusion, reliability
-        and mistakes figures; then, with a generator, `samples/…` metrics and a sample figure.
+        and mistakes figures; then, with a generator, `samples/…` metrics, how each wanted class is
+        read, samples, and samples beside the nearest training images.
     """
     progress.phase(f"evaluation on {len(dataset.test_labels):,} test images")
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
@@ -82,13 +84,7 @@ def evaluate(
     )
     if model.generate is not None:
         progress.phase("evaluation of samples")
-        quality, images, wanted = _samples(dataset, labels, model, seed, scorer_dir)
-        grid = figures.sample_grid(images, title, wanted, dataset.class_names)
-        yield Evaluation(
-            metrics={f"samples/{name}": value for name, value in quality.items()},
-            tables={},
-            figures={"figures/samples.png": grid},
-        )
+        yield _samples(dataset, labels, model, seed, scorer_dir, title)
 
 
 def _samples(
@@ -97,30 +93,45 @@ def _samples(
     model: Model,
     seed: int,
     scorer_dir: Path,
-) -> tuple[Mapping[str, float], NDArray[np.uint8], NDArray[np.int64] | None]:
-    """Sample measures (none on fewer than `LEAST` test images), and samples to show."""
-    from pipeline.measure import samples, scorer
+    title: str,
+) -> Evaluation:
+    """Samples to look at and, on at least `LEAST` test images, their measures."""
+    from pipeline.measure import reference, samples
 
     assert model.latents is not None
     assert model.generate is not None
-    random = np.random.default_rng(seed)
-    wanted = model.latents.grid_labels(SAMPLES)
-    images = model.generate(model.latents.draw(SAMPLES, random, wanted))
-    # An unconditional generator's samples are labelled by the classifier they trained.
-    labels = wanted if wanted is not None else model.classify(images).argmax(axis=1)
-    # From here on as training sees them, so that no measure depends on how pixels are stored.
-    images, test_images = dataset.stretched(images), dataset.stretched(dataset.test_images)
-    order = np.linspace(0, SAMPLES - 1, GRID).astype(int)
-    shown = images[order], None if wanted is None else wanted[order]
-    if len(dataset.test_images) < LEAST:
-        return {}, *shown
-    everything = np.arange(len(dataset.train_labels))
-    features = scorer.domain_scorer(
+    latents, generate, random = model.latents, model.generate, np.random.default_rng(seed)
+
+    def drawn(wanted: NDArray[np.int64] | None, n: int) -> NDArray[np.uint8]:
+        # As training sees them, so that no measure depends on how pixels are stored.
+        return dataset.stretched(generate(latents.draw(n, random, wanted)))
+
+    names, of_grid = dataset.class_names, latents.grid_labels(GRID)
+    images = drawn(of_grid, GRID)
+    grid = {"figures/samples.png": figures.sample_grid(images, title, of_grid, names)}
+    if len(test_labels) < LEAST:
+        return Evaluation({}, {}, grid)
+    real = reference.reference(
         dataset.images_to_train_on,
-        dataset.train_labels.read(everything, "scorer"),
+        dataset.train_labels.read(np.arange(len(dataset.train_labels)), "scorer"),
+        dataset.stretched(dataset.test_images),
+        test_labels,
+        images.shape[1:3],
         dataset.digest,
         scorer_dir,
     )
     progress.phase("evaluation of samples")
-    quality = samples.measure(test_images, images, labels, test_images, test_labels, features, seed)
-    return quality.metrics, *shown
+    # The test images' own classes: equal shares would be another distribution.
+    n, wanted = len(real.real.test), np.sort(real.real.labels) if latents.n_classes else None
+    sets = max(FEWEST_SETS, min(SETS, SAMPLES // n))
+    several = (samples.Generated(drawn(wanted, n), wanted) for _ in range(sets))
+    quality = samples.measure(real, several, names, seed)
+    pairs = figures.sample_pairs(quality.pairs.samples, quality.pairs.training, title)
+    tables = (
+        {} if quality.per_class is None else {"evaluate/samples_per_class.csv": quality.per_class}
+    )
+    return Evaluation(
+        metrics={f"samples/{name}": value for name, value in quality.metrics.items()},
+        tables=tables,
+        figures={**grid, "figures/nearest_training_images.png": pairs},
+    )

@@ -4,9 +4,17 @@ Nothing here uses MLflow's process-global active run, so that several runs may b
 in several processes.
 """
 
-from pipeline.tracking.earlier import child_of, fetch, last_metrics, run_name, source_kind, tag
+from pipeline.tracking.earlier import (
+    child_of,
+    fetch,
+    last_metrics,
+    parameter,
+    run_name,
+    source_kind,
+    tag,
+)
 from pipeline.tracking.experiments import end_attached_run
-from pipeline.tracking.models import load_model
+from pipeline.tracking.models import LoadedModel, load_model
 from pipeline.tracking.runs import Run, open_run
 from pipeline.tracking.store import KIND, NOTE, SOURCE
 from pipeline.tracking.studies import (
@@ -35,6 +43,7 @@ __all__ = [
     "TRIAL",
     "TRIALS",
     "WINNERS",
+    "LoadedModel",
     "Run",
     "child_of",
     "colour",
@@ -48,6 +57,7 @@ __all__ = [
     "last_metrics",
     "load_model",
     "open_run",
+    "parameter",
     "run_name",
     "source_kind",
     "study_run",

@@ -17,6 +17,13 @@ def tag(run_id: str, key: str) -> str | None:
 
 
 @reachable()
+def parameter(run_id: str, key: str) -> str | None:
+    """One parameter of a run."""
+    value: str | None = mlflow.MlflowClient().get_run(run_id).data.params.get(key)
+    return value
+
+
+@reachable()
 def run_name(run_id: str) -> str:
     """A run's name."""
     return str(mlflow.MlflowClient().get_run(run_id).info.run_name)

@@ -28,6 +28,7 @@ class LoadedModel:
     id: str
     call: Callable[[Any], Any]  # one array in, one tensor out
     latents: Latents | None  # what a generator is fed
+    class_names: tuple[str, ...]  # of the classes 0..K-1
 
 
 def log_model(
@@ -120,12 +121,13 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
             )
         )
         model = trust.load(folder, run_id)
-        latents = trust.latents(Model.load(str(folder / "MLmodel")).metadata, run_id)
+        metadata = Model.load(str(folder / "MLmodel")).metadata or {}
     # Held by the closure: the endpoint alone would not keep the model's variables.
     return LoadedModel(
         id=found[0].model_id,
         call=lambda array: model.serve(array),  # noqa: PLW0108
-        latents=latents,
+        latents=trust.latents(metadata, run_id),
+        class_names=trust.class_names(metadata, run_id),
     )
 
 

@@ -61,6 +61,18 @@ def latents(metadata: Any, run_id: str) -> Latents | None:
     return found
 
 
+def class_names(metadata: Any, run_id: str) -> tuple[str, ...]:
+    """What the classes are called, as the model's metadata says; none if they say nothing.
+
+    Raises:
+        UserError: they are no names.
+    """
+    said = (metadata or {}).get("class_names") or []
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise _refused(run_id, f"its class names are {said!r}")
+    return tuple(said)
+
+
 def _check_description(folder: Path, run_id: str) -> None:
     from mlflow.models import Model
 

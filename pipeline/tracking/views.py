@@ -32,7 +32,8 @@ HUES, SALT = 9, 620
 N_LABELS, TEST_ERROR, VALID_ERROR = "n_labels", "test/error", "valid/error"
 ERRORS = (TEST_ERROR, "test/error_low", "test/error_high")
 GAINS = ("baseline/test_error", "lift", "lift_low", "lift_high")
-SAMPLE_MEASURES = ("samples/kid", "samples/coverage", "samples/density")
+SAMPLE_MEASURES = ("samples/read_as_wanted", "samples/kid", "samples/coverage", "samples/density")
+UNTRAINED = ("baseline", "split", "sample")  # kinds of runs that the curves leave out
 SEEDS = ("seed", "split_seed")
 BASIS = ("method", "dataset", *SEEDS)
 # Sections that MLflow would add by itself, open and below ours.
@@ -113,8 +114,8 @@ def _of_runs() -> dict[str, tuple[str, dict[str, Any]]]:
     """Key → name and state of the views of an ordinary experiment."""
     tested = f"attributes.status = 'FINISHED' and metrics.`{TEST_ERROR}` >= 0"
     columns = _columns([N_LABELS, *ERRORS, *GAINS, *SAMPLE_MEASURES], BASIS)
-    against = (TEST_ERROR, "lift", "samples/kid", "samples/coverage")
-    trained = " and ".join(f"tags.`{KIND}` != '{kind}'" for kind in ("baseline", "split"))
+    against = (TEST_ERROR, "lift", *SAMPLE_MEASURES)
+    trained = " and ".join(f"tags.`{KIND}` != '{kind}'" for kind in UNTRAINED)
     newest = {"orderByKey": CREATED, "orderByAsc": False, "runsHiddenMode": "FIRST_10_RUNS"}
     classifier = [VALID_ERROR, *_train("supervised_loss", "discriminator_loss", "consistency_loss")]
     classifier += _train("entropy_loss", "confident_share", "contrastive_loss")

@@ -124,6 +124,9 @@ def without_help(words: list[str]) -> list[str]:
 
 def check_run(name: str, flags: dict[str, str]) -> None:
     """Read the configuration as the command does, but for what lies in a file or a run."""
+    if name == "sample":
+        pipeline.__main__._known_to_sample(flags)
+        return
     elsewhere = ("config", "run_id")
     configuration.load({key: value for key, value in flags.items() if key not in elsewhere})
     assert ("run_id" in flags) == (name in ("train", "evaluate"))
@@ -140,7 +143,8 @@ def check_mlflow(words: list[str], command: Command) -> None:
         if context.params["entry_point"] == "search":
             plans.read(experiments.__main__._parse(["search", *flags])[1])
         else:
-            check_run(*pipeline.__main__._parse(["run", *flags]))
+            command = context.params["entry_point"].replace("main", "run")
+            check_run(*pipeline.__main__._parse([command, *flags]))
 
 
 def test_a_command_that_nobody_knows_is_found(tmp_path):

@@ -78,7 +78,7 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
     assert {
         *(f"test/{name}" for name in ("error", "accuracy", "macro_f1", "nll", "ece")),
         *("test/error_low", "test/error_high", "baseline/test_error", "lift", "labels_read"),
-        *(f"samples/{name}" for name in ("kid", "density", "coverage", "cas_error")),
+        *(f"samples/{name}" for name in ("kid", "kid_se", "kid_real", "density", "coverage", "n")),
         *(f"time/{name}_s" for name in (*PARTS, "baseline", "total", "loop", "trace")),
         *(f"train/{name}_loss" for name in ("discriminator", "generator", "supervised")),
         *("train/unsupervised_loss", "train/consistency_loss", "train/images_per_second"),
@@ -150,6 +150,10 @@ def test_a_run_keeps_tables_pictures_and_its_configuration(whole: Result, tmp_pa
     assert artifacts(whole.run_id, "figures") >= {
         f"figures/{name}.png"
         for name in ("confusion_matrix", "reliability", "mistakes", "samples", "learning_curves")
+    }
+    assert "figures/nearest_training_images.png" in artifacts(whole.run_id, "figures")
+    assert {f"evaluate/{name}" for name in ("per_class.csv", "reliability.csv")} <= {
+        *artifacts(whole.run_id, "evaluate")
     }
     assert "split/label_counts.png" in artifacts(whole.run_id, "split")
     steps = {re.search(r"step[+%](\d+)", path)[1] for path in artifacts(whole.run_id, "images")}
