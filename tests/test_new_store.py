@@ -1,5 +1,6 @@
 """Several commands make one new SQLite store, and some are killed meanwhile: it works for all."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -88,3 +89,23 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     blocked.touch()
     with pytest.raises(OSError, match="file"):
         new_store.make(blocked / "mlflow.db", tmp_path)
+
+
+def test_a_folder_with_a_space_gets_no_twin(tmp_path):
+    folder = tmp_path / "my dir ä"
+    folder.mkdir()
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import mlflow, os;"
+        "from pipeline.tracking.store import connect; client = connect();"
+        "run = client.create_run(client.create_experiment('e'));"
+        "client.log_text(run.info.run_id, 'x', 'x.txt'); print(os.environ['MLFLOW_TRACKING_URI'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-c", script, str(ROOT)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"sqlite:///{folder}/mlflow.db\n", done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["my dir ä"]
+    assert {"mlflow.db", "mlruns"} <= {path.name for path in folder.iterdir()}
+    assert list(folder.glob("mlruns/**/x.txt"))

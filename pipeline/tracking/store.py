@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A dead server would otherwise hold a run for minutes at every call.
@@ -35,6 +36,20 @@ SOURCE = "ssgan.source"
 NOTE = "mlflow.note.content"
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # error codes of no such id
 FAULTS = (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, ImportError)
+
+
+def name_default_store() -> None:
+    """Call the store that MLflow takes by itself by its path in this folder, as it is.
+
+    MLflow 3.17.2 escapes spaces and other letters, and then makes a folder `my%20dir` of that name.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        uri = mlflow.get_tracking_uri()
+        if uri != unquote(uri) == f"sqlite:///{Path.cwd() / Path(uri).name}":
+            mlflow.set_tracking_uri(unquote(uri))
+
+
+name_default_store()
 
 
 @contextmanager
