@@ -107,6 +107,9 @@ class Plan:
         config = configuration.resolve(self.fixed, given)
         if config.backbone == "auto":  # it would be chosen, at a cost, in every trial
             config = configuration.with_backbone(config, "none")
+        said = {**self.fixed, **given}
+        if "generator" in config.own and "generator" not in said:  # the error needs none
+            config = config.model_copy(update={"own": {**config.own, "generator": False}})
         return configuration.settled(config, self.n_images) if self.n_images else config
 
     @property

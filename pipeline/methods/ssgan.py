@@ -111,6 +111,7 @@ class SemiSupervisedGAN(Method):
             arrays.labels,
             self.average,
             self.config.seed,
+            self.generator_steps,
             MOST_ON_BACKBONE if on_backbone else MOST,
         )
 

@@ -27,7 +27,9 @@ PENALTY_LEFT = 0.1  # share of the penalty's weight that is left
 PENALTY_FALLS = 2 / 3  # share of the steps over which it falls
 AVERAGE_DECAY = 0.999  # of the generator's averaged weights; less in the first 9,000 steps
 STEEPEST = 30.0  # largest logarithm of a ratio of gradients, so that it stays a number
-FEW = 10_000  # images, below which both networks see changed ones
+PASSES = (
+    100  # over the images; of more, both networks see changed ones, or they learn them by heart
+)
 MOST = 60_000  # images that are used, drawn at random from more
 CALL_PIXELS = 2**21  # of images that are classified at a time
 # How learning rates of both networks run, whatever the classifier's do.
@@ -85,6 +87,7 @@ class RelativisticGAN(Part):
         labels: NDArray[np.int64],
         classifier: Classifier,
         seed: int,
+        steps: int,
         most: int = MOST,
     ) -> None:
         """Keep the images to learn from, reduced, each with its class.
@@ -94,7 +97,8 @@ class RelativisticGAN(Part):
         less, so that odd images, of which a classifier is less sure, are seen all the same.
 
         images uint8 [n, h, w, c], read part by part; `places` in them may be used without a label,
-        `labelled` are those of `labels`, int64; of more than `most` places some are drawn.
+        `labelled` are those of `labels`, int64; of more than `most` places some are drawn. `steps` are
+        to come.
         """
         if len(places) > most:
             drawn = np.random.default_rng(seed).choice(places, most, replace=False)
@@ -116,7 +120,7 @@ class RelativisticGAN(Part):
         self.images.assign(np.concatenate(small))
         self.classes.assign(class_of)
         self.weights.assign(np.float32(weights / max(weights.mean(), 1e-6)))
-        self.change.assign(float(len(places) < FEW))
+        self.change.assign(float(steps * self.batch > PASSES * len(places)))
 
     def step(self, progress: tf.Tensor) -> dict[str, tf.Tensor]:
         """Update both networks at once, from one pass of the discriminator; losses by name.

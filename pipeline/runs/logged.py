@@ -42,6 +42,7 @@ VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
+GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 FINDINGS = "ssgan.data_findings"  # tag: what is unusual in the data, in words
 
 
@@ -170,6 +171,8 @@ def fit(
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals() | provenance.peak_memory())
     tell_difference(run, dataset, trained.history.compared)
+    if trained.history.generator_lost:
+        tell_lost_generator(run, trained.history.generator_lost)
     frames = [each.samples for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
         run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
@@ -190,6 +193,12 @@ def tell_difference(run: Run, dataset: Dataset, compared: Mapping[str, float]) -
     )
     print(f"ssgan: dataset={dataset.name}: {sentence}.", file=sys.stderr)
     run.tags({FINDINGS: "; ".join([*(found.sentence for found in dataset.findings), sentence])})
+
+
+def tell_lost_generator(run: Run, why: str) -> None:
+    """Say, on stderr and on the run, that it has a classifier and no generator."""
+    print(f"ssgan: no generator, the classifier is not touched: {why}", file=sys.stderr)
+    run.tags({GENERATOR_LOST: why})
 
 
 def keep_models(

@@ -85,14 +85,14 @@ def train(
     except BaseException:
         programs.release(program)  # its compiled step is as good as new
         raise
-    draws = program.generate is not None and not history.generator_lost
+    generate = None if history.generator_lost else program.generate
     return TrainedModel(
         program.classifier,
-        program.generator if draws else None,
+        program.generator if generate is not None else None,
         Model(
             classify,
-            batched(program.generate) if draws else None,
-            program.method.latents if draws else None,
+            batched(generate) if generate is not None else None,
+            program.method.latents if generate is not None else None,
         ),
         history,
         release=lambda: programs.release(program),

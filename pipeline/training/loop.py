@@ -2,20 +2,18 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline import progress
 from pipeline.config.schema import Config
 from pipeline.errors import RunFailure
 from pipeline.methods import Arrays, Method
-from pipeline.training import features, forecast, warm_up
+from pipeline.training import features, forecast, samples, warm_up
 from pipeline.training.forecast import PHASES, Forecast
 from pipeline.training.inputs import Inputs
 from pipeline.training.lost import Watch
@@ -23,9 +21,6 @@ from pipeline.training.program import Program
 from pipeline.training.warm_up import Shown
 
 CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar wait no longer
-LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
-FIXED_SAMPLES = 100  # images of the fixed latent batch
-FRAMES = 10  # sheets of samples over a training, beside the one before its first step
 
 
 @dataclass(frozen=True)
@@ -116,25 +111,27 @@ def train(
     """
     start = time.perf_counter()
     compared = features.start(program.method, arrays)
-    inputs, generate = Inputs(program, arrays, config), _fixed_samples(program)
+    inputs, generate = Inputs(program, arrays, config), samples.fixed(program)
     history, first = _history(program, arrays, config), first_step(program.method, config)
     history.compared |= compared
     on_report = history.apart(on_report)
     if foretell is not None:
         _foretell(program, inputs, arrays, config, history, foretell)
-    drawing = _drawing(program.method, config)
-    going_on = drawing.begin > first or _show_the_start(generate(), history, on_report)
-    watch, labels = Watch(program.method, arrays, config, first), _grid_labels(program.method)
+    drawn = samples.steps(program.method, config, first)
+    going_on = drawn.begin > first or _show_the_start(generate(), history, on_report)
+    watch, labels = Watch(program.method, arrays, config, first), samples.labels(program.method)
     steps = _advance(program, inputs, arrays, config, history)
+    last = 0
     for phase, (done, means, rate) in steps if going_on else ():
         report = Report(
             step=done,
             metrics={f"train/{key}": value for key, value in means.items()}
             | {"train/images_per_second": rate * _images_a_step(phase, history, config)}
             | (validate() if phase == "step" else {}),
-            samples=generate() if drawing.shows(done, history.reports) else None,
+            samples=generate() if drawn.due(last, done) else None,
         )
         history.reports.append(report)
+        last = done
         progress.report(done, progress.numbers(report.metrics))
         going_on = on_report(report)
         try:
@@ -181,27 +178,6 @@ def _show_the_start(
         return True
     history.reports.append(Report(0, {}, samples))
     return on_report(history.reports[0])
-
-
-class _Drawing(NamedTuple):
-    """The steps that train the generator."""
-
-    begin: int
-    end: int
-
-    def shows(self, done: int, before: Sequence[Report]) -> bool:
-        """Whether this report shows samples: about `FRAMES` do, none before the first step."""
-        last = before[-1].step if before else 0
-        steps, length = (last, done), self.end - self.begin
-        tenths = [max(0, step - self.begin) * FRAMES // length for step in steps]
-        return tenths[1] > tenths[0]
-
-
-def _drawing(method: Method, config: Config) -> _Drawing:
-    own = method.generator_steps
-    if own:
-        return _Drawing(config.steps, config.steps + own)
-    return _Drawing(first_step(method, config), config.steps)
 
 
 def _images_a_step(phase: str, history: History, config: Config) -> int:
@@ -284,25 +260,6 @@ def _history(program: Program, arrays: Arrays, config: Config) -> History:
     if program.method.uses_pool:
         return History(config.unlabelled_batch_size, len(arrays.pool), config.steps)
     return History(config.batch_size, len(arrays.labelled), config.steps)
-
-
-def _fixed_samples(program: Program) -> Callable[[], NDArray[np.uint8] | None]:
-    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c].
-
-    Stretched to 0..255 as the training images are: to be seen, and compared with those.
-    """
-    latents, generate = program.method.latents, program.generate
-    if latents is None or generate is None:
-        return lambda: None
-    labels = _grid_labels(program.method)
-    batch = tf.constant(latents.draw(FIXED_SAMPLES, np.random.default_rng(LATENT_SEED), labels))
-    stretching = program.stretching.table.numpy().astype(np.uint8)
-    return lambda: np.take(stretching, generate(batch))
-
-
-def _grid_labels(method: Method) -> NDArray[np.int64] | None:
-    """The classes of the fixed samples, int64 [100], or None if nobody wants any."""
-    return None if method.latents is None else method.latents.grid_labels(FIXED_SAMPLES)
 
 
 def _report_steps(begin: int, end: int, every: int) -> Iterator[int]:
