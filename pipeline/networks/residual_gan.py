@@ -9,12 +9,15 @@ narrow maps of full size are what a CPU is slowest at.
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from pipeline.networks.convolutions import same_convolution
 
 SMALLEST = 4  # pixels, at least, of the shorter side where a generator begins
 SLOPE = 0.2  # of leaky ReLU below 0
+MEAN_WITHIN = (0.02, 0.98)  # of what a generator begins from, so that it can leave it
 HIDDEN = 128  # units of the discriminator before its logit
 
 
@@ -111,11 +114,14 @@ class ResidualGenerator(keras.Model):
         image_shape: tuple[int, int, int],
         seed: int,
         policy: str = "float32",
+        mean: NDArray[np.floating] | float = 0.5,
     ) -> None:
         """Build for images [h, w, c] of 8 pixels a side or more.
 
         units: channels of the maps, from the smallest size on; the last one holds for all larger
-        sizes. policy: Keras's dtype policy, of products alone.
+        sizes. policy: Keras's dtype policy, of products alone. mean: of the images to come, in
+        [0, 1], [h, w, c] or one number: where it begins. From grey, on strokes, the discriminator
+        would win before the ground is black, and would never be caught up with.
         """
         super().__init__()
         make, self.image_shape = _Seeds(seed, policy), image_shape
@@ -129,6 +135,9 @@ class ResidualGenerator(keras.Model):
             ResidualBlock(b, width, make) for b, width in zip(before, widths, strict=False)
         ]
         self.last = make.convolution(3, 4 * image_shape[2])
+        within = np.clip(np.broadcast_to(mean, image_shape), *MEAN_WITHIN)
+        self.offset = self.add_weight(shape=image_shape, initializer="zeros", name="offset")
+        self.offset.assign(np.log(within / (1 - within)))
         self((tf.zeros([1, latent_size]), tf.zeros([1, n_classes])))
 
     def call(
@@ -143,8 +152,9 @@ class ResidualGenerator(keras.Model):
         for number, block in enumerate(self.blocks):
             x = doubled(x) if number else x
             x = block(x)
-        images = tf.nn.sigmoid(tf.nn.depth_to_space(self.last(_leaky(x)), 2))
-        return images[:, : self.image_shape[0], : self.image_shape[1]]
+        x = tf.nn.depth_to_space(self.last(_leaky(x)), 2)
+        x = x[:, : self.image_shape[0], : self.image_shape[1]]
+        return tf.nn.sigmoid(x + self.offset.value)
 
 
 class ResidualDiscriminator(keras.Model):

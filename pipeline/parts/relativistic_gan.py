@@ -49,10 +49,11 @@ class RelativisticGAN(Part):
             Random(seed),
             Latents(own["latent_size"], "normal", spec.n_classes),
         )
+        mean = reduced(spec.first_images, self.shape).mean(axis=0) / 255
         units, policy = own["generator_units"], dtype_policy(config)
         self.generator, self.average = (
             ResidualGenerator(
-                self.latents.size, self.n_classes, units, self.shape, seed + 1000, policy
+                self.latents.size, self.n_classes, units, self.shape, seed + 1000, policy, mean
             )
             for _ in range(2)
         )
@@ -97,8 +98,8 @@ class RelativisticGAN(Part):
         less, so that odd images, of which a classifier is less sure, are seen all the same.
 
         images uint8 [n, h, w, c], read part by part; `places` in them may be used without a label,
-        `labelled` are those of `labels`, int64; of more than `most` places some are drawn. `steps` are
-        to come.
+        `labelled` are those of `labels`, int64; of more than `most` places some are drawn.
+        `steps` are to come.
         """
         if len(places) > most:
             drawn = np.random.default_rng(seed).choice(places, most, replace=False)

@@ -1,4 +1,4 @@
-"""The views that real and generated images share: alike for all, of the size said, with gradient."""
+"""The views that real and generated images share: alike for all, as large as said."""
 
 import numpy as np
 import pytest
