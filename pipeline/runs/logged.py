@@ -41,6 +41,7 @@ VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
+GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,19 @@ def fit(
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals() | provenance.peak_memory())
     differences.tell(run, dataset, trained.history.compared)
+    if trained.history.generator_lost:
+        tell_lost_generator(run, trained.history.generator_lost)
     frames = [each.samples for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
         run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
+
+
+def tell_lost_generator(run: Run, why: str) -> None:
+    """Say, on stderr and on the run, that it has a classifier and no generator."""
+    print(f"ssgan: no generator, the classifier is not touched: {why}", file=sys.stderr)
+    run.tags({GENERATOR_LOST: why})
 
 
 def keep_models(

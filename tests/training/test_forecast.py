@@ -113,7 +113,7 @@ def test_a_warm_up_that_is_known_is_not_counted():
     flags = {"steps": 300, "warm_up_share": 0.04}
     run(stop=15, **flags)
     told = []
-    run(told.append, seed=0, gan_weight=0, **flags)
+    run(told.append, seed=0, generator="false", **flags)
     assert [dict(forecast.steps) for forecast in told] == [{"step": 288}]
 
 
