@@ -58,7 +58,7 @@ def build(config, arrays):
 
 
 def fingerprint(method, reports):
-    """Losses of every report, and one number for each variable of every network."""
+    """Losses of every report; one number for each variable of every network."""
     networks = [network for network in (method.average, method.generator) if network is not None]
     weights = [v.numpy() for network in networks for v in network.variables]
     losses = [
@@ -68,7 +68,7 @@ def fingerprint(method, reports):
         if name.endswith("loss")
     ]
     positions = [np.cos(np.arange(w.size)).reshape(w.shape) for w in weights]
-    return [*losses, *(float((w * p).sum()) for w, p in zip(weights, positions, strict=True))]
+    return losses, [float((w * p).sum()) for w, p in zip(weights, positions, strict=True)]
 
 
 def short_run(seed):
@@ -209,16 +209,17 @@ def test_the_seed_gives_the_run_in_other_processes_and_with_one_thread_or_two():
         for threads in (None, 1, 2)
     ]
     first, again, other = short_run(1), short_run(1), short_run(2)
-    np.testing.assert_allclose(again, first, rtol=TOLERANCE)
-    assert not np.allclose(other, first, rtol=1e-2)
+    np.testing.assert_allclose(np.hstack(again), np.hstack(first), rtol=TOLERANCE)
+    assert not np.allclose(np.hstack(other), np.hstack(first), rtol=1e-2)
     elsewhere = []
     for process in processes:
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr.decode()
         elsewhere.append(json.loads(stdout))
-    np.testing.assert_allclose(elsewhere[0], first, rtol=TOLERANCE)
-    # Sums within a convolution's gradient are split among the threads.
-    np.testing.assert_allclose(elsewhere[2], elsewhere[1], rtol=TOLERANCE)
+    np.testing.assert_allclose(np.hstack(elsewhere[0]), np.hstack(first), rtol=TOLERANCE)
+    # Means of losses are summed call by call, and how many steps a call takes is a matter of time.
+    np.testing.assert_allclose(elsewhere[2][0], elsewhere[1][0], rtol=TOLERANCE)
+    assert elsewhere[2][1] == elsewhere[1][1]
 
 
 @pytest.mark.parametrize("name", ["ssgan", "seed_gan"])
