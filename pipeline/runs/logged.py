@@ -157,8 +157,7 @@ def fit(
             if report.metrics:
                 run.metrics(report.metrics, report.step)
             if report.samples is not None:
-                sheet = figures.contact_sheet(report.samples, GRID_COLUMNS)
-                run.image(sheet, "samples", report.step)
+                run.image(_sheet(report, dataset), "samples", report.step)
             return goes_on(report)
 
     start(config, clock)
@@ -171,11 +170,19 @@ def fit(
     differences.tell(run, dataset, trained.history.compared)
     if trained.history.generator_lost:
         tell_lost_generator(run, trained.history.generator_lost)
-    frames = [each.samples for each in trained.history.reports if each.samples is not None]
+    frames = [each for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
-        run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
+        run.image(_sheet(frames[-1], dataset), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
+
+
+def _sheet(report: "Report", dataset: Dataset) -> NDArray[np.uint8]:
+    """The samples of a report as one image, a class a row where they were made for classes."""
+    assert report.samples is not None
+    if report.classes is None:
+        return figures.contact_sheet(report.samples, GRID_COLUMNS)
+    return figures.class_sheet(report.samples, report.classes, dataset.class_names)
 
 
 def tell_lost_generator(run: Run, why: str) -> None:

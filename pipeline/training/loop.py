@@ -31,6 +31,7 @@ class Report:
     step: int
     metrics: dict[str, float]  # means over the steps since the last report, named as in MLflow
     samples: NDArray[np.uint8] | None  # of the fixed latent batch, [n, h, w, c]; now and then
+    classes: NDArray[np.int64] | None = None  # that the samples are to show, [n]
 
 
 @dataclass
@@ -122,8 +123,10 @@ def train(
     if foretell is not None:
         _foretell(program, inputs, arrays, config, history, foretell)
     drawn = samples.steps(program.method, config, first)
-    going_on = drawn.begin > first or _show_the_start(generate(), history, on_report)
     watch, labels = Watch(program.method, arrays, config, first), samples.labels(program.method)
+    going_on = drawn.begin > first or _show_the_start(
+        Report(0, {}, generate(), labels), history, on_report
+    )
     steps = _advance(program, inputs, arrays, config, history)
     last = 0
     for phase, (done, means, rate) in steps if going_on else ():
@@ -133,6 +136,7 @@ def train(
             | {"train/images_per_second": rate * _images_a_step(phase, history, config)}
             | (validate() if phase == "step" else {}),
             samples=generate() if drawn.due(last, done) else None,
+            classes=labels,
         )
         history.reports.append(report)
         last = done
@@ -174,13 +178,11 @@ def _foretell(
         foretell(found)
 
 
-def _show_the_start(
-    samples: NDArray[np.uint8] | None, history: History, on_report: Callable[[Report], bool]
-) -> bool:
+def _show_the_start(first: Report, history: History, on_report: Callable[[Report], bool]) -> bool:
     """Report what the generator draws before it has learned; whether to go on."""
-    if samples is None:
+    if first.samples is None:
         return True
-    history.reports.append(Report(0, {}, samples))
+    history.reports.append(first)
     return on_report(history.reports[0])
 
 

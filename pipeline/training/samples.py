@@ -12,7 +12,8 @@ from pipeline.methods import Method
 from pipeline.training.program import Program
 
 LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
-FIXED_SAMPLES = 100  # images of the fixed latent batch
+FIXED_SAMPLES = 100  # images of the fixed latent batch of a generator that knows no class
+ROWS, COLUMNS = 20, 10  # of others at most: a class a row
 FRAMES = 10  # sheets of samples over a training, beside the one before its first step
 
 
@@ -40,19 +41,22 @@ def steps(method: Method, config: Config, first: int) -> Steps:
 
 
 def labels(method: Method) -> NDArray[np.int64] | None:
-    """The classes of the fixed samples, int64 [100], or None if nobody wants any."""
-    return None if method.latents is None else method.latents.grid_labels(FIXED_SAMPLES)
+    """The classes of the fixed samples, int64 [n] in equal runs, or None if nobody wants any."""
+    if method.latents is None or not method.latents.n_classes:
+        return None
+    return np.repeat(np.arange(min(ROWS, method.latents.n_classes)), COLUMNS)
 
 
 def fixed(program: Program) -> Callable[[], NDArray[np.uint8] | None]:
-    """Draw the fixed latent batch once; the result generates images from it, [100, h, w, c].
+    """Draw the fixed latent batch once; the result generates images from it, [n, h, w, c].
 
     Stretched to 0..255 as the training images are: to be seen, and compared with those.
     """
     latents, generate = program.method.latents, program.generate
     if latents is None or generate is None:
         return lambda: None
-    random = np.random.default_rng(LATENT_SEED)
-    batch = tf.constant(latents.draw(FIXED_SAMPLES, random, labels(program.method)))
+    random, classes = np.random.default_rng(LATENT_SEED), labels(program.method)
+    count = FIXED_SAMPLES if classes is None else len(classes)
+    batch = tf.constant(latents.draw(count, random, classes))
     stretching = program.stretching.table.numpy().astype(np.uint8)
     return lambda: np.take(stretching, generate(batch))
