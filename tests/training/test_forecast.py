@@ -100,10 +100,13 @@ def test_it_tells_the_steps_of_each_phase_before_the_first_one():
     order = []
     _, _, _, history = run(order.append, stop=3, steps=500, warm_up_share=0.2)
     (told,) = order
-    assert dict(told.steps) == {"warm_up": 100, "step": 400}
+    assert dict(told.steps) == {"warm_up": 100, "step": 400, "generate": 250}
+    assert str(told).startswith("100 warm-up, 400 training and 250 generator steps, ")
     assert all(seconds > 0 for seconds in told.seconds_a_step.values())
     assert told.seconds == pytest.approx(
-        100 * told.seconds_a_step["warm_up"] + 400 * told.seconds_a_step["step"]
+        100 * told.seconds_a_step["warm_up"]
+        + 400 * told.seconds_a_step["step"]
+        + 250 * told.seconds_a_step["generate"]
     )
     assert history.trace_seconds >= told.first_s > 0
     assert history.seconds >= history.trace_seconds
