@@ -139,6 +139,7 @@ def test_a_real_run_without_a_terminal(shared, capsys):
     phases = [line for line in after if not re.search(r"\d/\d", line)]
     assert [name for i, name in enumerate(phases) if name not in {*once, *phases[i - 1 : i]}] == [
         *("compiling the networks", "warm-up", "graph, labels are spread", "training"),
+        *("classes of all images, for the generator", "generator"),
         *("logging the curves", "logging the models"),
         *("evaluation on 360 test images", "logging tables and figures"),
         *("evaluation of samples", "logging tables and figures", "logging the result"),
