@@ -126,15 +126,15 @@ def test_help_heeds_a_file_and_outlives_a_mistake(shown, tmp_path, monkeypatch):
     assert f"--dataset mnist --method vat --config {file}." in text
     values, text = shown("run", "--dataset", "mnist", "--steps", "300")
     short = config.load({"dataset": "mnist", "steps": "300"})
-    assert values["steps"] == "9000"
+    assert values["steps"] == "10670"
     assert values["warm_up_share"] == str(short.own["warm_up_share"])
     file.write_text("method: vat\nstepps: 77\n")
     for flags, says, steps in [
         (["--dataset", "mnits", "--method", "fixmatch"], "did you mean mnist?", "1000"),
-        (["--dataset", "mnist", "--method", "ssgann"], "did you mean ssgan?", "9000"),
-        (["--dataset", "mnist", "--config", str(file)], "line 2", "9000"),
-        (["--dataset", "mnits", "--method", "ssgann"], "did you mean", "1000"),
-        (["--steps", "many"], "steps = 'many'", "1000"),
+        (["--dataset", "mnist", "--method", "ssgann"], "did you mean ssgan?", "10670"),
+        (["--dataset", "mnist", "--config", str(file)], "line 2", "10670"),
+        (["--dataset", "mnits", "--method", "ssgann"], "did you mean", "1560"),
+        (["--steps", "many"], "steps = 'many'", "1560"),
     ]:
         values, text = shown("train", *flags)
         assert says in text.partition("Not allowed: ")[2]
@@ -144,12 +144,12 @@ def test_help_heeds_a_file_and_outlives_a_mistake(shown, tmp_path, monkeypatch):
 def test_help_of_a_search_shows_its_settings_and_what_it_searches(shown):
     values, text = shown("search", "--search", "mnist", main=experiments)
     assert values["dataset"] == "mnist"
-    assert (values["steps"], values["valid_labels"], values["trials"]) == ("2250", "500", "30")
+    assert (values["steps"], values["valid_labels"], values["trials"]) == ("2670", "500", "30")
     assert values["label_frac"] == "searched from 0.00167 to 0.05, on a log scale"
     assert (values["search"], values["study"]) == ("pareto", "mnist-mnist")
     assert "--dataset mnist --method ssgan --search mnist." in text
     assert (
-        shown("search", "--search", "mnist", "--steps", "9", main=experiments)[0]["steps"] == "2250"
+        shown("search", "--search", "mnist", "--steps", "9", main=experiments)[0]["steps"] == "2670"
     )
     values, text = shown("search", "--mode", "budget", "--method", "vat", main=experiments)
     assert (values["search"], values["mode"]) == ("budget", "pareto")

@@ -122,7 +122,7 @@ def test_a_real_run_without_a_terminal(shared, capsys):
     out, err = capsys.readouterr()
     lines = err.splitlines()
     (short,) = [line for line in lines if not re.match(f"{STAMP}  [a-z]", line)]
-    assert "40 steps are 4.0% of the 1,000" in short
+    assert "40 steps are 2.6% of the 1,560" in short
     lines.remove(short)
     said = [line.partition("  ")[2] for line in lines if not re.search(r", for \d+ s$", line)]
     begun = said.index(

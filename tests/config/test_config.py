@@ -290,15 +290,15 @@ def test_a_run_that_continues_has_the_share_of_its_own_length():
     [
         (
             {"dataset": "mnist", "steps": "300"},
-            "3.3% of the 9,000 that ssgan on mnist",
+            "2.8% of the 10,670 that ssgan on mnist",
             "--dataset",
         ),
-        ({"steps": "100"}, "10.0% of the 1,000 that ssgan on digits", "take --method supervised"),
+        ({"steps": "100"}, "6.4% of the 1,560 that ssgan on digits", "take --method supervised"),
         ({"steps": "100", "method": "vat"}, "of the 1,000 that vat", "take --method supervised"),
         ({"steps": "9", "method": "supervised"}, "supervised on digits", "leave --steps out"),
         ({"steps": "999", "method": FM}, "of the 4,000 that feature_matching", "--method"),
-        ({"dataset": "mnist", "steps": "2250"}, "", ""),
-        ({"steps": "250"}, "", ""),
+        ({"dataset": "mnist", "steps": "2670"}, "", ""),
+        ({"steps": "390"}, "", ""),
     ],
 )
 def test_far_too_few_steps_are_warned_of_in_one_line(flags, says, instead):
@@ -352,7 +352,7 @@ def test_published_data_have_a_number_and_a_typed_one_stands():
         assert resolved.steps > 0
     assert chosen(360, steps="9000") == 9000
     assert chosen(360, steps="1") == 1
-    assert config.settled(config.load({"dataset": "mnist", "steps": "0"}), 60_000).steps == 9000
+    assert config.settled(config.load({"dataset": "mnist", "steps": "0"}), 60_000).steps == 10670
     assert "whole number ≥ 0" in mistake({"steps": "-1"})
 
 
@@ -384,7 +384,7 @@ def test_far_too_few_steps_are_those_that_so_many_images_would_not_get():
     typed = config.load({"dataset": "folder", "steps": "80"})
     assert config.short(typed, 360) != ""
     assert f"of the {chosen(2000):,} that ssgan on folder" in config.short(typed, 2000)
-    assert config.short(config.load({"dataset": "folder", "steps": "150"}), 360) == ""
+    assert config.short(config.load({"dataset": "folder", "steps": "180"}), 360) == ""
     assert config.short(config.load({"dataset": "folder"}), 3) == ""
 
 

@@ -102,7 +102,7 @@ def test_a_killed_worker_costs_no_trial(searched):
 
 def test_without_a_terminal_a_search_tells_how_far_it_is_and_its_workers_nothing(searched):
     short, *lines = searched[1].splitlines()
-    assert "60 steps are 6.0% of the 1,000" in short
+    assert "60 steps are 3.8% of the 1,560" in short
     assert not [line for line in lines if not re.match(r"\d+:\d\d:\d\d  | +MLflow exp", line)]
     said = "\n".join(lines)
     assert re.search(
