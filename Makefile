@@ -12,7 +12,7 @@ export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs-test cluster-test browser-test screenshots lint format ui bench lock
+.PHONY: help setup run test docs-test cluster-test browser-test screenshots lint format ui bench audit lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ ui: $(READY)  ## MLflow's UI on this folder's runs; PORT=5001 if 5000 is taken
 bench: $(READY)  ## error on digits beside scikit-learn's methods, and where a step's time goes
 	python -m benchmarks.digits
 	python -m benchmarks.profile --method ssgan --markdown docs/profile.md
+
+audit: $(READY)  ## ask PyPI for known faults of the locked libraries
+	uvx --from pip-audit==2.10.1 pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 lock: $(READY)  ## compile requirements.lock anew from requirements*.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.txt requirements-pretrained.txt requirements-dev.txt -o requirements.lock

@@ -12,9 +12,9 @@ ones:
 - generator: forward, f; gradient of its weights, f; of its layers' inputs but the first's, f;
 - gradient of feature matching down to the generated images, f: all layers but the output's;
 - `ssgan`'s teacher: forward, u;
-- where the generator learns from other images than the discriminator (all but
-  `ssgan`): forward of the generator, f, and of the updated classifier but for its output, f + u
-  (`sgan` needs no real images there; they are counted all the same).
+- where the generator learns from other images than the discriminator: forward of the generator, f,
+  and of the updated classifier but for its output, f + u (`sgan` needs no real images there; they
+  are counted all the same).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ from pipeline.config.schema import Config
 def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:
     """Operations that one step of `method`, built from `config` for such images, needs.
 
-    Known for `feature_matching`, `bad_gan`, `sgan` and `ssgan`.
+    Known for `feature_matching`, `bad_gan`, `sgan` and the classifier of `ssgan`.
     """
     classifier = layers(lambda x: method.network.forward(x, False, False).logits, image_shape)
     unlabelled = config.unlabelled_batch_size
-    generator, generated = [], 0  # `ssgan` with gan_weight 0 has none
-    if method.latents is not None:
+    generator, generated = [], 0  # that of `ssgan` has steps of its own
+    if method.latents is not None and not method.generator_steps:
         generator = layers(lambda z: method.generator(z, training=False), [method.latents.size])
         generated = config.own.get("generated_batch_size", unlabelled)
     return operations(

@@ -1,7 +1,7 @@
 """Error table: methods × label counts × label draws, with wall and CPU seconds.
 
     python -m benchmarks.labels --dataset mnist --data_dir <folder> --labels_per_class 10 \
-        --arms ssgan,ssgan:gan_weight=0,fixmatch,supervised --draws 10 --equal_cpu ssgan \
+        --arms ssgan:generator=false,fixmatch,supervised --draws 10 --equal_cpu fixmatch \
         --workers 2 --csv labels.csv
 
 An arm is a method, or `method:key=value:key=value`. Draw i has split_seed = seed = first_draw + i,
@@ -268,7 +268,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--data_dir")
-    parser.add_argument("--arms", default="ssgan,ssgan:gan_weight=0,fixmatch,supervised")
+    parser.add_argument("--arms", default="ssgan:generator=false,fixmatch,supervised")
     parser.add_argument("--labels_per_class", default="10", help="counts, with commas")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--first_draw", type=int, default=0)

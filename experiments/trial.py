@@ -82,7 +82,8 @@ def train(
             trained.release()
             raise Stopped(why)
         logged.keep_models(run, config, dataset, split, trained)
-        error = trained.history.reports[-1].metrics[ERROR]
+        told = [report.metrics for report in trained.history.reports]
+        error = next(metrics[ERROR] for metrics in reversed(told) if ERROR in metrics)
         run.metrics(clock.metrics())
         trained.release()
     gc.collect()  # a finished training's graphs form cycles

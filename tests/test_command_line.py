@@ -126,15 +126,15 @@ def test_help_heeds_a_file_and_outlives_a_mistake(shown, tmp_path, monkeypatch):
     assert f"--dataset mnist --method vat --config {file}." in text
     values, text = shown("run", "--dataset", "mnist", "--steps", "300")
     short = config.load({"dataset": "mnist", "steps": "300"})
-    assert values["steps"] == "9000"
+    assert values["steps"] == "10670"
     assert values["warm_up_share"] == str(short.own["warm_up_share"])
     file.write_text("method: vat\nstepps: 77\n")
     for flags, says, steps in [
         (["--dataset", "mnits", "--method", "fixmatch"], "did you mean mnist?", "1000"),
-        (["--dataset", "mnist", "--method", "ssgann"], "did you mean ssgan?", "9000"),
-        (["--dataset", "mnist", "--config", str(file)], "line 2", "9000"),
-        (["--dataset", "mnits", "--method", "ssgann"], "did you mean", "1000"),
-        (["--steps", "many"], "steps = 'many'", "1000"),
+        (["--dataset", "mnist", "--method", "ssgann"], "did you mean ssgan?", "10670"),
+        (["--dataset", "mnist", "--config", str(file)], "line 2", "10670"),
+        (["--dataset", "mnits", "--method", "ssgann"], "did you mean", "1560"),
+        (["--steps", "many"], "steps = 'many'", "1560"),
     ]:
         values, text = shown("train", *flags)
         assert says in text.partition("Not allowed: ")[2]
@@ -144,12 +144,12 @@ def test_help_heeds_a_file_and_outlives_a_mistake(shown, tmp_path, monkeypatch):
 def test_help_of_a_search_shows_its_settings_and_what_it_searches(shown):
     values, text = shown("search", "--search", "mnist", main=experiments)
     assert values["dataset"] == "mnist"
-    assert (values["steps"], values["valid_labels"], values["trials"]) == ("2250", "500", "30")
+    assert (values["steps"], values["valid_labels"], values["trials"]) == ("2670", "500", "30")
     assert values["label_frac"] == "searched from 0.00167 to 0.05, on a log scale"
     assert (values["search"], values["study"]) == ("pareto", "mnist-mnist")
     assert "--dataset mnist --method ssgan --search mnist." in text
     assert (
-        shown("search", "--search", "mnist", "--steps", "9", main=experiments)[0]["steps"] == "2250"
+        shown("search", "--search", "mnist", "--steps", "9", main=experiments)[0]["steps"] == "2670"
     )
     values, text = shown("search", "--mode", "budget", "--method", "vat", main=experiments)
     assert (values["search"], values["mode"]) == ("budget", "pareto")
@@ -168,8 +168,8 @@ def test_help_of_a_search_shows_its_settings_and_what_it_searches(shown):
         (["run", "--label_frac", "-0.1"], "label_frac = '-0.1' (from --label_frac)"),
         (["split", "--label_frac=nan"], "label_frac = 'nan' (from --label_frac)"),
         (["run", "--label_farc", "0.1"], "did you mean label_frac?"),
-        (["run", "--gan_weight", "much"], "gan_weight = 'much' (from --gan_weight)"),
-        (["run", "--gan_weight=-1"], "gan_weight = '-1' (from --gan_weight)"),
+        (["run", "--penalty_weight", "much"], "penalty_weight = 'much' (from --penalty_weight)"),
+        (["run", "--penalty_weight=-1"], "penalty_weight = '-1' (from --penalty_weight)"),
         (["run", "--dataset", "mnsit"], "did you mean mnist?"),
         (["run", "--method", "gan"], "known: "),
         (["run", "--config", "none.yaml"], "(No such file or directory) (looked for /"),
@@ -182,7 +182,7 @@ def test_help_of_a_search_shows_its_settings_and_what_it_searches(shown):
         (["run", "garbage"], "'garbage'"),
         (["run", "--label_frac", "0.1", "0.2"], "'0.2'"),
         (["run", "--label_frac"], "--label_frac: expected one argument"),
-        (["run", "--gan_weight"], "--gan_weight: expected a value"),
+        (["run", "--penalty_weight"], "--penalty_weight: expected a value"),
         (["fly"], "'fly'"),
         ([], "command"),
         (["train"], "train needs run_id"),

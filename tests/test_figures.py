@@ -51,6 +51,16 @@ def test_contact_sheet_puts_every_enlarged_tile_in_its_place(digits):
     assert (sheet[34:, 68:] == GAP_GREY).all()  # the place of the missing sixth
 
 
+def test_a_class_sheet_names_its_rows(digits):
+    images, classes = digits[0][:6], np.array([1, 1, 1, 0, 0, 0])
+    sheet = figures.class_sheet(images, classes, ["nought", "one"])
+    plain = figures.contact_sheet(images, columns=3)
+    margin = sheet[:, : sheet.shape[1] - plain.shape[1]]
+    np.testing.assert_array_equal(sheet[:, margin.shape[1] :], plain)
+    inked = [(margin[rows].min(axis=2) < 128).sum() for rows in (slice(0, 32), slice(34, 66))]
+    assert 0 < inked[0] < inked[1]  # "one" above "nought"
+
+
 def test_contact_sheet_of_long_images_stays_small():
     assert figures.contact_sheet(np.zeros((20, 1, 3000, 1), np.uint8), 10).shape == (4, 30018, 3)
     assert figures.contact_sheet(np.zeros((4, 100, 3, 1), np.uint8), 2).shape == (402, 14, 3)

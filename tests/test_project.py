@@ -192,7 +192,7 @@ def launched(tmp_path_factory):
     """A run that must reach its end and one that cannot begin, at the same time."""
     folder = tmp_path_factory.mktemp("launched")
     commands = {
-        "good": ["label_frac=0.1", "steps=40", "gan_weight=0.5", f"run_name={SHELL_NAME}"],
+        "good": ["label_frac=0.1", "steps=40", "penalty_weight=0.5", f"run_name={SHELL_NAME}"],
         "bad": ["label_frac=abc", "run_name=bad"],
         "interrupted": ["method=supervised", "steps=1000000", "run_name=interrupted"],
     }
@@ -261,10 +261,10 @@ def test_mlflow_run_reaches_a_result(launched):
     assert run.info.status == "FINISHED"
     assert run.data.tags["ssgan.kind"] == "pipeline"
     assert run.info.run_id in out
-    assert run.data.params["gan_weight"] == "0.5"
+    assert run.data.params["penalty_weight"] == "0.5"
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="config.yaml")
     resolved = yaml.safe_load(Path(path).read_text())
-    assert (resolved["gan_weight"], resolved["label_frac"], resolved["steps"]) == (0.5, 0.1, 40)
+    assert (resolved["penalty_weight"], resolved["label_frac"], resolved["steps"]) == (0.5, 0.1, 40)
     (child,) = [r for r in runs.values() if "mlflow.parentRunId" in r.data.tags]
     assert child.data.tags["mlflow.parentRunId"] == run.info.run_id
     assert child.data.tags["ssgan.kind"] == "baseline"

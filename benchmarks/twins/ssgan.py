@@ -1,12 +1,4 @@
-"""Our recipe `ssgan` in plain PyTorch.
-
-The generator's step passes the same fakes through the updated classifier again, as PyTorch's GAN
-tutorial does; the real side of feature matching is kept from the classifier's step.
-"""
-
-import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""The classifier of our recipe `ssgan` in plain PyTorch, without its warm-up and its generator."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -37,42 +29,20 @@ class Classifier(nn.Module):
         self.hidden_norm = nn.BatchNorm1d(128, **norm)
         self.output = nn.Linear(128, n_classes)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [n, 1, 28, 28] → logits [n, K], features [n, 128] and [n, 64, 7, 7]."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [n, 1, 28, 28] → logits [n, K]."""
         x = self._noisy(x, 0) * self.pixel_scale
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = self._noisy(F.leaky_relu(norm(convolution(x)), 0.1), 1)
         h = F.leaky_relu(self.hidden_norm(self.hidden(x.flatten(1))), 0.1)
-        h = self._noisy(h, 1)
-        return self.output(h), h, x
+        return self.output(self._noisy(h, 1))
 
     def _noisy(self, x: Tensor, which: int) -> Tensor:
         return add_noise(x, self.noise[which]) if self.training else x
 
-    @contextmanager
-    def statistics_kept(self) -> Iterator[None]:
-        """Generated images do not count in the moving statistics."""
-        norms = [*self.norms, self.hidden_norm]
-        for norm in norms:
-            norm.track_running_stats = False
-        try:
-            yield
-        finally:
-            for norm in norms:
-                norm.track_running_stats = True
-
-
-def generator(pixels: int, settings: Settings) -> nn.Module:
-    """Normal latents → ReLU layers with batch normalisation → pixels in [0, 1]."""
-    units = [settings["latent_size"], *settings["generator_units"]]
-    layers: list[nn.Module] = []
-    for n, m in itertools.pairwise(units):
-        layers += [nn.Linear(n, m, bias=False), nn.BatchNorm1d(m), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(units[-1], pixels), nn.Sigmoid())
-
 
 class SemiSupervisedGAN:
-    """The method; `step` updates both networks once."""
+    """The method; `step` updates the classifier once."""
 
     def __init__(self, images: Tensor, labels: Tensor, settings: Settings) -> None:
         """Images uint8 [n, 1, 28, 28], labels int64 [l] of the first l."""
@@ -80,7 +50,6 @@ class SemiSupervisedGAN:
         self.batches = common.Batches(images, labels, settings)
         scale = 1 / float((images[:1000].float() / 255).std())
         self.network = Classifier(scale, int(labels.max()) + 1, settings)
-        self.generator = generator(images[0].numel(), settings)
         if settings["variant"] != "eager":
             self.network.to(memory_format=torch.channels_last)
         self.average = common.averaged(self.network, settings).eval()
@@ -92,35 +61,25 @@ class SemiSupervisedGAN:
             settings["discriminator_beta_1"],
             settings,
         )
-        self.generating = Trained(
-            self.generator, settings["generator_lr"], settings["generator_beta_1"], settings
-        )
         self.classifier_loss = common.compiled(self._classifier_loss, settings)
-        self.generator_loss = common.compiled(self._generator_loss, settings)
         self.teach = common.compiled(self._pseudo_labels, settings)
 
     def step(self) -> None:
-        """Update classifier, then generator, then the moving average."""
+        """Update classifier, then the moving average."""
         self.taken += 1
         labelled, labels, unlabelled = self.batches.draw()
         pseudo_labels, confident = self.teach(unlabelled)
         images = common.augment(torch.cat([labelled, unlabelled]), self.settings)
-        z = torch.randn(self.settings["generated_batch_size"], self.settings["latent_size"])
-        fakes = self.generator(z).view(-1, *images.shape[1:])
         ramp = self.settings["consistency_ramp"] * self.settings["steps"]
         weight = self.settings["consistency_weight"] * min(1.0, self.taken / max(1.0, ramp))
-        loss, features, maps = self.classifier_loss(
-            images, labels, fakes.detach(), pseudo_labels, confident, torch.tensor(weight)
+        self.discriminating.descend(
+            self.classifier_loss(images, labels, pseudo_labels, confident, torch.tensor(weight))
         )
-        self.discriminating.descend(loss)
-        self.network.requires_grad_(False)
-        self.generating.descend(self.generator_loss(fakes, features, maps))
-        self.network.requires_grad_(True)
         self.average.update_parameters(self.network)
 
     @torch.no_grad()
     def _pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = self.average(images)[0].softmax(1)
+        probabilities = self.average(images).softmax(1)
         self.predicted_balance.mul_(0.98).add_(0.02 * probabilities.mean(0))
         aligned = probabilities * (self.class_balance / self.predicted_balance)
         aligned = aligned / aligned.sum(1, keepdim=True)
@@ -131,25 +90,14 @@ class SemiSupervisedGAN:
         self,
         images: Tensor,
         labels: Tensor,
-        fakes: Tensor,
         pseudo_labels: Tensor,
         confident: Tensor,
         weight: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> Tensor:
         n = len(labels)
-        logits, features, maps = self.network(images)
-        with self.network.statistics_kept():
-            fake_logits, _, _ = self.network(fakes)
+        logits = self.network(images)
         consistency = F.cross_entropy(logits[n:], pseudo_labels, reduction="none") * confident
-        real_or_fake = 0.5 * (common.real(logits[n:]) + common.generated(fake_logits))
-        loss = F.cross_entropy(logits[:n], labels) + weight * consistency.mean()
-        loss = loss + self.settings["gan_weight"] * real_or_fake
-        return loss, features[n:].detach().mean(0), maps[n:].detach().mean(0)
-
-    def _generator_loss(self, fakes: Tensor, features: Tensor, maps: Tensor) -> Tensor:
-        with self.network.statistics_kept():
-            _, fake_features, fake_maps = self.network(fakes)
-        return F.mse_loss(fake_features.mean(0), features) + F.mse_loss(fake_maps.mean(0), maps)
+        return F.cross_entropy(logits[:n], labels) + weight * consistency.mean()
 
 
 build = SemiSupervisedGAN

@@ -9,7 +9,8 @@ from typing import Any
 
 # What a shorter run has less of: times this power of its share of the recipe's steps. At full size
 # they would take the few steps away from learning the labels (docs/experiments-log.md).
-SHRINKING = {"warm_up_share": 0.5, "warmup_steps": 0.5}
+SHRINKING = {"warm_up_share": 0.5, "warmup_steps": 0.5, "generator_steps": 1.0}
+AT_LEAST = {"generator_steps": 1}
 DIGITS = 4
 FAR_BELOW = 0.25  # of the recipe's steps: what a shorter run says of a method is little
 # The training images, by kind, that a method's full length is meant for: MNIST's, CIFAR-10's.
@@ -34,7 +35,9 @@ def fitted(recipe: Mapping[str, Any], steps: int) -> dict[str, Any]:
     share = min(1.0, steps / recipe["steps"])
     sizes = {key: recipe[key] * share ** SHRINKING[key] for key in SHRINKING if key in recipe}
     return {
-        key: recipe[key] if share == 1 else type(recipe[key])(round(size, DIGITS))
+        key: recipe[key]
+        if share == 1
+        else max(AT_LEAST.get(key, 0), type(recipe[key])(round(size, DIGITS)))
         for key, size in sizes.items()
     }
 

@@ -23,6 +23,7 @@ from pipeline.config.schema import (
     Rate,
     Said,
     Share,
+    Side,
     Value,
     View,
     key,
@@ -78,12 +79,25 @@ class OwnKeys(BaseModel):
         "averaged network's own, in [0, 1]",
         _AFTER,
     )
-    gan_weight: Amount = key(
-        "weight of real-or-generated in the discriminator's loss, ≥ 0; 0 = no generator", _AFTER
+    generator: bool = key(
+        "train a generator of images by class after the classifier: true or false", _AFTER
+    )
+    generator_steps: Count = key(
+        "steps of the generator, beside `steps`, ≥ 1; fewer by default in a run of fewer steps "
+        "than the default",
+        Decides.TRAINING,
+    )
+    generator_size: Side = key(
+        "pixels of the generator's images, the longer side, 8 to 512; larger images are reduced",
+        _AFTER,
     )
     latent_size: Count = key("random numbers that the generator makes an image of, ≥ 1", _AFTER)
     generator_network: Generator = key("the generator: a file of networks/generators/", _AFTER)
-    generator_units: Layers = key("hidden layers of the generator, e.g. [500, 500]", _AFTER)
+    generator_units: Layers = key(
+        "hidden layers of the generator, or the channels of its maps from the smallest on, e.g. "
+        "[500, 500]",
+        _AFTER,
+    )
     generated_batch_size: Count = key("generated images a step, ≥ 1", _AFTER)
     consistency_weight: Amount = key(
         "weight of the loss that asks two views of an unlabelled image for one answer, ≥ 0", _AFTER
@@ -120,7 +134,9 @@ class OwnKeys(BaseModel):
     )
     units: Layers = key("hidden layers of generator and discriminator, e.g. [128, 128]")
     penalty_weight: Amount = key(
-        "weight of the discriminator's squared gradient on real images (R1), ≥ 0"
+        "weight of the discriminator's squared gradient on real images (R1; in ssgan on generated "
+        "ones too), ≥ 0",
+        _AFTER,
     )
     class_weight: Amount = key("weight of the wanted class being read in the generated images, ≥ 0")
     matching_weight: Amount = key("weight of the feature matching of each class, ≥ 0")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.figures.style import (
     INK,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TILE_PIXELS = 28  # smaller images are enlarged to at least this
 LONGEST = 280  # unless their longer side would then exceed this: 1x3000 stays as it is
 TILE_GAP = 2
+NAME_GAP = 6  # pixels on both sides of a class's name
 GAP_GREY = 235  # told apart from both black and white image borders
 MISTAKES_SHOWN = 24
 FILE_NAME = {"fontsize": 6.5, "color": MUTED, "ha": "center", "va": "top", "parse_math": False}
@@ -52,6 +54,27 @@ def contact_sheet(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
         y, x = i // columns * step_y, i % columns * step_x
         sheet[y : y + h, x : x + w] = tile  # one grey channel fills all three
     return sheet[:-TILE_GAP, :-TILE_GAP]
+
+
+def class_sheet(
+    images: NDArray[np.uint8], classes: NDArray[np.int64], class_names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """`contact_sheet` of images [n, h, w, 1 or 3] with one class a row, its name before it.
+
+    classes: int64 [n], in runs of equal length.
+    """
+    kinds = list(dict.fromkeys(classes.tolist()))
+    sheet = contact_sheet(images, len(images) // len(kinds))
+    step = (len(sheet) + TILE_GAP) / len(kinds)
+    font = ImageFont.load_default(min(14, 0.6 * step))
+    names = [shortened(class_names[kind], 20) for kind in kinds]
+    width = math.ceil(max(font.getlength(name) for name in names)) + 2 * NAME_GAP
+    margin = Image.new("RGB", (width, len(sheet)), "white")
+    draw = ImageDraw.Draw(margin)
+    for row, name in enumerate(names):
+        place = (width - NAME_GAP, (row + 0.5) * step)
+        draw.text(place, name, "black", font, anchor="rm")
+    return np.hstack([np.asarray(margin), sheet])
 
 
 def mistakes(

@@ -59,9 +59,11 @@ class Batch(NamedTuple):
 class Method:
     """What the loop and the stages see of a method; every method derives from it.
 
-    A method with a `warm_up_share` trains in two phases: that share of the steps is `warm_up`'s,
-    which sees no label, then comes `after_warm_up` once, then `step`. Rates, averages and
-    `Batch.progress` begin anew with each phase.
+    A method with a `warm_up_share` begins with another phase: that share of the steps is
+    `warm_up`'s, which sees no label, then comes `after_warm_up` once, then `step`. One with
+    `generator_steps` ends with another: when the classifier is done, `before_generator` once, then
+    so many times `generate`, beside the steps of the others. Rates, averages and `Batch.progress`
+    begin anew with each phase; `average` stands still in the last.
     """
 
     config: Config  # of the run; may change from run to run where no compiled step looks
@@ -71,11 +73,13 @@ class Method:
     latents: Latents | None = None  # what the generator is fed
     uses_pool: bool = True  # False: looks at labelled images alone
     random: Random  # every random number of `step` comes from here
-    # By name; "generator" takes generator_lr, "warm_up" its own key warm_up_lr, others
-    # discriminator_lr.
+    # By name; "generator" and "generator's …" take generator_lr, "warm_up" its own key warm_up_lr,
+    # others discriminator_lr.
     optimizers: dict[str, Adam]
-    warm_up_share: float = 0.0  # of all steps
     class_balance: tf.Variable | None = None  # that pseudo-labels are aligned to, [K]
+    warm_up_share: float = 0.0  # of all steps but `generator_steps`
+    generator_steps: int = 0  # 0 = `step` trains the generator, or there is none
+    generator_schedule: Mapping[str, Any] = {}  # keys of the schedule that differ in `generate`
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""
@@ -92,6 +96,16 @@ class Method:
     def after_warm_up(self, arrays: Arrays) -> Mapping[str, float]:
         """Look at all images at once, outside the compiled steps; measures by name, if any."""
         return {}
+
+    def before_generator(self, arrays: Arrays) -> None:
+        """Look at all images at once, when the classifier is trained."""
+
+    def generate(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Update the generator alone, with what belongs to it; scalar losses by name."""
+        raise NotImplementedError
+
+    def let_go_of_images(self) -> None:
+        """Free the memory of images that the method keeps; the training is over."""
 
 
 def names() -> Sequence[str]:

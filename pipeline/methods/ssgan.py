@@ -1,13 +1,13 @@
-"""Our recipe: labels spread over a graph of features that were learned without labels, then a
-K+1-class discriminator with feature matching that learns from them.
+"""Our recipe: labels spread over a graph of features that were learned without labels, a classifier
+that learns from them, then a generator of images by class that learns from all images.
 
 Warm-up: the classifier's body learns to tell images apart by contrastive learning (SimCLR, Chen
 et al. 2020), without labels. Then the labels are spread over a graph of neighbours in its
 convolutions' maps (`ops.label_graph`); they are the pseudo-labels of the unlabelled images.
-GAN part: Salimans et al. 2016 (logsumexp form, feature matching on the last hidden layer and on
-the last convolution's map). With `graph_share` < 1 the pseudo-labels of the later steps are those
-of FixMatch (Sohn et al. 2020) with a mean teacher and distribution alignment to the labelled
-set's class balance; without a warm-up, all are.
+With `graph_share` < 1 the pseudo-labels of the later steps are those of FixMatch (Sohn et al. 2020)
+with a mean teacher and distribution alignment to the labelled set's class balance; without a
+warm-up, all are. Generator: R3GAN (Huang et al. 2024, `parts.relativistic_gan`), on the averaged
+classifier's answers and the known labels. It changes nothing of the classifier.
 """
 
 from collections.abc import Mapping
@@ -18,21 +18,27 @@ import tensorflow as tf
 from pipeline.config.schema import Config
 from pipeline.methods import Arrays, Batch, Method
 from pipeline.networks.build import averaged_copy, classifier
+from pipeline.networks.pretrained import PretrainedClassifier
+from pipeline.networks.residual_gan import Enlarged
 from pipeline.networks.spec import Spec
 from pipeline.ops import losses, views
 from pipeline.ops.devices import Random
 from pipeline.ops.optimizers import adam, descend
 from pipeline.parts.contrastive import ContrastiveWarmUp
 from pipeline.parts.graph_labels import GraphLabels
-from pipeline.parts.k_plus_one import Generator, real_or_generated, without
+from pipeline.parts.relativistic_gan import MOST, SCHEDULE, RelativisticGAN
 from pipeline.parts.teacher import AlignedTeacher, consistency_weight, surest
+
+MOST_ON_BACKBONE = 10_000  # images that a backbone classifies for the generator: each costs 0.05 s
 
 
 class SemiSupervisedGAN(Method):
-    """Classifier = discriminator, generator, averaged teacher (see `Method`)."""
+    """Classifier, averaged teacher, and a generator with its own discriminator (see `Method`)."""
+
+    generator_schedule = SCHEDULE
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
-        """Build the networks; `gan_weight: 0` leaves the generator out (the ablation)."""
+        """Build the networks; `generator: false` leaves those that draw out."""
         self.config, self.own = config, config.own
         self.random = Random(seed)
         self.network = classifier(config, spec, self.random, seed)
@@ -49,10 +55,11 @@ class SemiSupervisedGAN(Method):
         if self.warm_up_share:
             self.warming = ContrastiveWarmUp(config, spec, self.network, self.random, seed + 2000)
             self.optimizers["warm_up"] = self.warming.optimizer
-        if self.own["gan_weight"]:
-            self.generating = Generator(config, spec, self.random, seed + 1000, "normal")
-            self.generator, self.latents = self.generating.network, self.generating.latents
-            self.optimizers["generator"] = self.generating.optimizer
+        if self.own["generator"]:
+            self.gan = RelativisticGAN(config, spec, seed + 1000)
+            self.generator = Enlarged(self.gan.average, spec.image_shape)
+            self.latents, self.generator_steps = self.gan.latents, self.own["generator_steps"]
+            self.optimizers |= self.gan.optimizers
 
     def warm_up(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One contrastive step on two views of every unlabelled image of the batch."""
@@ -77,7 +84,7 @@ class SemiSupervisedGAN(Method):
         )
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Update classifier and generator together; one forward of fakes serves both losses."""
+        """Update the classifier: labelled images, and unlabelled ones by their pseudo-labels."""
         pseudo_labels, confident = self._pseudo_labels(batch)
         n, share = batch.labels.shape[0], tf.reduce_mean(confident)
         unlabelled_images, pseudo_labels, confident = surest(
@@ -86,29 +93,41 @@ class SemiSupervisedGAN(Method):
         images = views.labelled_and_strong(
             batch.labelled_images, unlabelled_images, self.config, self.random
         )
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape() as tape:
             true = self.network.forward(images, True, True)
             supervised = losses.classification(true.logits[:n], batch.labels)
             consistency = losses.consistency(true.logits[n:], pseudo_labels, confident)
             loss = supervised + consistency_weight(self.config, batch.progress) * consistency
-            if self.generator is not None:
-                generated = self.generating.generate(self.own["generated_batch_size"])
-                fake = self.network.forward(generated, True, False)
-                unlabelled = without(n, true)
-                real_or_fake = real_or_generated(unlabelled, fake)
-                loss += self.own["gan_weight"] * real_or_fake
-                matching = losses.feature_matching(unlabelled.features, fake.features)
         descend(self.optimizers["discriminator"], tape, loss, self.network)
-        reported = {
+        return {
             "discriminator_loss": loss,
             "supervised_loss": supervised,
             "consistency_loss": consistency,
             "confident_share": share,
         }
-        if self.generator is not None:
-            descend(self.optimizers["generator"], tape, matching, self.generator)
-            reported |= {"unsupervised_loss": real_or_fake, "generator_loss": matching}
-        return reported
+
+    def before_generator(self, arrays: Arrays) -> None:
+        """Give every image a class: the known label, or the averaged classifier's answer."""
+        on_backbone = isinstance(self.network, PretrainedClassifier)
+        self.gan.take(
+            arrays.images,
+            arrays.pool,
+            arrays.labelled,
+            arrays.labels,
+            self.average,
+            self.config.seed,
+            self.generator_steps,
+            MOST_ON_BACKBONE if on_backbone else MOST,
+        )
+
+    def generate(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Update generator and discriminator; they draw their images themselves."""
+        return self.gan.step(batch.progress)
+
+    def let_go_of_images(self) -> None:
+        """Free the memory of the generator's images."""
+        if self.generator_steps:
+            self.gan.let_go_of_images()
 
     def _pseudo_labels(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Classes int32 [n], and where they are sure, float [n]: first the graph's, then ours."""

@@ -4,9 +4,12 @@ Images are float32 [n, h, w, c] in [0, 1], and so are their views. With every am
 is the images themselves.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from pipeline.config.schema import Config
+from pipeline.ops import differentiable
 from pipeline.ops.colour import colour, cutout
 from pipeline.ops.devices import Random
 from pipeline.ops.geometry import affine, elastic, thickness
@@ -56,3 +59,20 @@ def contrastive(images: tf.Tensor, config: Config, random: Random) -> tf.Tensor:
     seen = colour(seen, own["warm_up_colour"], 2 * GREY, random)
     seen = elastic(seen, own["warm_up_elastic"], random, bool(config.jit_compile))
     return thickness(seen, own["warm_up_thickness"], random)
+
+
+def shared(
+    n: int,
+    image_shape: tuple[int, int, int],
+    amount: tf.Tensor,
+    random: Random,
+    *,
+    coloured: bool,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The view that a GAN's real and generated images have in common (Zhao et al. 2020).
+
+    Returns:
+        What makes it of images float32 [n, h, w, c], the i-th always alike: moved, with a hole, and
+        if `coloured` of other colours, `amount` (0 to 1) times as much. It has a gradient.
+    """
+    return differentiable.drawn(n, image_shape, amount, random, coloured=coloured)

@@ -41,6 +41,7 @@ VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
+GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,7 @@ def fit(
             if report.metrics:
                 run.metrics(report.metrics, report.step)
             if report.samples is not None:
-                sheet = figures.contact_sheet(report.samples, GRID_COLUMNS)
-                run.image(sheet, "samples", report.step)
+                run.image(_sheet(report, dataset), "samples", report.step)
             return goes_on(report)
 
     start(config, clock)
@@ -168,11 +168,27 @@ def fit(
     run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals() | provenance.peak_memory())
     differences.tell(run, dataset, trained.history.compared)
-    frames = [each.samples for each in trained.history.reports if each.samples is not None]
+    if trained.history.generator_lost:
+        tell_lost_generator(run, trained.history.generator_lost)
+    frames = [each for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
-        run.image(figures.contact_sheet(frames[-1], GRID_COLUMNS), FINAL_SAMPLES, 0)
+        run.image(_sheet(frames[-1], dataset), FINAL_SAMPLES, 0)
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
     return trained
+
+
+def _sheet(report: "Report", dataset: Dataset) -> NDArray[np.uint8]:
+    """The samples of a report as one image, a class a row where they were made for classes."""
+    assert report.samples is not None
+    if report.classes is None:
+        return figures.contact_sheet(report.samples, GRID_COLUMNS)
+    return figures.class_sheet(report.samples, report.classes, dataset.class_names)
+
+
+def tell_lost_generator(run: Run, why: str) -> None:
+    """Say, on stderr and on the run, that it has a classifier and no generator."""
+    print(f"ssgan: no generator, the classifier is not touched: {why}", file=sys.stderr)
+    run.tags({GENERATOR_LOST: why})
 
 
 def keep_models(

@@ -43,7 +43,7 @@ class TrainedModel:
     """What the stage returns: Keras models to keep, the same as functions, and the history."""
 
     classifier: Any  # keras.Model: uint8 images → class probabilities, from averaged weights
-    generator: Any  # keras.Model or None: latents → uint8 images
+    generator: Any  # keras.Model: latents → uint8 images; None without one, or if it is lost
     model: Model
     history: "History"
     release: Callable[[], None]  # lets the next training have the compiled step and the networks
@@ -63,7 +63,8 @@ def train(
     before the first step how long it will take.
 
     Raises:
-        RunFailure: training diverged or collapsed.
+        RunFailure: training diverged or collapsed; but of a generator that is trained when the
+            classifier is done, `history.generator_lost` tells it.
     """
     from pipeline.ops import runtime
 
@@ -86,11 +87,15 @@ def train(
     except BaseException:
         programs.release(program)  # its compiled step is as good as new
         raise
-    generate = None if program.generate is None else batched(program.generate)
+    generate = None if history.generator_lost else program.generate
     return TrainedModel(
         program.classifier,
-        program.generator,
-        Model(classify, generate, program.method.latents),
+        program.generator if generate is not None else None,
+        Model(
+            classify,
+            batched(generate) if generate is not None else None,
+            program.method.latents if generate is not None else None,
+        ),
         history,
         release=lambda: programs.release(program),
     )

@@ -15,7 +15,8 @@ from pipeline.methods import Method
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 
-PHASES = {"warm_up": "warm-up", "step": "training"}  # of a method, as people read them
+# The phases of a method, as people read them.
+PHASES = {"warm_up": "warm-up", "step": "training", "generate": "generator"}
 LARGEST_SHARE = 0.02  # of a training's steps, that may be taken to time them
 MOST = 3  # steps of a phase that are timed
 POSITIONS = 3  # which argument of the compiled call says where the images lie among all
@@ -23,7 +24,7 @@ POSITIONS = 3  # which argument of the compiled call says where the images lie a
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training has before it, by phase ("warm_up", "step"): what is left out is not done."""
+    """What a training has before it, by phase (of `PHASES`): what is left out is not done."""
 
     steps: Mapping[str, int]
     seconds_a_step: Mapping[str, float]
@@ -36,8 +37,9 @@ class Forecast:
 
     def __str__(self) -> str:
         """As people read it: "160 warm-up and 640 training steps, about 4 min"."""
-        counts = " and ".join(f"{count:,} {PHASES[name]}" for name, count in self.steps.items())
-        return f"{counts} steps, {_roughly(self.seconds)}"
+        counts = [f"{count:,} {PHASES[name]}" for name, count in self.steps.items()]
+        told = " and ".join([", ".join(counts[:-1]), counts[-1]] if counts[1:] else counts)
+        return f"{told} steps, {_roughly(self.seconds)}"
 
 
 def measured(program: Program, inputs: Inputs, steps: Mapping[str, int]) -> Forecast | None:
@@ -74,7 +76,7 @@ def _roughly(seconds: float) -> str:
 def _seconds(program: Program, inputs: Inputs, name: str, of_phase: int, count: int) -> float:
     """Of one call that takes the first `count` steps of a phase."""
     begin = time.perf_counter()
-    given = [*inputs.steps(0, count, 0, of_phase)]
+    given = [*inputs.steps(0, count, 0, of_phase, name)]
     # What a warm-up finds out about each image is not there yet, but for a first one.
     given[POSITIONS] = np.zeros_like(given[POSITIONS])
     program.phases[name].run(*given).numpy()

@@ -65,13 +65,17 @@ class Inputs:
         self.arrays, self.config, self.held = arrays, config, program.images
         self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
         self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
-        rates = {"generator": config.generator_lr}
+        generating = [name for name in program.method.optimizers if name.startswith("generator")]
+        rates = dict.fromkeys(generating, config.generator_lr)
         if "warm_up" in program.method.optimizers:
             rates["warm_up"] = config.own["warm_up_lr"]
         self.rates = np.array(
             [rates.get(name, config.discriminator_lr) for name in program.method.optimizers],
             np.float32,
         )
+        self.schedules = {
+            "generate": config.model_copy(update=dict(program.method.generator_schedule))
+        }
         images = arrays.images
         self.most_steps = sys.maxsize
         self.everything = fits(images)
@@ -83,7 +87,9 @@ class Inputs:
             )
             self.most_steps = max(1, GATHERED_BYTES // a_step)
 
-    def steps(self, done: int, count: int, begin: int, end: int) -> tuple[NDArray[Any], ...]:
+    def steps(
+        self, done: int, count: int, begin: int, end: int, phase: str = "step"
+    ) -> tuple[NDArray[Any], ...]:
         """Arguments for the next `count` steps of a phase that has steps `begin` to `end`.
 
         Of images that do not fit, it brings those of these steps; at most `most_steps` at a time.
@@ -96,7 +102,7 @@ class Inputs:
             *self._rows(labelled, free),
             self.arrays.labels[own].astype(np.int32),
             free,
-            rate_factors(number, end - begin, self.config),
+            rate_factors(number, end - begin, self.schedules.get(phase, self.config)),
             # A young average forgets faster, or it would remember the random start.
             np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
             number / (end - begin),

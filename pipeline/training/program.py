@@ -56,6 +56,8 @@ class Program:
         self.phases = {"step": self._compile(method.step)}
         if method.warm_up_share:
             self.phases["warm_up"] = self._compile(method.warm_up)
+        if method.generator_steps:
+            self.phases["generate"] = self._compile(method.generate, averages=False)
         self.trace_seconds = time.perf_counter() - start
         self.stretching, self.shrinking = PixelTable(), PixelTable()
         self.classifier = exported_classifier(method.average, shape, self.stretching)
@@ -68,16 +70,18 @@ class Program:
     def let_go_of_images(self) -> None:
         """Free their memory."""
         self.images.assign(tf.zeros([1, *self.images.shape[1:]], tf.uint8))
+        self.method.let_go_of_images()
 
     def restart(self, method: Method) -> None:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
         self.method.config, self.method.warm_up_share = method.config, method.warm_up_share
+        self.method.generator_steps = method.generator_steps
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
 
-    def _compile(self, take: Step) -> Phase:
-        """Compile the call that takes many steps.
+    def _compile(self, take: Step, *, averages: bool = True) -> Phase:
+        """Compile the call that takes many steps, after each of which the average moves or not.
 
         Of each step it takes where in `images` the labelled ones lie, int32 [steps, batch], and
         those of the pool, int32 [steps, unlabelled batch]; the labels, int32 [steps, batch], the
@@ -93,7 +97,7 @@ class Program:
 
         @tf.function(autograph=False, jit_compile=self.config.jit_compile)
         def step(*batch: tf.Tensor) -> dict[str, tf.Tensor]:
-            losses = self.strategy.run(functools.partial(self._step, take), args=batch)
+            losses = self.strategy.run(functools.partial(self._step, take, averages), args=batch)
             return {
                 name: self.strategy.experimental_local_results(value)[0]
                 for name, value in losses.items()
@@ -123,6 +127,7 @@ class Program:
     def _step(
         self,
         take: Step,
+        averages: bool,
         own: tf.Tensor,
         free: tf.Tensor,
         labels: tf.Tensor,
@@ -136,7 +141,8 @@ class Program:
             local(optimizer.learning_rate).assign(rate * factor)
         own, free, labels, positions = map(devices.part, (own, free, labels, positions))
         losses = take(Batch(self._pixels(own), labels, self._pixels(free), positions, progress))
-        self._average(pace)
+        if averages:
+            self._average(pace)
         names = sorted(losses)
         return dict(zip(names, devices.mean([losses[name] for name in names]), strict=True))
 

@@ -110,8 +110,8 @@ def test_a_file_chooses_the_layers_below_it(file):
 
 
 def test_an_earlier_run_stands_between_the_method_and_the_file(file):
-    said = {"steps": "11", "gan_weight": "0.5", "warm_up_share": "0.1", "split_seed": "4"}
-    base = config.load(said).flat()
+    said = {"steps": "11", "penalty_weight": "0.5", "warm_up_share": "0.1", "split_seed": "4"}
+    base = config.load(said | {"generator_steps": "7"}).flat()
     assert config.load({}, base).flat() == base
     path = file("steps: 12\n")
     assert config.load({"config": path}, base).flat() == base | {"steps": 12}
@@ -178,7 +178,7 @@ def test_what_was_typed_reads_back(file):
     assert config.load({"config": file(config.to_yaml(resolved))}) == resolved
 
 
-@pytest.mark.parametrize("key", ["generator_lr", "gan_weight"])
+@pytest.mark.parametrize("key", ["generator_lr", "penalty_weight"])
 def test_a_number_in_scientific_notation_is_a_float(key, file):
     for flags in ({key: "1e-4"}, {"config": file(f"{key}: 1e-4\n")}):
         value = config.load(flags).flat()[key]
@@ -290,15 +290,15 @@ def test_a_run_that_continues_has_the_share_of_its_own_length():
     [
         (
             {"dataset": "mnist", "steps": "300"},
-            "3.3% of the 9,000 that ssgan on mnist",
+            "2.8% of the 10,670 that ssgan on mnist",
             "--dataset",
         ),
-        ({"steps": "100"}, "10.0% of the 1,000 that ssgan on digits", "take --method supervised"),
+        ({"steps": "100"}, "6.4% of the 1,560 that ssgan on digits", "take --method supervised"),
         ({"steps": "100", "method": "vat"}, "of the 1,000 that vat", "take --method supervised"),
         ({"steps": "9", "method": "supervised"}, "supervised on digits", "leave --steps out"),
         ({"steps": "999", "method": FM}, "of the 4,000 that feature_matching", "--method"),
-        ({"dataset": "mnist", "steps": "2250"}, "", ""),
-        ({"steps": "250"}, "", ""),
+        ({"dataset": "mnist", "steps": "2670"}, "", ""),
+        ({"steps": "390"}, "", ""),
     ],
 )
 def test_far_too_few_steps_are_warned_of_in_one_line(flags, says, instead):
@@ -352,7 +352,7 @@ def test_published_data_have_a_number_and_a_typed_one_stands():
         assert resolved.steps > 0
     assert chosen(360, steps="9000") == 9000
     assert chosen(360, steps="1") == 1
-    assert config.settled(config.load({"dataset": "mnist", "steps": "0"}), 60_000).steps == 9000
+    assert config.settled(config.load({"dataset": "mnist", "steps": "0"}), 60_000).steps == 10670
     assert "whole number ≥ 0" in mistake({"steps": "-1"})
 
 
@@ -384,7 +384,7 @@ def test_far_too_few_steps_are_those_that_so_many_images_would_not_get():
     typed = config.load({"dataset": "folder", "steps": "80"})
     assert config.short(typed, 360) != ""
     assert f"of the {chosen(2000):,} that ssgan on folder" in config.short(typed, 2000)
-    assert config.short(config.load({"dataset": "folder", "steps": "150"}), 360) == ""
+    assert config.short(config.load({"dataset": "folder", "steps": "180"}), 360) == ""
     assert config.short(config.load({"dataset": "folder"}), 3) == ""
 
 
@@ -424,9 +424,9 @@ WRONG = [
     ("data_dir: [a]", "data_dir = ['a']", "folder"),
     ("run_name: 2026-01-01", "run_name = datetime.date(2026, 1, 1)", "string"),
     # the default method's own keys
-    ("gan_weight: -1", "gan_weight = -1", "greater than or equal to 0"),
-    ("gan_weight: true", "gan_weight = True", "number"),
-    ("gan_weight: .nan", "gan_weight = nan", "finite"),
+    ("penalty_weight: -1", "penalty_weight = -1", "greater than or equal to 0"),
+    ("penalty_weight: true", "penalty_weight = True", "number"),
+    ("penalty_weight: .nan", "penalty_weight = nan", "finite"),
     ("latent_size: 0", "latent_size = 0", "greater than or equal to 1"),
     ("latent_size: 1.5", "latent_size = 1.5", "integer"),
     ("generator_units: [8, 0]", "generator_units = [8, 0]", "greater than or equal to 1"),
@@ -461,8 +461,9 @@ def test_bad_line_of_a_file(text, starts, says, file):
         ("dense_units", "[500", "list"),
         ("generator_units", "[a: b: c]", "list"),
         ("baseline", "maybe", "true or false"),
+        ("generator", "maybe", "true or false"),
         ("dataset", "digit", "did you mean digits?"),
-        ("gan_weight", "a lot", "number"),
+        ("penalty_weight", "a lot", "number"),
         ("label-frac", "0.2", "did you mean label_frac?"),
         ("unsupervised_weight", "2", "a key of method bad_gan, feature_matching, sgan, not of"),
     ],
@@ -508,8 +509,8 @@ def test_an_empty_file_changes_nothing(file):
 def test_the_kind_of_image_decides_what_its_data_set_does_not():
     mine = {"dataset": "npz", "data_dir": "mine.npz"}
     photos, strokes = config.load(mine), config.load(mine | {"kind": "strokes"})
-    assert (photos.kind, photos.own["generator_network"]) == ("photos", "conv")
-    assert (strokes.own["generator_network"], strokes.own["warm_up_thickness"]) == ("dense", 0.7)
+    assert (photos.kind, photos.own["penalty_weight"]) == ("photos", 0.5)
+    assert (strokes.own["penalty_weight"], strokes.own["warm_up_thickness"]) == (1, 0.7)
     assert photos.own["warm_up_thickness"] == 0
     # What the user says comes before, and what is changed is told by the kind's own values.
     assert config.load(mine | {"warm_up_thickness": "0.1"}).own["warm_up_thickness"] == 0.1

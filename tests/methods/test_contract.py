@@ -17,6 +17,7 @@ from pipeline.ops.optimizers import Adam
 ALL = methods.names()
 LIGHT = {"dense_units": "[60, 40]"}  # in place of the paper's, where width does not matter
 WITH_GENERATOR = [name for name in ALL if name not in ("supervised", "fixmatch", "vat")]
+BESIDE = [name for name in WITH_GENERATOR if name != "ssgan"]  # trained in the classifier's step
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,7 +104,7 @@ def close(one, other):
 def test_a_step_trains_every_weight_compiled_or_not(name, make_batch):
     batch = make_batch()
     method = make(name, batch)
-    networks = [method.network, *([method.generator] if method.generator else [])]
+    networks = [method.network, *([method.generator] if name in BESIDE else [])]
     before = [values(network) for network in networks]
     average = values(method.average)
     taken = tf.function(method.step, autograph=False) if make_batch is digits else method.step
@@ -116,6 +117,15 @@ def test_a_step_trains_every_weight_compiled_or_not(name, make_batch):
     assert all(equal(values(method.average), average))  # the loop's to move
     n_classes = 3 if make_batch is colours else 10
     assert method.average(batch[0]).shape == (len(batch[0]), n_classes)
+
+
+@pytest.mark.parametrize("name", WITH_GENERATOR)
+def test_a_generator_has_steps_of_its_own_or_is_trained_beside_the_classifier(name):
+    method = make(name)
+    assert (method.generator_steps == 0) == (name in BESIDE)
+    before = values(method.generator)
+    step(method, digits())
+    assert any(equal(values(method.generator), before)) == (name not in BESIDE)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -154,7 +164,7 @@ def test_the_seed_decides_alone_and_only_the_pools_users_look_at_the_pool(name):
     assert all(close(first, elsewhere)) == (not method.uses_pool)
 
 
-@pytest.mark.parametrize("name", WITH_GENERATOR)
+@pytest.mark.parametrize("name", BESIDE)
 def test_each_update_leaves_the_other_networks_alone(name):
     for moving in ("generator", "classifier"):
         method = make(name, **LIGHT)
@@ -170,7 +180,7 @@ def test_each_update_leaves_the_other_networks_alone(name):
         assert not any(equal(before[moved], after[moved]))
 
 
-@pytest.mark.parametrize("name", WITH_GENERATOR)
+@pytest.mark.parametrize("name", BESIDE)
 def test_generated_images_stay_out_of_the_classifiers_statistics(name):
     moving = []
     for scale in (1.0, 3.0):

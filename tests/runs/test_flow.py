@@ -72,7 +72,7 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
     assert run.data.params["label_frac"] == "0.05"
     assert run.data.params["report_every"] == "25"  # away from its default
     assert len(run.data.params) <= 20
-    assert "gan_weight" not in run.data.params
+    assert "penalty_weight" not in run.data.params
     assert run.info.run_name == "digits, ssgan, 72 labels, seed 3, split 1"
     assert all(run.data.tags.values())
     assert {

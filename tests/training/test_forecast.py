@@ -100,10 +100,13 @@ def test_it_tells_the_steps_of_each_phase_before_the_first_one():
     order = []
     _, _, _, history = run(order.append, stop=3, steps=500, warm_up_share=0.2)
     (told,) = order
-    assert dict(told.steps) == {"warm_up": 100, "step": 400}
+    assert dict(told.steps) == {"warm_up": 100, "step": 400, "generate": 250}
+    assert str(told).startswith("100 warm-up, 400 training and 250 generator steps, ")
     assert all(seconds > 0 for seconds in told.seconds_a_step.values())
     assert told.seconds == pytest.approx(
-        100 * told.seconds_a_step["warm_up"] + 400 * told.seconds_a_step["step"]
+        100 * told.seconds_a_step["warm_up"]
+        + 400 * told.seconds_a_step["step"]
+        + 250 * told.seconds_a_step["generate"]
     )
     assert history.trace_seconds >= told.first_s > 0
     assert history.seconds >= history.trace_seconds
@@ -113,7 +116,7 @@ def test_a_warm_up_that_is_known_is_not_counted():
     flags = {"steps": 300, "warm_up_share": 0.04}
     run(stop=15, **flags)
     told = []
-    run(told.append, seed=0, gan_weight=0, **flags)
+    run(told.append, seed=0, generator="false", **flags)
     assert [dict(forecast.steps) for forecast in told] == [{"step": 288}]
 
 
@@ -136,8 +139,8 @@ def test_it_takes_no_more_than_its_share_of_the_steps(monkeypatch):
     taken = []
     compiled = programs.Program._compile
 
-    def counted(self, take):
-        phase = compiled(self, take)
+    def counted(self, take, **options):
+        phase = compiled(self, take, **options)
         return phase._replace(run=lambda *a: taken.append(len(a[0])) or phase.run(*a))
 
     monkeypatch.setattr(programs.Program, "_compile", counted)
@@ -147,7 +150,8 @@ def test_it_takes_no_more_than_its_share_of_the_steps(monkeypatch):
         run(lambda told: taken.append("told"), stop=3, steps=steps, warm_up_share=0.2)
         warm_up.forget()
         before = taken[: taken.index("told")]
-        assert 4 <= sum(before) <= min(0.02 * steps, 8)
+        # Of each of three phases one and up to three; the generator adds half as many steps.
+        assert 6 <= sum(before) <= min(0.02 * 1.5 * steps, 12)
     programs._idle.clear()
 
 

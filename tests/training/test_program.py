@@ -75,7 +75,9 @@ def test_pixels_stored_in_another_range_train_the_same_and_share_the_program():
         result = train_stage(dataset, choose_split(config, dataset), config)
         classifiers.append(result.classifier)
         shown = result.history.reports[-1].samples
-        generated = result.model.generate(result.model.latents.draw(50, np.random.default_rng(0)))
+        latents = result.model.latents
+        drawn = latents.draw(50, np.random.default_rng(0), latents.grid_labels(50))
+        generated = result.model.generate(drawn)
         predicted = result.model.classify(dataset.test_images)
         if dataset is digits:
             wanted, samples, levels = predicted, shown, generated
