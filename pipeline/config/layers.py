@@ -225,6 +225,13 @@ def from_yaml(text: str) -> dict[str, Value]:
         ) from None
 
 
+def still_known(values: Mapping[str, Value]) -> dict[str, Value]:
+    """The resolved values of an earlier run without keys that its method has no more."""
+    method = values.get("method")
+    own = _named_layer("method", Sourced(method, "the source run")) if method else {}
+    return {key: value for key, value in values.items() if key in SHARED or key in own}
+
+
 def _chosen_by(config: Config) -> Layer:
     """What a recipe is chosen by."""
     names = ("dataset", "kind", "method", "backbone")

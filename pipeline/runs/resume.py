@@ -59,7 +59,8 @@ def continue_from(
     with tempfile.TemporaryDirectory() as folder:
         text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
     # Runs from before there were backbones had none.
-    base = {"backbone": backbones.NONE, **configuration.from_yaml(text)}
+    values = {"backbone": backbones.NONE, **configuration.from_yaml(text)}
+    base = configuration.still_known(values)
     config = configuration.load(flags, base)
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
