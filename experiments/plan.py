@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
-from pipeline.config.layers import CONFIGS
+from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, Config, Count, Number, Optional, Rate, Value
 from pipeline.errors import UserError, looked_for

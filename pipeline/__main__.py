@@ -20,6 +20,7 @@ from pipeline.command_line import (
     presets,
 )
 from pipeline.config import layers as configuration
+from pipeline.config import named
 from pipeline.errors import UserError
 
 COMMANDS = {
@@ -121,7 +122,7 @@ def _known_to_sample(flags: dict[str, str]) -> None:
     for key in flags:
         if key not in SAMPLE:
             listed = ", ".join(f"--{name}" for name in SAMPLE)
-            near = configuration.suggestion(key, list(SAMPLE))
+            near = named.suggestion(key, list(SAMPLE))
             raise UserError(f"--{key}: sample does not know it{near}; it takes {listed}.")
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pipeline import interrupts
 from pipeline.config import layers as configuration
+from pipeline.config import named
 from pipeline.config.own_keys import OWN
 from pipeline.config.schema import SAID, Config, Value
 from pipeline.errors import RunFailure, UserError
@@ -113,7 +114,7 @@ def add_keys(
 def add_flag(group: argparse._ArgumentGroup, key: str, meaning: str, values: Values | None) -> None:
     """A flag with its meaning and its value, if there are values."""
     if key in ("dataset", "method"):
-        meaning = f"{meaning}; one of {', '.join(configuration.names(key))}"
+        meaning = f"{meaning}; one of {', '.join(named.names(key))}"
     text = f"{meaning} (default: {_typed(values.of[key])})" if values else meaning
     group.add_argument(f"--{key}", metavar="", help=text.replace("%", "%%"))
 

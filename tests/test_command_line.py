@@ -18,6 +18,7 @@ import pytest
 from experiments.__main__ import main as experiments
 from pipeline.__main__ import COMMANDS, main
 from pipeline.config import layers as config
+from pipeline.config import named
 from pipeline.data._idx import FILES
 from pipeline.progress import SILENCE
 
@@ -105,8 +106,8 @@ def shown(capsys):
     return run
 
 
-@pytest.mark.parametrize("dataset", config.names("dataset"))
-@pytest.mark.parametrize("method", config.names("method"))
+@pytest.mark.parametrize("dataset", named.names("dataset"))
+@pytest.mark.parametrize("method", named.names("method"))
 def test_help_shows_the_values_that_a_run_would_have(dataset, method, shown):
     values, text = shown("run", "--dataset", dataset, "--method", method)
     resolved = config.load({"dataset": dataset, "method": method}).flat()

@@ -3,22 +3,19 @@
 What the keys mean stands in `pipeline.config.schema`.
 """
 
-import difflib
 import math
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config import length
+from pipeline.config import length, named
 from pipeline.config.own_keys import OWN, own_model
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, Value, is_none
 from pipeline.errors import UserError
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CHOOSING = (
     "dataset",
     "kind",
@@ -27,14 +24,7 @@ CHOOSING = (
     "backbone",
     "config",
 )  # what other keys' defaults depend on
-PRETRAINED = "pretrained"  # the YAML, and the block of a method's, that hold with a backbone
-BLOCKS = ("kinds", "datasets")  # of a YAML: what differs on images of a kind, on a data set
 WHERE_KEYS_ARE = "; configs/default.yaml and the method’s YAML list the keys."
-
-
-def names(kind: str) -> list[str]:
-    """The known names of a kind ("method", "dataset", "kind"): the files of `configs/<kind>/`."""
-    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
 
 
 def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> Config:
@@ -55,18 +45,18 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
 def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) -> Config:
     """What `load` does, with the values of the file and of the command line already read."""
     earlier = {key: Sourced(value, "the source run") for key, value in (base or {}).items()}
-    default = read_yaml(CONFIGS / "default.yaml")
+    default = read_yaml(named.CONFIGS / "default.yaml")
     chosen = {**default, **earlier, **file, **given}
-    dataset = _named_layer("dataset", chosen["dataset"])
+    dataset = named.layer("dataset", chosen["dataset"])
     kind = {**default, **dataset, **earlier, **file, **given}["kind"]
-    dataset = _with_blocks(dataset, kind)
-    shared = {**default, **_kind_layer(kind), **dataset}
-    pretrained = is_pretrained({**shared, **earlier, **file, **given}["backbone"].value)
+    dataset = named.with_blocks(dataset, kind)
+    shared = {**default, **named.kind_layer(kind), **dataset}
+    pretrained = named.is_pretrained({**shared, **earlier, **file, **given}["backbone"].value)
     if pretrained:
-        shared |= read_yaml(CONFIGS / f"{PRETRAINED}.yaml")
-    named = _named_layer("method", chosen["method"])
-    general = _with_blocks(named, kind, None, pretrained)
-    method = _with_blocks(named, kind, chosen["dataset"], pretrained)
+        shared |= read_yaml(named.CONFIGS / f"{named.PRETRAINED}.yaml")
+    of_method = named.layer("method", chosen["method"])
+    general = named.with_blocks(of_method, kind, None, pretrained)
+    method = named.with_blocks(of_method, kind, chosen["dataset"], pretrained)
     own = [key for key in sorted(method) if key in OWN]
     if earlier and earlier["method"].value != chosen["method"].value:
         # Another method than the source run's: only what the split decided carries over.
@@ -106,11 +96,6 @@ def _with(config: Config, values: Mapping[str, Value], to_fit: Collection[str] =
     return config.model_copy(update={**shared, "own": own, "to_fit": frozenset(to_fit)})
 
 
-def is_pretrained(backbone: Value) -> bool:
-    """Whether a value of `backbone` names a network; `auto` does not yet."""
-    return not is_none(backbone) and backbone != "auto"
-
-
 def with_backbone(config: Config, name: str) -> Config:
     """The same configuration with this backbone, or `none`: what follows from it is taken anew."""
     differs, kept = changed(config), from_yaml(to_yaml(config))
@@ -129,10 +114,10 @@ def settled(config: Config, n_images: int) -> Config:
     """
     if config.steps:
         return config
-    named = _chosen_by(config)
-    whole = _whole(named["method"], named["kind"], is_pretrained(config.backbone))
+    chosen = _chosen_by(config)
+    whole = _whole(chosen["method"], chosen["kind"], named.is_pretrained(config.backbone))
     steps = length.chosen(whole, config.kind, n_images)
-    of_length = resolve({}, {**named, "steps": Sourced(steps, "the number of images")}).flat()
+    of_length = resolve({}, {**chosen, "steps": Sourced(steps, "the number of images")}).flat()
     return _with(config, {"steps": steps, **{key: of_length[key] for key in config.to_fit}})
 
 
@@ -158,21 +143,22 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
     most = config.batch_size + config.unlabelled_batch_size
     batch_size = max(config.batch_size, min(wanted, most))
-    layer = _named_layer("method", Sourced("supervised", "the baseline"))
+    layer = named.layer("method", Sourced("supervised", "the baseline"))
     own = {key: sourced.value for key, sourced in layer.items() if key in OWN}
     return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
 
 def changed(config: Config) -> dict[str, Value]:
     """The keys and values that differ from what data set, method and length have by themselves."""
-    named = _chosen_by(config)
-    own = resolve({}, {**named, "steps": Sourced(config.steps, "the run")}).flat()
+    chosen = _chosen_by(config)
+    own = resolve({}, {**chosen, "steps": Sourced(config.steps, "the run")}).flat()
     return {key: value for key, value in config.flat().items() if value != own[key]}
 
 
 def defaults() -> dict[str, Value]:
     """The shared values of `configs/default.yaml`."""
-    return {key: sourced.value for key, sourced in read_yaml(CONFIGS / "default.yaml").items()}
+    layer = read_yaml(named.CONFIGS / "default.yaml")
+    return {key: sourced.value for key, sourced in layer.items()}
 
 
 def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
@@ -187,7 +173,7 @@ def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
     """
     config = load({key: flags[key] for key in CHOOSING if key in flags})
     file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
-    default = {**read_yaml(CONFIGS / "default.yaml"), **file}
+    default = {**read_yaml(named.CONFIGS / "default.yaml"), **file}
     whole = load({key: flags[key] for key in CHOOSING if key in flags and key != "steps"})
     plain = {key: default[key].value for key in ("dataset", "method")} | {"steps": whole.steps}
     return config, config.flat() | plain
@@ -228,7 +214,7 @@ def from_yaml(text: str) -> dict[str, Value]:
 def still_known(values: Mapping[str, Value]) -> dict[str, Value]:
     """The resolved values of an earlier run without keys that its method has no more."""
     method = values.get("method")
-    own = _named_layer("method", Sourced(method, "the source run")) if method else {}
+    own = named.layer("method", Sourced(method, "the source run")) if method else {}
     return {key: value for key, value in values.items() if key in SHARED or key in own}
 
 
@@ -245,41 +231,9 @@ def _is_open(dataset: Layer) -> bool:
 
 def _whole(method: Sourced, kind: Sourced, pretrained: bool) -> int:
     """A method's full length on images of a kind, whatever the data set."""
-    named = _with_blocks(_named_layer("method", method), kind, None, pretrained)
-    layers = {**read_yaml(CONFIGS / "default.yaml"), **_kind_layer(kind), **named}
+    general = named.with_blocks(named.layer("method", method), kind, None, pretrained)
+    layers = {**read_yaml(named.CONFIGS / "default.yaml"), **named.kind_layer(kind), **general}
     return int(layers["steps"].value)  # type: ignore[arg-type]
-
-
-def _named_layer(kind: str, name: Sourced) -> Layer:
-    known = names(kind)
-    if name.value not in known:
-        raise UserError(
-            f"{kind} = {name.value!r} (from {name.source}): no such {kind}"
-            f"{suggestion(str(name.value), known)}; known: {', '.join(known)}."
-        )
-    return read_yaml(CONFIGS / kind / f"{name.value}.yaml")
-
-
-def _kind_layer(kind: Sourced) -> Layer:
-    """What differs on images of a kind; nothing for an unknown one, which validation refuses."""
-    return _named_layer("kind", kind) if kind.value in names("kind") else {}
-
-
-def _with_blocks(
-    layer: Layer, kind: Sourced, dataset: Sourced | None = None, pretrained: bool = False
-) -> Layer:
-    """A YAML with its blocks taken up: what differs on images of one kind and on one data set,
-    and, under the name of a kind, on a backbone.
-    """
-    plain = {key: sourced for key, sourced in layer.items() if key not in BLOCKS}
-    backbone = Sourced(PRETRAINED, "the backbone") if pretrained else None
-    for what, chosen in (*zip(BLOCKS, (kind, dataset), strict=True), ("kinds", backbone)):
-        if what in layer and chosen is not None:
-            blocks, source = layer[what]
-            block: Mapping[str, Value] = blocks.get(chosen.value, {})  # type: ignore[union-attr]
-            here = f"{source}, {what}: {chosen.value}"
-            plain |= {key: Sourced(value, here) for key, value in block.items()}
-    return plain
 
 
 def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
@@ -288,30 +242,24 @@ def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
     asked: Layer = {}  # of validation, from the highest layer down to the one looked at
     for layer in reversed(layers):
         asked = {**{key: layer[key] for key in validation if key in layer}, **asked}
-        named = [key for key in RIVALS if key in layer and not is_none(layer[key].value)]
-        if len(named) > 1:
-            sources = " and ".join(layer[key].source for key in named)
+        rivals = [key for key in RIVALS if key in layer and not is_none(layer[key].value)]
+        if len(rivals) > 1:
+            sources = " and ".join(layer[key].source for key in rivals)
             raise UserError(
-                f"{' and '.join(named)} (from {sources}): each says which labels are read; give "
+                f"{' and '.join(rivals)} (from {sources}): each says which labels are read; give "
                 "one of them."
             )
         for key, sourced in asked.items():
             none = is_none(sourced.value) or str(sourced.value) in ("0", "0.0")
-            if named == ["split_file"] and not none:
+            if rivals == ["split_file"] and not none:
                 raise UserError(
                     f"{key} (from {sourced.source}): the manifest of split_file says "
                     f"which labels validate; leave {key} out."
                 )
-        if named:
-            others = {*RIVALS, *(validation if named == ["split_file"] else ())} - {*named}
+        if rivals:
+            others = {*RIVALS, *(validation if rivals == ["split_file"] else ())} - {*rivals}
             return {key: default[key] for key in others}
     return {}
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """The nearest known word as ", did you mean …?", or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 def _reject_unknown(merged: Layer, own: Collection[str]) -> None:
@@ -320,14 +268,15 @@ def _reject_unknown(merged: Layer, own: Collection[str]) -> None:
         if key not in known:
             raise UserError(
                 f"unknown key {key} = {sourced.value!r} (from {sourced.source})"
-                f"{_owners(key, merged) or suggestion(key, known) or WHERE_KEYS_ARE}"
+                f"{_owners(key, merged) or named.suggestion(key, known) or WHERE_KEYS_ARE}"
             )
 
 
 def _owners(key: str, merged: Layer) -> str:
     """Say which other methods know the key."""
-    files = {name: CONFIGS / "method" / f"{name}.yaml" for name in names("method")}
-    owners = [name for name, file in files.items() if key in read_yaml(file).keys() - {*BLOCKS}]
+    files = {name: named.CONFIGS / "method" / f"{name}.yaml" for name in named.names("method")}
+    keys = {name: read_yaml(file).keys() - {*named.BLOCKS} for name, file in files.items()}
+    owners = [name for name in files if key in keys[name]]
     if not owners:
         return ""
     return f": a key of method {', '.join(owners)}, not of {merged['method'].value}; leave it out."

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import layers as configuration
+from pipeline.config import named
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -110,7 +110,7 @@ class Method:
 
 def names() -> Sequence[str]:
     """The known methods."""
-    return configuration.names("method")
+    return named.names("method")
 
 
 def build(config: Config, spec: Spec, seed: int) -> Method:

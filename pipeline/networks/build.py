@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from pipeline.config.layers import is_pretrained
+from pipeline.config.named import is_pretrained
 from pipeline.config.schema import Config
 from pipeline.networks import pretrained
 from pipeline.networks.layers import Classifier

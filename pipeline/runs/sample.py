@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import figures, interrupts, progress, tracking
-from pipeline.config.layers import suggestion
+from pipeline.config.named import suggestion
 from pipeline.config.reading import expanded
 from pipeline.errors import UserError
 from pipeline.networks.spec import Latents

@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline import progress
 from pipeline.config import layers as configuration
+from pipeline.config import named
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure
@@ -54,7 +55,7 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
     """
     from pipeline.ops import runtime
 
-    if configuration.is_pretrained(config.backbone):
+    if named.is_pretrained(config.backbone):
         runtime.start(config.seed, config.threads, config.deterministic, config.devices)
         # A wrong name or file is told before a run is opened.
         backbones.load(config.backbone, config.backbone_weights, SIDE)

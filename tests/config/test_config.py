@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from pipeline.config import layers as config
-from pipeline.config import length
+from pipeline.config import length, named
 from pipeline.errors import UserError
 
-METHODS, DATASETS = config.names("method"), config.names("dataset")
+METHODS, DATASETS = named.names("method"), named.names("dataset")
 ALL = list(itertools.product(METHODS, DATASETS))
 FM = "feature_matching"
 MANY = 10**6  # images: as long as a method is made for
@@ -28,7 +28,7 @@ def file(tmp_path):
 
 
 def read(kind, name):
-    return yaml.safe_load((config.CONFIGS / kind / f"{name}.yaml").read_text()) or {}
+    return yaml.safe_load((named.CONFIGS / kind / f"{name}.yaml").read_text()) or {}
 
 
 def mistake(flags):
@@ -165,8 +165,8 @@ def test_every_combination_resolves_and_reads_back(method, dataset, file):
     blocks = read("method", method).get("datasets", {})
     assert set(blocks) <= set(DATASETS)
     for kinds in (read("method", method), read("dataset", dataset)):
-        named = set(kinds.get("kinds", {})) - {config.PRETRAINED}
-        assert named <= {"strokes", "photos"} == set(config.names("kind"))
+        found = set(kinds.get("kinds", {})) - {named.PRETRAINED}
+        assert found <= {"strokes", "photos"} == set(named.names("kind"))
 
 
 def test_what_was_typed_reads_back(file):

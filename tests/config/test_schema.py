@@ -6,7 +6,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from pipeline.config import layers as config
-from pipeline.config import own_keys, schema
+from pipeline.config import named, own_keys, schema
 from pipeline.config.schema import ALL, Decides
 from pipeline.errors import UserError
 
@@ -14,8 +14,8 @@ from pipeline.errors import UserError
 @pytest.fixture
 def configs(tmp_path, monkeypatch):
     """A copy of `configs/` that is read instead."""
-    copy = shutil.copytree(config.CONFIGS, tmp_path / "configs")
-    monkeypatch.setattr(config, "CONFIGS", copy)
+    copy = shutil.copytree(named.CONFIGS, tmp_path / "configs")
+    monkeypatch.setattr(named, "CONFIGS", copy)
     return copy
 
 
