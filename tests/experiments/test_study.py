@@ -7,9 +7,10 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from experiments import life, plan
+from experiments import plan
 from experiments.search import Study, open_storage
 from experiments.search.storage import location
+from pipeline import life
 from pipeline.errors import UserError
 
 
