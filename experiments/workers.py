@@ -15,8 +15,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from experiments import life, trial
-from pipeline import interrupts
+from experiments import trial
+from pipeline import interrupts, life
 from pipeline.command_line import EXIT_INTERRUPTED, guarded
 from pipeline.errors import RunFailure, UserError
 

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "errors": "masking",
     "interrupts": "",
     "progress": "",
+    "life": "",
     "config": "errors",
     "data": "config errors progress",
     "measure": "errors progress",
@@ -25,21 +26,20 @@ MAY_IMPORT = {
     "networks": "config errors ops",
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
-    "tracking": "config errors interrupts masking networks",
+    "tracking": "config errors interrupts life masking networks",
     "training": "config errors measure progress ops networks parts methods",
     "stages": "config errors progress data figures measure ops networks methods training",
     "runs": "config errors interrupts progress data figures measure ops networks stages "
     "tracking training",
     "command_line": "config errors interrupts masking tracking",
     "__main__": "command_line config errors progress runs tracking",
-    "experiments.life": "",
     "experiments.space": "config errors",
     "experiments.plan": "config errors experiments.space",
     "experiments.trial": "config data errors runs stages training",
     "experiments.pace": "config data stages training",
-    "experiments.workers": "command_line errors interrupts experiments.life experiments.trial",
-    "experiments.search": "config data errors interrupts masking ops progress runs tracking "
-    "experiments.plan experiments.space experiments.life experiments.trial experiments.pace "
+    "experiments.workers": "command_line errors interrupts life experiments.trial",
+    "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
+    "experiments.plan experiments.space experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",
     "experiments.__main__": "command_line config errors progress experiments.space "

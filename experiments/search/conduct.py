@@ -14,14 +14,14 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from experiments import life, pace, workers
+from experiments import pace, workers
 from experiments.plan import Plan
 from experiments.search import answer
 from experiments.search.storage import AWAY, location, open_storage, patiently
 from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
-from pipeline import data, interrupts, progress, tracking
+from pipeline import data, interrupts, life, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.masking import masked

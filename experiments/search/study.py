@@ -17,12 +17,12 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments import life
 from experiments.plan import Cell, Plan
 from experiments.search import sampling
 from experiments.search.claim import Claim
 from experiments.search.sampling import best
 from experiments.search.storage import patiently
+from pipeline import life
 from pipeline.errors import UserError
 from pipeline.interrupts import undisturbed
 from pipeline.masking import shown

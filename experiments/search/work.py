@@ -8,14 +8,13 @@ from functools import partial
 import numpy as np
 from optuna.trial import TrialState
 
-from experiments import life
 from experiments import trial as trials
 from experiments.plan import Plan
 from experiments.search.claim import Claim
 from experiments.search.storage import AWAY, connected, patiently
 from experiments.search.study import Study
 from experiments.trial import Outcome
-from pipeline import interrupts
+from pipeline import interrupts, life
 from pipeline.errors import Collapsed, Diverged, Stopped
 from pipeline.tracking import CELL, STUDY, TRIAL
 

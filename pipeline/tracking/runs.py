@@ -20,7 +20,7 @@ from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked_addresses
 from pipeline.networks.spec import Latents
-from pipeline.tracking import launched, views
+from pipeline.tracking import dead, launched, views
 from pipeline.tracking.experiments import (
     attach,
     attached_run,
@@ -237,6 +237,7 @@ def _create(
         client = parent.client if parent else connect()
         if parent is None:
             launched.sweep(mlflow.get_tracking_uri(), run_id)
+            dead.sweep(mlflow.get_tracking_uri())
         if run_id:
             info = attach(client, run_id)
             if keep_name:
@@ -244,11 +245,11 @@ def _create(
             else:
                 client.update_run(run_id, name=name)
             run = Run(run_id, info.experiment_id, client)
-            run.tags(more_tags)
+            run.tags({**more_tags, **dead.sign()})
             views.offer(client, run.experiment_id)
             return run
         tags = {"mlflow.parentRunId": parent.id} if parent else {}
-        tags |= mlflow.tracking.context.registry.resolve_tags() | more_tags
+        tags |= mlflow.tracking.context.registry.resolve_tags() | more_tags | dead.sign()
         place = parent.experiment_id if parent else experiment_id(client, experiment)
         if parent is None:
             views.offer(client, place)

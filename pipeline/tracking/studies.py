@@ -7,7 +7,7 @@ from mlflow.entities import RunTag
 
 from pipeline.interrupts import undisturbed
 from pipeline.masking import masked
-from pipeline.tracking import launched, views
+from pipeline.tracking import dead, launched, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import KIND, NOTE, REASON, REASON_LENGTH, SOURCE, connect, reachable
@@ -28,6 +28,7 @@ def study_run(experiment: str, study: str, searched: Collection[str]) -> Run:
     """
     client, launcher = connect(), attached_run()
     launched.sweep(mlflow.get_tracking_uri(), launcher)
+    dead.sweep(mlflow.get_tracking_uri())
     if launcher:
         attach(client, launcher)
         client.set_tag(launcher, KIND, "search")

@@ -208,7 +208,7 @@ def test_trials_on_data_of_any_size_have_the_steps_of_their_number(folder):
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     (trial,) = runs(study="any", kind="trial")
-    assert trial.data.params["steps"] == "200"
+    assert trial.data.params["steps"] == "340"
     assert "training steps" not in err  # a trial tells no time
 
 

@@ -7,9 +7,10 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from experiments import life, plan
+from experiments import plan
 from experiments.search import Study, open_storage
 from experiments.search.storage import location
+from pipeline import life
 from pipeline.errors import UserError
 
 
@@ -125,7 +126,7 @@ def test_a_maker_that_died_before_it_said_what_it_makes_is_replaced(tmp_path, mo
 
 def test_another_space_or_other_data_under_the_name_is_refused_with_the_difference(place):
     opened(place)
-    with pytest.raises(UserError, match=r"steps: 1000 → 7; "):
+    with pytest.raises(UserError, match=r" steps: 1560 → 7; "):
         opened(place, steps="7")
     with pytest.raises(UserError, match="data: data → others"):
         opened(place, digest="others")

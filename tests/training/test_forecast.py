@@ -100,13 +100,13 @@ def test_it_tells_the_steps_of_each_phase_before_the_first_one():
     order = []
     _, _, _, history = run(order.append, stop=3, steps=500, warm_up_share=0.2)
     (told,) = order
-    assert dict(told.steps) == {"warm_up": 100, "step": 400, "generate": 250}
-    assert str(told).startswith("100 warm-up, 400 training and 250 generator steps, ")
+    assert dict(told.steps) == {"warm_up": 100, "step": 400, "generate": 160}
+    assert str(told).startswith("100 warm-up, 400 training and 160 generator steps, ")
     assert all(seconds > 0 for seconds in told.seconds_a_step.values())
     assert told.seconds == pytest.approx(
         100 * told.seconds_a_step["warm_up"]
         + 400 * told.seconds_a_step["step"]
-        + 250 * told.seconds_a_step["generate"]
+        + 160 * told.seconds_a_step["generate"]
     )
     assert history.trace_seconds >= told.first_s > 0
     assert history.seconds >= history.trace_seconds
@@ -125,8 +125,8 @@ def test_a_warm_up_that_is_known_is_not_counted():
     [
         ({"method": "supervised", "steps": 99}, False),
         ({"method": "supervised", "steps": 100}, True),
-        ({"steps": 199, "warm_up_share": 0.2}, False),
-        ({"steps": 200, "warm_up_share": 0.2}, True),
+        ({"steps": 226, "warm_up_share": 0.2}, False),
+        ({"steps": 228, "warm_up_share": 0.2}, True),
     ],
 )
 def test_a_training_so_short_that_finding_out_would_not_pay_is_not_timed(flags, tells):
@@ -145,13 +145,13 @@ def test_it_takes_no_more_than_its_share_of_the_steps(monkeypatch):
 
     monkeypatch.setattr(programs.Program, "_compile", counted)
     monkeypatch.setattr(programs, "_idle", [])
-    for steps in (200, 260, 5000):
+    for steps in (228, 300, 5000):
         taken.clear()
         run(lambda told: taken.append("told"), stop=3, steps=steps, warm_up_share=0.2)
         warm_up.forget()
         before = taken[: taken.index("told")]
-        # Of each of three phases one and up to three; the generator adds half as many steps.
-        assert 6 <= sum(before) <= min(0.02 * 1.5 * steps, 12)
+        # Of each of three phases one and up to three; the generator adds a third as many steps.
+        assert 6 <= sum(before) <= min(0.02 * 1.33 * steps, 12)
     programs._idle.clear()
 
 

@@ -1,4 +1,4 @@
-"""Signs of life: who works on a trial, and whether that process is still there.
+"""Signs of life: who works on a run or trial, and whether that process is still there.
 
 Optuna's heartbeat exists for SQL databases alone; this works on every storage, because a sign is
 a small record that its owner renews and that others read.
@@ -70,6 +70,13 @@ def renewed(give: Callable[[dict[str, Any]], None], lease: float) -> Iterator[No
         thread.join()
 
 
+def gone(given: Mapping[str, Any] | None) -> bool:
+    """Whether a sign is of this machine, and its process is not there any more."""
+    if given is None or given["host"] != host():
+        return False
+    return bool(_started(given["pid"]) != given["started"])
+
+
 class Watch:
     """Remembers when a sign last changed, by our own clock: the clocks of machines differ."""
 
@@ -80,7 +87,7 @@ class Watch:
 
     def gone(self, key: object, sign: Mapping[str, Any] | None) -> bool:
         """Whether the process that gives this sign under `key` is certainly or presumably dead."""
-        if sign and sign["host"] == host() and _started(sign["pid"]) != sign["started"]:
+        if gone(sign):
             return True
         now = time.monotonic()
         beat = sign["beat"] if sign else None
