@@ -42,7 +42,8 @@ def seconds_a_step(
 ) -> float:
     """Seconds of one step, the mean over warm-up and other steps; tracing and graph left out.
 
-    `now` says whose seconds (wall or CPU). `ssgan`'s graph is a cost of its own beside its steps.
+    `now` says whose seconds (wall or CPU). `ssgan`'s graph is a cost of its own beside its steps,
+    and so is a generator that learns after the classifier: equal time is that of classifiers.
     """
     from pipeline.stages.train import train
     from pipeline.training import warm_up
@@ -53,6 +54,7 @@ def seconds_a_step(
     reports, warm_up_steps = 6 if share else 3, 3 * STEPS if share else 0
     steps = warm_up_steps + 15 * STEPS
     own = {**config.own, **({"warm_up_share": warm_up_steps / steps} if share else {})}
+    own |= {"generator": False} if "generator" in own else {}  # of its own, after the others
     update = {"steps": steps, "report_every": STEPS, "own": own}
     times: list[float] = []
 

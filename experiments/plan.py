@@ -106,9 +106,6 @@ class Plan:
         config = self._resolved(values)
         if config.backbone == "auto":  # it would be chosen, at a cost, in every trial
             config = configuration.with_backbone(config, "none")
-        said = {*self.fixed, *values}
-        if "generator" in config.own and "generator" not in said:  # the error needs none
-            config = config.model_copy(update={"own": {**config.own, "generator": False}})
         return configuration.settled(config, self.n_images) if self.n_images else config
 
     @property

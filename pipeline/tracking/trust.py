@@ -37,10 +37,16 @@ def load(folder: Path, run_id: str) -> Any:
         UserError: it is not what this project logs, or may do more than compute.
     """
     import tensorflow as tf
+    from absl import logging
 
     _check_description(folder, run_id)
     _check_operations(folder / SAVED_MODEL / "saved_model.pb", run_id)
-    return tf.saved_model.load(str(folder / SAVED_MODEL))
+    said = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # it warns that nobody can train the model on
+    try:
+        return tf.saved_model.load(str(folder / SAVED_MODEL))
+    finally:
+        logging.set_verbosity(said)
 
 
 def latents(metadata: Any, run_id: str) -> Latents | None:

@@ -116,7 +116,7 @@ def test_without_a_terminal_a_search_tells_how_far_it_is_and_its_workers_nothing
     assert lines[-1].endswith("  s: writing the answer")
 
 
-def test_each_trial_is_a_flat_run_with_curves_and_a_classifier_alone(searched):
+def test_each_trial_is_a_flat_run_with_curves_model_and_samples(searched):
     found = [r for r in runs(kind="trial") if r.info.status == "FINISHED"]
     assert len(found) == TRIALS
     client = mlflow.MlflowClient()
@@ -129,12 +129,14 @@ def test_each_trial_is_a_flat_run_with_curves_and_a_classifier_alone(searched):
         points = client.get_metric_history(run.info.run_id, "valid/error")
         assert [point.step for point in points] == [20, 40, 60]  # none in the warm-up
         assert "test/error" not in run.data.metrics
-        assert not client.list_artifacts(run.info.run_id, "images")
+        assert any(
+            "samples" in item.path for item in client.list_artifacts(run.info.run_id, "images")
+        )
         assert run.data.metrics["labels_read"] == run.data.metrics["n_labels"]
     experiment = found[0].info.experiment_id
     models = client.search_logged_models([experiment])
-    assert {m.name.rpartition("-")[2] for m in models} == {"classifier"}
-    assert len(models) >= TRIALS
+    assert {m.name.rpartition("-")[2] for m in models} == {"classifier", "generator"}
+    assert len(models) >= 2 * TRIALS
 
 
 def test_the_answer_is_the_front_tested_once(searched, folder):
