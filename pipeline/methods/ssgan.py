@@ -5,9 +5,9 @@ Warm-up: the classifier's body learns to tell images apart by contrastive learni
 et al. 2020), without labels. Then the labels are spread over a graph of neighbours in its
 convolutions' maps (`ops.label_graph`); they are the pseudo-labels of the unlabelled images.
 With `graph_share` < 1 the pseudo-labels of the later steps are those of FixMatch (Sohn et al. 2020)
-with a mean teacher and distribution alignment to the labelled set's class balance; without a
-warm-up, all are. Generator: R3GAN (Huang et al. 2024, `parts.relativistic_gan`), on the averaged
-classifier's answers and the known labels. It changes nothing of the classifier.
+with a mean teacher and distribution alignment to the pool's class balance (`parts.pool_balance`);
+without a warm-up, all are. Generator: R3GAN (Huang et al. 2024, `parts.relativistic_gan`), on the
+averaged classifier's answers and the known labels. It changes nothing of the classifier.
 """
 
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ from pipeline.ops.optimizers import adam, descend
 from pipeline.parts.contrastive import ContrastiveWarmUp
 from pipeline.parts.graph_labels import GraphLabels
 from pipeline.parts.relativistic_gan import MOST, SCHEDULE, RelativisticGAN
-from pipeline.parts.teacher import AlignedTeacher, consistency_weight, surest
+from pipeline.parts.teacher import AlignedTeacher, consistency_weight, sure_first
 
-MOST_ON_BACKBONE = 10_000  # images that a backbone classifies for the generator: each costs 0.05 s
+MOST_ON_BACKBONE = 10_000  # images that a backbone classifies for the generator: about a minute
 
 
 class SemiSupervisedGAN(Method):
@@ -87,7 +87,7 @@ class SemiSupervisedGAN(Method):
         """Update the classifier: labelled images, and unlabelled ones by their pseudo-labels."""
         pseudo_labels, confident = self._pseudo_labels(batch)
         n, share = batch.labels.shape[0], tf.reduce_mean(confident)
-        unlabelled_images, pseudo_labels, confident = surest(
+        unlabelled_images, pseudo_labels, confident = sure_first(
             self.own["learned_batch_size"], batch.unlabelled_images, pseudo_labels, confident
         )
         images = views.labelled_and_strong(

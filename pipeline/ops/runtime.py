@@ -53,7 +53,7 @@ def start(seed: int, threads: int | None, deterministic: bool, devices: int | No
                         "with another number of threads; start a new process."
                     ) from None
         cpu, *_ = tf.config.list_physical_devices("CPU")
-        if (devices or 1) > 1 and not tf.config.list_physical_devices("GPU"):
+        if (devices or 1) > 1 and not has_gpu():
             parts = [tf.config.LogicalDeviceConfiguration()] * (devices or 1)
             tf.config.set_logical_device_configuration(cpu, parts)
         if deterministic:

@@ -1,8 +1,7 @@
 """A GAN that draws images of a wanted class, from all images and the classes taken for theirs.
 
 R3GAN (Huang et al. 2024): a generated image is judged against a real one of its class, and the
-discriminator's gradient is penalised on both (R1 + R2). R1 alone
-collapses.
+discriminator's gradient is penalised on both (R1 + R2). R1 alone collapses.
 """
 
 from collections.abc import Callable
@@ -27,9 +26,8 @@ PENALTY_LEFT = 0.1  # share of the penalty's weight that is left
 PENALTY_FALLS = 2 / 3  # share of the steps over which it falls
 AVERAGE_DECAY = 0.999  # of the generator's averaged weights; less in the first 9,000 steps
 STEEPEST = 30.0  # largest logarithm of a ratio of gradients, so that it stays a number
-PASSES = (
-    100  # over the images; of more, both networks see changed ones, or they learn them by heart
-)
+# Over the images; of more, both networks see changed ones, or they would learn them by heart.
+PASSES = 100
 MOST = 60_000  # images that are used, drawn at random from more
 CALL_PIXELS = 2**21  # of images that are classified at a time
 # How learning rates of both networks run, whatever the classifier's do.

@@ -23,7 +23,7 @@ def consistency_weight(config: Config, progress: tf.Tensor) -> tf.Tensor:
     return config.own["consistency_weight"] * tf.minimum(1.0, progress / ramp)
 
 
-def surest(
+def sure_first(
     count: int | None, images: tf.Tensor, classes: tf.Tensor, confident: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The first `count` of images [n, …], classes [n] and their confidence [n], sure ones first.

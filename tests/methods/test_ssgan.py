@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pipeline.methods import Arrays
 from pipeline.ops import runtime, views
-from pipeline.parts.teacher import consistency_weight, surest
+from pipeline.parts.teacher import consistency_weight, sure_first
 from tests.methods.test_contract import as_batch, digits, make, step, values
 
 
@@ -82,11 +82,11 @@ def test_pseudo_labels_below_the_threshold_are_left_out():
     assert every["consistency_loss"] > 0
 
 
-def test_the_surest_images_are_learned_from_in_their_order():
+def test_sure_images_are_learned_from_first_and_in_their_order():
     images = tf.reshape(tf.range(6.0), [6, 1, 1, 1])
     classes, confident = tf.constant([5, 4, 3, 2, 1, 0]), tf.constant([0.0, 1, 0, 1, 0, 1])
     for count, kept in ((2, [1, 3]), (4, [1, 3, 5, 0]), (None, [0, 1, 2, 3, 4, 5])):
-        seen, of_seen, sure = surest(count, images, classes, confident)
+        seen, of_seen, sure = sure_first(count, images, classes, confident)
         np.testing.assert_array_equal(tf.reshape(seen, [-1]), kept)
         np.testing.assert_array_equal(of_seen, 5 - np.array(kept))
         np.testing.assert_array_equal(sure, np.array(kept) % 2)
