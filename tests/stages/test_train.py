@@ -38,10 +38,10 @@ def test_a_short_run_of_the_recipe_is_ahead_of_its_baseline():
     errors = []
     for draw in ("0", "1"):
         flags = {"seed": draw, "split_seed": draw, "labels_per_class": "10"}
-        arm = config.load(flags | {"steps": "100"})
+        arm = config.load(flags | {"steps": "156", "generator": "false"})
         errors.append([error(arm), error(config.baseline_of(arm, n_labelled=100))])
     ours, baseline = np.mean(errors, axis=0)
-    assert ours < 0.9 * baseline  # 0.82 of it
+    assert ours < 0.8 * baseline, ours / baseline
 
 
 def test_what_is_left_to_labels_and_machine_is_decided():
