@@ -14,12 +14,13 @@ OURS = ("pipeline", "experiments", "benchmarks", "tests")
 # a folder, or a file beside the folders.
 MAY_IMPORT = {
     "masking": "",
+    "memory": "",
     "errors": "masking",
     "interrupts": "",
     "progress": "",
     "life": "",
     "config": "errors",
-    "data": "config errors progress",
+    "data": "config errors memory progress",
     "measure": "errors progress",
     "figures": "",
     "ops": "config errors",
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
     "tracking": "config errors interrupts life masking networks",
-    "training": "config errors measure progress ops networks parts methods",
+    "training": "config errors memory measure progress ops networks parts methods",
     "stages": "config errors progress data figures measure ops networks methods training",
     "runs": "config errors interrupts progress data figures measure ops networks stages "
     "tracking training",

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config import length, named
+from pipeline.config import length, named, reading
 from pipeline.config.own_keys import OWN, own_model
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, Value, is_none
@@ -203,8 +203,8 @@ def from_yaml(text: str) -> dict[str, Value]:
         UserError: this is something else.
     """
     try:
-        return dict(yaml.safe_load(text))
-    except (yaml.YAMLError, TypeError, ValueError):
+        return dict(reading.parsed(text)[1])
+    except (*reading.UNREADABLE, TypeError):
         raise UserError(
             "the source run's config.yaml is not what ssgan writes, so it is not used; start again "
             "without run_id."

@@ -10,6 +10,9 @@ import yaml
 from pipeline.config.schema import Value
 from pipeline.errors import UserError, looked_for
 
+LARGEST = 100_000  # characters of a file: a thousand keys
+DEEPEST = 20  # levels of lists in lists
+
 
 class Sourced(NamedTuple):
     """A value and where it came from, for messages."""
@@ -33,8 +36,9 @@ def read_yaml(path: Path) -> Layer:
         UserError: the file cannot be read, is not valid YAML or no mapping, or has a key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        root, values = _parsed(text)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
+        root, values = parsed(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         where = looked_for(path) if isinstance(error, FileNotFoundError) else ""
@@ -42,10 +46,11 @@ def read_yaml(path: Path) -> Layer:
             f"config file {path}: cannot be read ({reason}){where}; give a YAML file of lines "
             "`key: value`."
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+    except UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "malformed"
+        problem = f"longer than {LARGEST:,} characters" if len(text) > LARGEST else problem
         raise UserError(f"config file {path}{line}: not valid YAML ({problem}).") from None
     if root is None:
         return {}
@@ -65,7 +70,36 @@ def read_yaml(path: Path) -> Layer:
     }
 
 
+# A ValueError is a date that does not exist, or a number too long to be one.
+UNREADABLE = (yaml.YAMLError, ValueError)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values; what a short text can blow up is refused before it is."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            problem = "anchors and aliases, & and *, are not read: write each value out"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        self.depth += 1
+        if self.depth > DEEPEST:
+            problem = f"lists nested deeper than {DEEPEST} levels"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 @functools.lru_cache(maxsize=32)
-def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
-    """The nodes and the values of a text; a search's check reads the same files over and over."""
-    return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+def parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes and the values of a text; a search's check reads the same files over and over.
+
+    Raises:
+        yaml.YAMLError, ValueError (`UNREADABLE`): it is not YAML of plain values, or too long.
+    """
+    if len(text) > LARGEST:
+        raise yaml.YAMLError
+    return yaml.compose(text, _Loader), yaml.load(text, _Loader)

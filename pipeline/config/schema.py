@@ -75,7 +75,7 @@ def _empty_is_none(value: Value) -> Value:
 
 def _list_from_text(value: Value) -> Value:
     # "[500, 250]" as typed on a command line
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
     return value
 
@@ -112,6 +112,7 @@ def _one_of(kind: str) -> AfterValidator:
 Optional = BeforeValidator(_empty_is_none)
 Number = BeforeValidator(_no_truth)
 Count = Annotated[int, Field(ge=1), Number]
+Threads = Annotated[int, Field(ge=1, le=1024), Number]
 Side = Annotated[int, Field(ge=8, le=512), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**31), Number]
 Rate = Annotated[float, Field(gt=0), Number]
@@ -289,8 +290,8 @@ class Config(BaseModel):
     deterministic: bool = key(
         "the same seed gives the same metrics: true or false", _WARM_UP | _TRAINING, paired=True
     )
-    threads: Annotated[Count | None, Optional] = key(
-        "CPU threads; none = all cores", _WARM_UP | _TRAINING, free=True, paired=True
+    threads: Annotated[Threads | None, Optional] = key(
+        "CPU threads, up to 1024; none = all cores", _WARM_UP | _TRAINING, free=True, paired=True
     )
     precision: Literal["float32", "bfloat16"] = key(
         "float32 or bfloat16: of the networks' products; weights and sums stay float32",

@@ -7,11 +7,15 @@ big-endian 32-bit integer, then the values.
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import memory
 from pipeline.data import _pictures
 from pipeline.data._download import download
 from pipeline.data.dataset import Dataset, build
@@ -23,6 +27,7 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+REMEDY = "replace the file with an intact one, or leave data_dir out to download it"
 NEEDED = f"{', '.join(FILES)} (with or without .gz)"
 
 
@@ -65,39 +70,44 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
 
     Raises UserError if the file cannot be read or is not exactly such a file.
     """
-    remedy = "replace the file with an intact one, or leave data_dir out to download it"
-    content = _content(path, remedy)
-    start = 4 + 4 * ndim
-    if content[:4] != bytes([0, 0, 8, ndim]) or len(content) < start:
-        raise UserError(
-            f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s): it begins with "
-            f"{content[:4].hex(' ') or 'nothing'} and has {len(content)} bytes, expected "
-            f"00 00 08 {ndim:02x} and at least {start} bytes; {remedy}"
-        )
-    shape = tuple(np.frombuffer(content, ">u4", ndim, offset=4).tolist())
-    # math.prod on Python integers: a damaged header must not overflow into a right-looking size.
-    expected = start + math.prod(shape)
+    start, magic = 4 + 4 * ndim, bytes([0, 0, 8, ndim])
+    with _opened(path) as file:
+        header = file.read(start)
+        if header[:4] != magic or len(header) < start:
+            raise UserError(
+                f"{path}: not an IDX file of unsigned bytes with {ndim} dimension(s): it begins "
+                f"with {header[:4].hex(' ') or 'nothing'}, expected {magic.hex(' ')} and at least "
+                f"{start} bytes; {REMEDY}"
+            )
+        shape = tuple(np.frombuffer(header, ">u4", ndim, offset=4).tolist())
+        # math.prod on Python integers: a damaged header must not overflow into a fitting size.
+        expected = math.prod(shape)
+        if expected > memory.limit():
+            raise UserError(
+                f"{path}: its header says {shape}, {memory.as_gb(expected)}, which is more than "
+                f"this machine's memory; {REMEDY}"
+            )
+        content = file.read(expected + 1)  # no more: a gzip file may unpack to anything
     if len(content) != expected:
-        fault = "cut short" if len(content) < expected else "followed by foreign bytes"
+        fault = f"cut short: {len(content)}" if len(content) < expected else "too long: more"
         raise UserError(
-            f"{path}: {fault}: {len(content)} bytes, expected {expected} for the shape {shape} "
-            f"in its header; {remedy}"
+            f"{path}: {fault} bytes after the header, expected {expected} for the shape {shape} "
+            f"in it; {REMEDY}"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _content(path: Path, remedy: str) -> bytes:
-    """Bytes of a file, unpacked if they are gzip's: browsers unpack .gz files and keep the name."""
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file, unpacked if it is gzip's: browsers unpack .gz files and keep the name."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
+        with path.open("rb") as file:
+            packed = file.peek(2)[:2] == b"\x1f\x8b"
+            yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: damaged gzip file ({error}); {remedy}") from error
+        raise UserError(f"{path}: damaged gzip file ({error}); {REMEDY}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
 
 
 def _find(name: str, folder: Path) -> list[Path]:

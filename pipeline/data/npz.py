@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import memory
 from pipeline.data import _pictures
 from pipeline.data._labels import UNKNOWN
 from pipeline.data.dataset import Dataset, build
@@ -25,6 +26,12 @@ LIKE_UNKNOWN = frozenset(
     {"-1", "?", "n/a", "na", "nan", "none", "null", "unknown", "unlabelled", "unlabeled"}
 )
 SHOWN = 8  # names that a message lists
+REASON = 200  # characters of numpy's reason that a message repeats
+# A header may say anything: sizes that no memory has (MemoryError), brackets without end.
+UNREADABLE = (
+    *(ValueError, OSError, EOFError, RuntimeError, MemoryError, RecursionError, SyntaxError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error),
+)
 WRITE_IT = f"write it with numpy.savez_compressed(path, {', '.join(f'{a}=…' for a in ARRAYS)})"
 
 
@@ -106,10 +113,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             _check_names(archive.files, path)
+            _check_size(archive.zip, path)
             for name in archive.files:
                 arrays[name] = np.asarray(archive[name])
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).partition("\n")[0]
+    except UNREADABLE as error:
+        reason = str(error).partition("\n")[0][:REASON]
         remedy = WRITE_IT
         if "Object arrays" in reason:
             remedy = "stack images of one size with np.stack, or cut them to one size first"
@@ -122,6 +130,17 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             f"{path}: array {name or ARRAYS[0]} cannot be read ({reason}); {remedy}"
         ) from error
     return arrays
+
+
+def _check_size(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise UserError if the arrays unpack to more than the memory, as their table says."""
+    unpacked, most = sum(member.file_size for member in archive.infolist()), memory.limit()
+    if unpacked > most:
+        raise UserError(
+            f"{path}: unpacks to {memory.as_gb(unpacked)}, this machine has {memory.as_gb(most)} "
+            "of memory; give fewer or smaller images, or pictures as files (dataset=folder), "
+            "which may be larger than the memory"
+        )
 
 
 def _names(names: NDArray[Any], path: Path) -> tuple[str, ...]:

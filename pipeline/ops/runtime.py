@@ -3,21 +3,13 @@
 Importing this module does not import TensorFlow; `start` does.
 """
 
-import contextlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from pipeline.errors import RunFailure
-
-# Of control groups, versions 2 and 1.
-CONTAINER_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 def start(seed: int, threads: int | None, deterministic: bool, devices: int | None = None) -> None:
@@ -75,17 +67,6 @@ def cores() -> int:
     from joblib import cpu_count
 
     return int(cpu_count())
-
-
-def memory() -> int:
-    """Bytes of memory that the machine and the container leave to this process."""
-    import psutil
-
-    limits = [int(psutil.virtual_memory().total)]
-    for path in CONTAINER_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
-            limits.append(int(path.read_text()))
-    return min(limits)
 
 
 def at_once() -> int:

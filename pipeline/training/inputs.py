@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import memory
 from pipeline.config.schema import Config
 from pipeline.methods import Arrays
-from pipeline.ops import runtime
 from pipeline.training.program import Program
 
 LARGEST_SHARE = 0.5  # of the memory, that images may take and still be held whole
@@ -123,4 +123,4 @@ class Inputs:
 
 def fits(images: NDArray[np.uint8]) -> bool:
     """Whether images take so little memory that all of them can be held beside their file."""
-    return images.nbytes <= LARGEST_SHARE * runtime.memory()
+    return images.nbytes <= LARGEST_SHARE * memory.limit()

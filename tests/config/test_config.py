@@ -477,6 +477,13 @@ def test_bad_flag(key, value, says):
 # ---------------------------------------------------------------- bad files
 
 
+# Nine lists of nine of the one before: 387 million values from 329 bytes.
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{after}: &{after} [{','.join(9 * [f'*{before}'])}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -489,6 +496,11 @@ def test_bad_flag(key, value, says):
         ("seed 1\n", ": must hold lines `key: value`"),
         (b"\xff\xfe\x00seed: 1", ": cannot be read (not UTF-8 text)"),
         ("se\x00ed: 1", ": not valid YAML"),
+        (LAUGHS, ", line 1: not valid YAML (anchors and aliases"),
+        ("seed: 1\nsteps: *more\n", ", line 2: not valid YAML (anchors and aliases"),
+        ("units: " + 3000 * "[" + 3000 * "]", ", line 1: not valid YAML (lists nested deeper"),
+        ("seed: 1\n" + 20_000 * "# more\n", ": not valid YAML (longer than 100,000 characters"),
+        ("steps: " + 9000 * "9", ": not valid YAML"),
     ],
 )
 def test_bad_file(text, says, file):

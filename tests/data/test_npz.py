@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import data
+from pipeline import data, memory
 from pipeline.errors import UserError
 from tests.data.files import npz_arrays, one_line, write_idx, write_npz
 
@@ -329,3 +329,43 @@ def test_a_folder_of_other_files_says_what_they_are(tmp_path):
     assert "IDX files; say whose they are: dataset=mnist" in refusal(write_idx(tmp_path / "idx"))
     np.save(tmp_path / "x_train.npy", X)
     assert "but x_train.npy; load them and write it" in refusal(tmp_path)
+
+
+def header(text: str) -> bytes:
+    """The beginning of an array's file that describes it so."""
+    said = text.encode() + b"\n"
+    return b"\x93NUMPY\x02\x00" + len(said).to_bytes(4, "little") + said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (9895604649984,), }",  # 9 TiB
+        "{'descr': '|u1', 'fortran_order': False, 'shape': " + 9000 * "(" + 9000 * ")" + ", }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (" + 40 * "9" + ",), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-4,), }",
+        "{'descr': 'O', 'fortran_order': False, 'shape': (4,), }",
+        "",
+    ],
+    ids=["terabytes", "brackets", "overflow", "negative", "objects", "nothing"],
+)
+def test_an_array_s_header_may_say_anything(tmp_path, said):
+    path = write_npz(tmp_path / "mine.npz", **npz_arrays())
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, header(said) if name == "x_train.npy" else content)
+    with pytest.raises(UserError, match="array x_train cannot be read") as error:
+        data.load("npz", path)
+    assert len(one_line(error)) < 600
+
+
+def test_arrays_that_unpack_to_more_than_the_memory_are_not_unpacked(tmp_path, monkeypatch):
+    limit = tmp_path / "memory.max"
+    limit.write_text("1000")
+    monkeypatch.setattr(memory, "CONTAINER_LIMITS", (limit,))
+    path = write_npz(tmp_path / "mine.npz", **npz_arrays())
+    with pytest.raises(UserError, match="of memory; give fewer or smaller images") as error:
+        data.load("npz", path)
+    one_line(error)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import data
+from pipeline import data, memory
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.ops import runtime
@@ -70,9 +70,9 @@ def test_the_graphs_features_are_made_of_fewer_images_at_a_time_and_are_alike(mo
 
 
 def test_a_container_may_leave_less_memory_than_the_machine_has(tmp_path, monkeypatch):
-    whole = runtime.memory()
+    whole = memory.limit()
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(runtime, "CONTAINER_LIMITS", (limit, tmp_path / "no such file"))
+    monkeypatch.setattr(memory, "CONTAINER_LIMITS", (limit, tmp_path / "no such file"))
     for text, expected in (("1000000\n", 1_000_000), ("max\n", whole)):
         limit.write_text(text)
-        assert runtime.memory() == pytest.approx(expected)
+        assert memory.limit() == pytest.approx(expected)
