@@ -10,12 +10,12 @@ WIDTH = 110  # of a table that goes into a file
 
 def show(answer: Answer) -> None:
     """Print the table of the recommended trials and the next commands to type."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH
     console.print(headline(answer))
     for line in failures(answer):
-        console.print(line, markup=False)
+        console.print(line)
     if not answer.points:
         console.print(f"no trial was completed; run {answer.address}")
         return

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pipeline.masking import masked
 
+CAUSE = 600  # characters of a library's message that a line repeats
+
 
 class _Told(Exception):
     """Its message is shown and kept, so it holds no secret."""
@@ -32,6 +34,15 @@ class Collapsed(RunFailure):
 
 class Stopped(_Told):
     """A run that was ended on purpose before its last step; its MLflow run is KILLED."""
+
+
+def cause(error: BaseException) -> str:
+    """What an error of a library says, in one line; of a long one its beginning and its end.
+
+    The end, because that is where libraries put what happened at last.
+    """
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= CAUSE else f"{said[: CAUSE // 2]} … {said[-CAUSE // 2 :]}"
 
 
 def looked_for(path: Path) -> str:

@@ -150,7 +150,7 @@ def shown(silence: float = SILENCE) -> Iterator[None]:
     silence: seconds after which a plain line says that the work goes on.
     """
     stream = _stderr()
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = Console(file=stream, highlight=False, soft_wrap=True, markup=False, emoji=False)
     on_terminal = stream.isatty() and console.is_interactive
     opened = _bar(console) if on_terminal else _lines(Lines(stream, silence))
     try:
@@ -271,7 +271,7 @@ class Bar:
 
     def noted(self, text: str) -> None:
         """See `Display`."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def frame(self) -> RenderableType:
         """What is shown at this moment."""

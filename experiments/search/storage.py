@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from experiments.search import journal
 from pipeline import interrupts
-from pipeline.errors import UserError
+from pipeline.errors import UserError, cause
 from pipeline.masking import masked
 
 JOURNAL = Path("studies") / "journal.log"
@@ -102,11 +102,12 @@ def told(place: str) -> Iterator[None]:
         ValueError,
         StorageInternalError,
     ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         hint = "is the database running, and may this user write to it?"
         if isinstance(error, ImportError | NoSuchModuleError | ArgumentError):
             hint = "PostgreSQL needs postgresql+psycopg://… and pip install 'psycopg[binary]'."
-        raise UserError(f"storage = {masked(place)}: cannot be used ({reason}); {hint}") from None
+        raise UserError(
+            f"storage = {masked(place)}: cannot be used ({cause(error)}); {hint}"
+        ) from None
 
 
 def _journal(path: Path) -> BaseStorage:

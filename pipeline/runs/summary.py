@@ -69,9 +69,9 @@ def markdown(result: Result) -> str:
 
 def show(result: Result) -> None:
     """Print the verdict, the table and the next command to type."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     for sentence in result.conclusion:
-        console.print(sentence, style=SHOWN.get(result.verdict), markup=False)
+        console.print(sentence, style=SHOWN.get(result.verdict))
     if "test/error" in result.metrics:
         table = Table(
             title=f"{result.dataset}: {result.n_labels} labels, {result.n_test:,} test images",

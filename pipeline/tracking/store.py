@@ -23,7 +23,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, cause
 from pipeline.masking import masked
 from pipeline.tracking import new_store, places
 
@@ -58,9 +58,8 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({reason}); set "
+            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({cause(error)}); set "
             "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."
         ) from None
 

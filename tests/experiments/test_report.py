@@ -14,3 +14,8 @@ def test_a_study_says_why_trials_failed(capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert "3 fail trials" in said
     assert f"3 failed: {reason}\n" in said
+
+
+def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Answer("[/x] y", "pareto", {}, {}, [], Path("[/x] y"), "run", "trials", "winners"))
+    assert "[/x] y" in capsys.readouterr().out

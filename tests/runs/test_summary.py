@@ -1,6 +1,7 @@
 """What a run says in the end, on the terminal and as its description in MLflow."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_the_verdict_is_a_sentence_with_its_interval(lift, says, capsys):
     out = capsys.readouterr().out
     for text in (out, markdown(result(**lift))):
         assert f"The test error is {says}" in text
+
+
+def test_names_are_no_markup(capsys):
+    named = replace(result(), dataset="[/red] :smile: [bold]", method="[link=x]")
+    show(named)
+    out = capsys.readouterr().out
+    assert "[/red] :smile: [bold]: 144 labels" in out
+    assert "[link=x]" in out
 
 
 def test_words_are_those_of_the_field(capsys):

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, cause
 from pipeline.networks.backbones._backbone import Backbone
 
 TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
@@ -50,10 +50,10 @@ def load(name: str, weights: Path | None, side: int, others: Sequence[str]) -> B
             raise
         if weights:
             raise UserError(
-                f"backbone = {name}: weights {weights} cannot be read ({_first_line(error)})."
+                f"backbone = {name}: weights {weights} cannot be read ({cause(error)})."
             ) from None
         raise UserError(
-            f"backbone = {name}: its weights cannot be fetched ({_first_line(error)}); go online "
+            f"backbone = {name}: its weights cannot be fetched ({cause(error)}); go online "
             "once, give the file as backbone_weights, or leave backbone at none."
         ) from None
     digest = hashlib.sha256()
@@ -77,7 +77,3 @@ class Prepared(keras.layers.Layer):
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """float32 [n, h, w, 3] in 0..255 → as the network was trained."""
         return self.prepare(images)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
