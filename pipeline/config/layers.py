@@ -203,8 +203,9 @@ def from_yaml(text: str) -> dict[str, Value]:
         UserError: this is something else.
     """
     try:
-        return dict(reading.parsed(text)[1])
-    except (*reading.UNREADABLE, TypeError):
+        values = dict(reading.parsed(text)[1])
+        return {"method": values["method"], **values}  # without one nothing says which keys are
+    except (*reading.UNREADABLE, TypeError, KeyError):
         raise UserError(
             "the source run's config.yaml is not what ssgan writes, so it is not used; start again "
             "without run_id."

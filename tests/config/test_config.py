@@ -535,3 +535,11 @@ def test_keys_that_a_method_has_no_more_are_left_out_of_an_earlier_run():
     then = {**now, "gan_weight": 1.0, "generator_network": "dense", "no_such_key": 3}
     assert config.still_known(then) == now
     assert config.load({}, config.still_known(then)) == config.load({"dataset": "mnist"})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- method\n", "hello", "1: 2\n", "seed: 1\n", LAUGHS, "method: [", "\x00"]
+)
+def test_another_run_s_configuration_may_hold_anything(text):
+    with pytest.raises(UserError, match="not what ssgan writes"):
+        config.from_yaml(text)
