@@ -17,7 +17,7 @@ from pipeline.runs.clock import Clock
 from pipeline.stages.split import choose_split
 
 if TYPE_CHECKING:
-    from pipeline.training.loop import Report
+    from pipeline.training.history import Report
 
 KIND = "trial"
 ERROR = "valid/error"

@@ -34,6 +34,13 @@ class Stopped(_Told):
     """A run that was ended on purpose before its last step; its MLflow run is KILLED."""
 
 
+def advice(error: BaseException | None) -> list[str]:
+    """What was noted on an error, or on those that it came of: how to go on."""
+    if error is None:
+        return []
+    return getattr(error, "__notes__", []) or advice(error.__cause__ or error.__context__)
+
+
 def looked_for(path: Path) -> str:
     """Where a path that was not found was looked for: " (looked for …)", "" for an absolute one."""
     if path.is_absolute():
