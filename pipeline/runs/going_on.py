@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import tracking
+from pipeline import progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.errors import UserError
-from pipeline.runs import kept, resume
+from pipeline.runs import kept, provenance, resume
 from pipeline.tracking import CHECKPOINTS, Ended
 
 RESUME = "resume"
@@ -56,6 +56,8 @@ def asked(flags: Mapping[str, str]) -> GoingOn:
             f"the first one was due, or they were removed ({kept.DAYS} days after the last one). "
             "Its artifact config.yaml repeats it: python -m pipeline run --config <file>"
         )
+    if found.tags.get(provenance.CODE) != provenance.tags()[provenance.CODE]:
+        progress.note("ssgan has changed since the run began: its numbers may be those of neither")
     return GoingOn(run_id, found.kind, _config(run_id, flags, folder), folder)
 
 

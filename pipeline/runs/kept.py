@@ -86,16 +86,16 @@ def place(config: Config, name: str) -> Path | None:
 
 
 @contextmanager
-def opened(path: Path | None, config: Config) -> Iterator[Folder]:
+def opened(path: Path | None, config: Config, *, needed: bool = True) -> Iterator[Folder]:
     """The folder of a run, which nobody else uses meanwhile.
 
     Raises:
-        UserError: another process works on that run.
+        UserError: another process works on that run, and the folder is `needed`.
     """
     if path is None:
         yield Folder(None)
         return
-    with _locked(path) as there:
+    with _locked(path, needed) as there:
         if there:
             _record(path, config)
             _remove_old(path)
@@ -138,8 +138,12 @@ def _record(path: Path, config: Config) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of a folder, made if it is not there; False where that is not possible."""
+def _locked(path: Path, needed: bool) -> Iterator[bool]:
+    """Hold the lock of a folder, made if it is not there; False where that is not possible.
+
+    Raises:
+        UserError: another process holds it, and it is `needed`.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -148,19 +152,21 @@ def _locked(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        _take(lock, path)
-        yield True
+        if not (taken := _take(lock)) and needed:
+            raise UserError(f"another process works on this run: it holds {path / LOCK}")
+        yield taken
     finally:
         os.close(lock)  # which lets go of it
 
 
-def _take(lock: int, path: Path) -> None:
+def _take(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"another process works on this run: it holds {path / LOCK}") from None
+        return False
     except OSError:
         pass  # a file system without locks
+    return True
 
 
 def _remove_old(own: Path) -> None:
@@ -176,6 +182,6 @@ def _remove_old(own: Path) -> None:
     for last, size, folder in sorted(found, reverse=True):
         held += size
         if held > BYTES or time.time() - last > DAYS * A_DAY:
-            with contextlib.suppress(OSError, UserError), _locked(folder) as free:
+            with _locked(folder, needed=False) as free:
                 if free:
                     shutil.rmtree(folder, ignore_errors=True)
