@@ -162,8 +162,8 @@ def fit(
         with clock.section("log"):
             if report.metrics:
                 run.metrics(report.metrics, report.step)
-            if report.samples is not None:
-                run.image(_sheet(report, dataset), "samples", report.step)
+            if report.samples is not None:  # by percent: runs of all lengths stand side by side
+                run.image(_sheet(report, dataset), "samples", report.percent)
             return goes_on(report)
 
     start(config, clock)

@@ -125,8 +125,8 @@ def _of_runs() -> dict[str, tuple[str, dict[str, Any]]]:
         Section("Generator and speed", [_line(key) for key in generator], 2),
     ]
     images = [
-        Section("Images at the end of training", [_images("final_samples")], 1, 740),
-        Section("Images while training", [_images("samples")], 1, 430),
+        Section("Images at the end of training", [_images("final_samples", 0)], 1, 740),
+        Section("Images while training", [_images("samples", 100)], 1, 430),
     ]
     return {
         LABELS: (
@@ -233,6 +233,6 @@ def _line(key: str) -> Card:
     return {"type": "LINE", "metricKey": key, "yAxisKey": "metric", **axes, **shared}
 
 
-def _images(key: str) -> Card:
+def _images(key: str, step: int) -> Card:
     # The parameters of a run would stand as caption over its image.
-    return {"type": "IMAGE", "imageKeys": [key], "step": 0, "showRunParams": False}
+    return {"type": "IMAGE", "imageKeys": [key], "step": step, "showRunParams": False}

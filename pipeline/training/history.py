@@ -19,6 +19,7 @@ class Report:
     metrics: dict[str, float]  # means over the steps since the last report, named as in MLflow
     samples: NDArray[np.uint8] | None  # of the fixed latent batch, [n, h, w, c]; now and then
     classes: NDArray[np.int64] | None = None  # that the samples are to show, [n]
+    percent: int = 0  # of the generator's training that is done
 
 
 @dataclass

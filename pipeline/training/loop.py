@@ -99,6 +99,7 @@ def _train(
             | (validate() if phase == "step" else {}),
             samples=generate() if drawn.due(state.last_report, done) else None,
             classes=labels,
+            percent=drawn.percent(done),
         )
         progress.report(done, progress.numbers(report.metrics))
         going_on = _show(report, history, on_report)

@@ -32,6 +32,10 @@ class Steps(NamedTuple):
         tenths = [max(0, step - self.begin) * FRAMES // length for step in (last, done)]
         return tenths[1] > tenths[0]
 
+    def percent(self, done: int) -> int:
+        """How much of the generator's training is done after step `done`, 0 to 100."""
+        return max(0, done - self.begin) * 100 // (self.end - self.begin)
+
 
 def steps(method: Method, config: Config, first: int) -> Steps:
     """Those of the method's generator; `first` of `config.steps` are the warm-up's."""

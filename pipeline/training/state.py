@@ -90,7 +90,8 @@ class State:
         if (at := head["samples_at"]) is not None:
             classes = held.arrays.get(CLASSES)
             step, metrics = head["reports"][at]
-            self.history.reports[at] = Report(step, metrics, held.arrays[SAMPLES], classes)
+            drawn = held.arrays[SAMPLES]
+            self.history.reports[at] = Report(step, metrics, drawn, classes, head["percent"])
         return True
 
     def restore_variables(self) -> None:
@@ -204,6 +205,7 @@ class State:
             "warm": [one for one in self.warm if one.done <= self.last_report],
             "reports": [[report.step, _plain(report.metrics)] for report in reports],
             "samples_at": shown[-1] if shown else None,
+            "percent": reports[shown[-1]].percent if shown else 0,
             "history": {
                 "compared": _plain(history.compared),
                 "trace_seconds": history.trace_seconds,

@@ -139,6 +139,8 @@ def test_samples_are_shown_before_the_first_step_and_ten_times_later():
     history = loop.train(Program(method, config), arrays, config, lambda report: True)
     shown = [report.step for report in history.reports if report.samples is not None]
     assert shown == [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80]
+    percents = [report.percent for report in history.reports if report.samples is not None]
+    assert percents == list(range(0, 101, 10))
     assert not history.reports[0].metrics
     assert len(history.reports) == 1 + 20
     stopped = loop.train(Program(method, config), arrays, config, lambda report: False)
