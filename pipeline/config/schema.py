@@ -122,6 +122,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
 View = Literal["weak", "strong"]
+Further = Literal["none", "samples", "images"]
 Classifier = Annotated[str, _one_of("classifiers")]
 Generator = Annotated[str, _one_of("generators")]
 

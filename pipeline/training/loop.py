@@ -96,7 +96,7 @@ def _train(
             step=done,
             metrics={f"train/{name}": value for name, value in means.items()}
             | {"train/images_per_second": rate * _images_a_step(phase, history, config)}
-            | (validate() if phase == "step" else {}),
+            | (validate() if phase in ("step", "augment") else {}),
             samples=generate() if drawn.due(state.last_report, done) else None,
             classes=labels,
             percent=drawn.percent(done),
@@ -143,6 +143,8 @@ def _foretell(
     steps["step"] = config.steps - first
     if program.method.generator_steps:
         steps["generate"] = program.method.generator_steps
+    if program.method.augment_steps:
+        steps["augment"] = program.method.augment_steps
     found = forecast.measured(program, inputs, steps)
     if found is not None:
         history.trace_seconds = program.trace_seconds + found.first_s

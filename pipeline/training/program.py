@@ -58,6 +58,8 @@ class Program:
             self.phases["warm_up"] = self._compile(method.warm_up)
         if method.generator_steps:
             self.phases["generate"] = self._compile(method.generate, averages=False)
+        if method.augment_steps:
+            self.phases["augment"] = self._compile(method.augment)
         self.trace_seconds = time.perf_counter() - start
         self.stretching, self.shrinking = PixelTable(), PixelTable()
         self.classifier = exported_classifier(method.average, shape, self.stretching)
@@ -76,6 +78,7 @@ class Program:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
         self.method.config, self.method.warm_up_share = method.config, method.warm_up_share
         self.method.generator_steps = method.generator_steps
+        self.method.augment_steps = method.augment_steps
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)

@@ -36,15 +36,18 @@ def advance(
     if at in ("", "warm_up", "step"):
         run = _run(state, inputs, config, "step", first, config.steps)
         yield from (("step", one) for one in run)
-    if method.generator_steps:
+    drawn = config.steps + method.generator_steps
+    if method.generator_steps and at != "augment":
         progress.phase("classes of all images, for the generator")
         with state.changing():
             method.before_generator(arrays)
             if at == "generate":
                 state.restore_variables()  # what it has found is known; the images were not kept
-        end = config.steps + method.generator_steps
-        run = _run(state, inputs, config, "generate", config.steps, end)
+        run = _run(state, inputs, config, "generate", config.steps, drawn)
         yield from (("generate", one) for one in run)
+    if method.augment_steps:
+        run = _run(state, inputs, config, "augment", drawn, drawn + method.augment_steps)
+        yield from (("augment", one) for one in run)
 
 
 def _warm_up(
