@@ -1,6 +1,6 @@
 """Our side of the benchmarks: a method's compiled program, and the worker process that runs it.
 
-The only module here that knows how `pipeline.training.loop` is driven.
+The only module here that knows how `pipeline.training` is driven.
 """
 
 import time
@@ -38,9 +38,9 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     runtime.start(config.seed, config.threads, config.deterministic)
     from pipeline.methods import Arrays
     from pipeline.networks.spec import Spec
-    from pipeline.training import loop
     from pipeline.training.inputs import Inputs
     from pipeline.training.program import prepare
+    from pipeline.training.steps import first_step
 
     some = images[:: max(1, len(images) // 1000)]
     n_classes = int(labels.max()) + 1
@@ -59,7 +59,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
     )
     if compiled.method.warm_up_share:  # what a graph would give; any labels take as long
         compiled.method.graph.labels.assign(np.arange(len(images), dtype=np.int32) % n_classes)
-    inputs, first = Inputs(compiled, arrays, config), loop.first_step(compiled.method, config)
+    inputs, first = Inputs(compiled, arrays, config), first_step(compiled.method, config)
 
     def runner(phase: str, begin: int, end: int) -> Callable[[int], float]:
         done = begin

@@ -15,7 +15,7 @@ from pipeline.stages.manifest import Split
 from pipeline.stages.split import choose_split
 
 if TYPE_CHECKING:
-    from pipeline.training.loop import Report
+    from pipeline.training.history import Report
 
 STEPS = 40  # that are timed
 

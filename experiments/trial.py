@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from pipeline import data
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
-from pipeline.errors import Stopped, UserError
-from pipeline.runs import logged
+from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.runs import kept, logged, provenance
 from pipeline.runs.clock import Clock
+from pipeline.stages import train as training
+from pipeline.stages.manifest import Split
 from pipeline.stages.split import choose_split
 
 if TYPE_CHECKING:
-    from pipeline.training.loop import Report
+    from pipeline.training.history import Report
 
 KIND = "trial"
 ERROR = "valid/error"
@@ -55,6 +57,9 @@ def train(
         began: is told the run's id before anything is trained.
         goes_on: is asked at every report.
 
+    A training of the same configuration, data and code that was killed is gone on from its last
+    checkpoint; its reports are told again.
+
     Raises:
         Stopped: `goes_on` gave a reason; the run is KILLED with it.
         RunFailure, UserError: training was lost, or the data or the store are bad; FAILED.
@@ -75,17 +80,28 @@ def train(
         return not why
 
     shown: Any = {"more_tags": tags, "draw_split": False, "name": name, "searched": searched}
-    with logged.opened(KIND, config, dataset, split, **shown) as run:
+    place = kept.place(config, _kept_as(config, dataset, split))
+    with (
+        kept.opened(place, config, needed=False) as folder,
+        logged.opened(KIND, config, dataset, split, **shown) as run,
+    ):
         began(run.id)
-        trained = logged.fit(run, config, dataset, split, clock, ask)
+        checkpoints = folder.checkpoints(kept.METHOD)
+        try:
+            trained = logged.fit(run, config, dataset, split, clock, ask, checkpoints=checkpoints)
+        except RunFailure:
+            folder.remove()
+            raise
         if why:
             trained.release()
+            folder.remove()
             raise Stopped(why)
         logged.keep_models(run, config, dataset, split, trained)
         told = [report.metrics for report in trained.history.reports]
         error = next(metrics[ERROR] for metrics in reversed(told) if ERROR in metrics)
         run.metrics(clock.metrics())
         trained.release()
+    folder.remove()
     gc.collect()  # a finished training's graphs form cycles
     if not gc.get_freeze_count():
         gc.freeze()  # the libraries' million objects stay and need not be searched every time
@@ -95,6 +111,12 @@ def train(
         run_id=run.id,
         training_s=trained.history.seconds,
     )
+
+
+def _kept_as(config: Config, dataset: Dataset, split: Split) -> str:
+    """The name of the checkpoints' folder: a trial that is repeated finds those of the lost one."""
+    code = provenance.tags()[provenance.CODE]
+    return f"trial-{code}-{training.identity(dataset, split, config)[:32]}"
 
 
 def detach() -> None:

@@ -38,6 +38,8 @@ SAMPLE = {  # the flags of `sample`
     "seed": "of the random numbers; the same seed draws the same images (default: 0)",
     "interpolate": "true writes a sheet of ways from one image to another, too (default: false)",
 }
+RESUME = "resume"
+RESUME_MEANING = "go on with this run, which was ended early, in the same MLflow run"
 ANEW = ("run", "split")  # which continue from no run
 CONTINUED = "What is not given is as in the run of --run_id, before any default. "
 
@@ -56,7 +58,8 @@ def _run(argv: Sequence[str]) -> None:
         _sample(flags)
         return
     _refuse_experiment(flags)
-    if command in ANEW:
+    _refuse_resume(command, flags)
+    if command in ANEW and RESUME not in flags:
         # Resolved before flow is imported: a mistake is told without waiting for MLflow.
         config = configuration.load(flags)
         _refuse_run_id(command, flags)
@@ -66,7 +69,9 @@ def _run(argv: Sequence[str]) -> None:
         progress.phase("loading MLflow")
         from pipeline.runs import flow, summary
 
-        if command in ("run", "split"):
+        if RESUME in flags:
+            result = flow.go_on(flags)
+        elif command in ("run", "split"):
             result = flow.run(config) if command == "run" else flow.split(config)
         else:
             result = flow.train(flags) if command == "train" else flow.evaluate(flags)
@@ -94,6 +99,8 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             epilog=("" if anew else CONTINUED) + (values.heading if values else ""),
             usage="%(prog)s [--key value ...]",
         )
+        if name == "run":
+            command.add_argument("--resume", metavar="ID", help=RESUME_MEANING)
         add_keys(command, ("run_id",) if anew else (), values)
     sample = commands.add_parser("sample", help=COMMANDS["sample"], description=COMMANDS["sample"])
     for key, meaning in SAMPLE.items():
@@ -143,6 +150,16 @@ def _refuse_run_id(command: str, flags: dict[str, str]) -> None:
         raise UserError(
             f"run_id = {flags['run_id']!r} (from --run_id): {command} starts anew; train and "
             "evaluate continue from a run."
+        )
+
+
+def _refuse_resume(command: str, flags: dict[str, str]) -> None:
+    """Whatever stage a run was at, `run` goes on with it."""
+    if RESUME in flags and (command != "run" or not flags[RESUME]):
+        given = flags[RESUME] or "<run id>"
+        raise UserError(
+            f"resume = {flags[RESUME]!r} (from --resume): type python -m pipeline run --resume "
+            f"{given}, or mlflow run . -P resume={given}."
         )
 
 

@@ -17,7 +17,7 @@ from pipeline.config import layers as configuration
 from pipeline.config import named
 from pipeline.config.own_keys import OWN
 from pipeline.config.schema import SAID, Config, Value
-from pipeline.errors import RunFailure, UserError
+from pipeline.errors import RunFailure, UserError, advice
 from pipeline.masking import masked
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -156,17 +156,23 @@ def guarded(action: Callable[[], None], kept: str = RUN_KEPT) -> int:
                 interrupts.heed()
                 raise
         except UserError as error:
-            return _fail(str(error), EXIT_MISTAKE)
+            return _fail(_with_advice(str(error), error), EXIT_MISTAKE)
         except RunFailure as error:
-            return _fail(str(error), EXIT_FAILURE)
+            return _fail(_with_advice(str(error), error), EXIT_FAILURE)
         except Exception as error:
             if os.environ.get("SSGAN_DEBUG"):
                 raise
             kind = f"{type(error).__name__}: {error}"
-            return _fail(f"{kind} (set SSGAN_DEBUG=1 to see where).", EXIT_FAILURE)
-        except KeyboardInterrupt:
-            return _fail(f"interrupted; {kept}.", EXIT_INTERRUPTED)
+            told = f"{kind} (set SSGAN_DEBUG=1 to see where)."
+            return _fail(_with_advice(told, error), EXIT_FAILURE)
+        except KeyboardInterrupt as error:
+            return _fail(_with_advice(f"interrupted; {kept}.", error), EXIT_INTERRUPTED)
         return 0
+
+
+def _with_advice(message: str, error: BaseException) -> str:
+    """The message, and how to go on if that is known; a command stands last, to be copied."""
+    return "; ".join([message.removesuffix("."), *found]) if (found := advice(error)) else message
 
 
 def _fail(message: str, code: int) -> int:

@@ -45,6 +45,13 @@ def cause(error: BaseException) -> str:
     return said if len(said) <= CAUSE else f"{said[: CAUSE // 2]} … {said[-CAUSE // 2 :]}"
 
 
+def advice(error: BaseException | None) -> list[str]:
+    """What was noted on an error, or on those that it came of: how to go on."""
+    if error is None:
+        return []
+    return getattr(error, "__notes__", []) or advice(error.__cause__ or error.__context__)
+
+
 def looked_for(path: Path) -> str:
     """Where a path that was not found was looked for: " (looked for …)", "" for an absolute one."""
     if path.is_absolute():

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
     "tracking": "config errors interrupts life masking networks",
-    "training": "config errors memory measure progress ops networks parts methods",
+    "training": "config errors interrupts memory measure progress ops networks parts "
+    "methods",
     "stages": "config errors progress data figures measure ops networks methods training",
     "runs": "config errors interrupts progress data figures measure ops networks stages "
     "tracking training",

@@ -9,8 +9,11 @@ from typing import Any
 
 # What a shorter run has less of: times this power of its share of the recipe's steps. At full size
 # they would take the few steps away from learning the labels (docs/experiments-log.md).
-SHRINKING = {"warm_up_share": 0.5, "warmup_steps": 0.5, "generator_steps": 1.0}
-AT_LEAST = {"generator_steps": 1}
+SHRINKING = {
+    **{"warm_up_share": 0.5, "warmup_steps": 0.5},
+    **{"generator_steps": 1.0, "augment_steps": 1.0},
+}
+AT_LEAST = {"generator_steps": 1, "augment_steps": 1}
 DIGITS = 4
 FAR_BELOW = 0.25  # of the recipe's steps: what a shorter run says of a method is little
 # The training images, by kind, that a method's full length is meant for: MNIST's, CIFAR-10's.

@@ -15,6 +15,7 @@ from pipeline.config.schema import (
     Config,
     Count,
     Decides,
+    Further,
     Generator,
     Layers,
     Momentum,
@@ -85,6 +86,17 @@ class OwnKeys(BaseModel):
     generator_steps: Count = key(
         "steps of the generator, beside `steps`, ≥ 1; fewer by default in a run of fewer steps "
         "than the default",
+        Decides.TRAINING,
+    )
+    augment_with: Further = key(
+        "what the classifier learns from in further steps, when there is a generator: none = there "
+        "are no such steps; samples = also images that it draws, where the classifier reads the "
+        "wanted class; images = the comparison, real ones with their pseudo-labels instead",
+        _AFTER,
+    )
+    augment_steps: Count = key(
+        "further steps with augment_with, beside `steps` and `generator_steps`, ≥ 1; fewer by "
+        "default in a run of fewer steps than the default",
         Decides.TRAINING,
     )
     generator_size: Side = key(

@@ -123,6 +123,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
 View = Literal["weak", "strong"]
+Further = Literal["none", "samples", "images"]
 Classifier = Annotated[str, _one_of("classifiers")]
 Generator = Annotated[str, _one_of("generators")]
 
@@ -305,6 +306,16 @@ class Config(BaseModel):
     )
     system_metrics: bool = key(
         "log CPU, memory, disk and GPU use while the run goes: true or false", _RECORD
+    )
+    checkpoint_dir: Place = key(
+        "folder of the checkpoints from which `--resume` goes on; none = "
+        "~/.cache/ssgan/checkpoints; another where that disk is small or lost with the machine",
+        _RECORD,
+    )
+    checkpoint_every: Amount = key(
+        "seconds of training between two checkpoints, ≥ 0, which is what a kill loses; more where "
+        "writing is slow; 0 = as often as possible, whatever it costs",
+        _RECORD,
     )
     experiment: Annotated[str | None, Optional] = key(
         "name of the MLflow experiment; null = MLFLOW_EXPERIMENT_NAME or "

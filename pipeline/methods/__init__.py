@@ -62,8 +62,9 @@ class Method:
     A method with a `warm_up_share` begins with another phase: that share of the steps is
     `warm_up`'s, which sees no label, then comes `after_warm_up` once, then `step`. One with
     `generator_steps` ends with another: when the classifier is done, `before_generator` once, then
-    so many times `generate`, beside the steps of the others. Rates, averages and `Batch.progress`
-    begin anew with each phase; `average` stands still in the last.
+    so many times `generate`, beside the steps of the others, in which `average` stands still. One
+    with `augment_steps` then trains the classifier on, so many times `augment`. Rates and
+    `Batch.progress` begin anew with each phase.
     """
 
     config: Config  # of the run; may change from run to run where no compiled step looks
@@ -77,9 +78,10 @@ class Method:
     # others discriminator_lr.
     optimizers: dict[str, Adam]
     class_balance: tf.Variable | None = None  # that pseudo-labels are aligned to, [K]
-    warm_up_share: float = 0.0  # of all steps but `generator_steps`
+    warm_up_share: float = 0.0  # of `config.steps`
     generator_steps: int = 0  # 0 = `step` trains the generator, or there is none
-    generator_schedule: Mapping[str, Any] = {}  # keys of the schedule that differ in `generate`
+    augment_steps: int = 0  # 0 = the classifier does not learn from the generator's images
+    schedules: Mapping[str, Mapping[str, Any]] = {}  # phase → keys of the schedule that differ
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update every network once; scalar losses by name, `supervised_loss` among them."""
@@ -102,6 +104,10 @@ class Method:
 
     def generate(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update the generator alone, with what belongs to it; scalar losses by name."""
+        raise NotImplementedError
+
+    def augment(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Update the classifier with the generator's images; losses by name, as `step`'s."""
         raise NotImplementedError
 
     def let_go_of_images(self) -> None:

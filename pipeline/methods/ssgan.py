@@ -7,7 +7,8 @@ convolutions' maps (`ops.label_graph`); they are the pseudo-labels of the unlabe
 With `graph_share` < 1 the pseudo-labels of the later steps are those of FixMatch (Sohn et al. 2020)
 with a mean teacher and distribution alignment to the pool's class balance (`parts.pool_balance`);
 without a warm-up, all are. Generator: R3GAN (Huang et al. 2024, `parts.relativistic_gan`), on the
-averaged classifier's answers and the known labels. It changes nothing of the classifier.
+averaged classifier's answers and the known labels. It changes nothing of the classifier, unless
+`augment_with: samples` lets that learn on from its images (`parts.drawn_images`).
 """
 
 from collections.abc import Mapping
@@ -25,17 +26,20 @@ from pipeline.ops import losses, views
 from pipeline.ops.devices import Random
 from pipeline.ops.optimizers import adam, descend
 from pipeline.parts.contrastive import ContrastiveWarmUp
+from pipeline.parts.drawn_images import More, accepted, drawn
 from pipeline.parts.graph_labels import GraphLabels
 from pipeline.parts.relativistic_gan import MOST, SCHEDULE, RelativisticGAN
 from pipeline.parts.teacher import AlignedTeacher, consistency_weight, sure_first
 
+# How the classifier's learning rate runs in `augment`: it has learned already.
+FURTHER = {"decay": "linear", "decay_from": 0.0, "final_lr_fraction": 0.0}
 MOST_ON_BACKBONE = 10_000  # images that a backbone classifies for the generator: about a minute
 
 
 class SemiSupervisedGAN(Method):
     """Classifier, averaged teacher, and a generator with its own discriminator (see `Method`)."""
 
-    generator_schedule = SCHEDULE
+    schedules: Mapping[str, Mapping[str, Any]] = {"generate": SCHEDULE, "augment": FURTHER}
 
     def __init__(self, config: Config, spec: Spec, seed: int) -> None:
         """Build the networks; `generator: false` leaves those that draw out."""
@@ -60,6 +64,8 @@ class SemiSupervisedGAN(Method):
             self.generator = Enlarged(self.gan.average, spec.image_shape)
             self.latents, self.generator_steps = self.gan.latents, self.own["generator_steps"]
             self.optimizers |= self.gan.optimizers
+            if self.own["augment_with"] != "none":
+                self.augment_steps = self.own["augment_steps"]
 
     def warm_up(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One contrastive step on two views of every unlabelled image of the batch."""
@@ -85,25 +91,53 @@ class SemiSupervisedGAN(Method):
 
     def step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Update the classifier: labelled images, and unlabelled ones by their pseudo-labels."""
-        pseudo_labels, confident = self._pseudo_labels(batch)
+        weight = consistency_weight(self.config, batch.progress)
+        return self._learn(batch, *self._pseudo_labels(batch), weight)
+
+    def augment(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """The same with the teacher's pseudo-labels, and as many images more as are labelled."""
+        threshold, n = self.own["confidence_threshold"], batch.labels.shape[0]
+        classes, sure = self.teacher.pseudo_labels(batch.unlabelled_images, threshold)
+        if self.own["augment_with"] == "samples":
+            images, wanted = drawn(self.generator, self.gan.latents, n, self.random)
+            more = More(images, wanted, accepted(self.average, images, wanted, threshold))
+        else:
+            more = More(batch.unlabelled_images[:n], classes[:n], sure[:n])
+        return self._learn(batch, classes, sure, self.own["consistency_weight"], more)
+
+    def _learn(
+        self,
+        batch: Batch,
+        pseudo_labels: tf.Tensor,
+        confident: tf.Tensor,
+        weight: tf.Tensor | float,
+        more: More | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Update the classifier; `weight` is the consistency's, `more` are taken as labelled."""
         n, share = batch.labels.shape[0], tf.reduce_mean(confident)
-        unlabelled_images, pseudo_labels, confident = sure_first(
+        others, pseudo_labels, confident = sure_first(
             self.own["learned_batch_size"], batch.unlabelled_images, pseudo_labels, confident
         )
-        images = views.labelled_and_strong(
-            batch.labelled_images, unlabelled_images, self.config, self.random
-        )
+        end = n
+        if more is not None:
+            end, others = n + more.images.shape[0], tf.concat([more.images, others], axis=0)
+        images = views.labelled_and_strong(batch.labelled_images, others, self.config, self.random)
         with tf.GradientTape() as tape:
-            true = self.network.forward(images, True, True)
-            supervised = losses.classification(true.logits[:n], batch.labels)
-            consistency = losses.consistency(true.logits[n:], pseudo_labels, confident)
-            loss = supervised + consistency_weight(self.config, batch.progress) * consistency
+            logits = self.network.forward(images, True, True).logits
+            supervised = losses.classification(logits[:n], batch.labels)
+            consistency = losses.consistency(logits[end:], pseudo_labels, confident)
+            loss, told = supervised + weight * consistency, {}
+            if more is not None:
+                of_more = losses.consistency(logits[n:end], more.classes, more.taken)
+                loss += of_more
+                told = {"augmented_loss": of_more, "accepted_share": tf.reduce_mean(more.taken)}
         descend(self.optimizers["discriminator"], tape, loss, self.network)
         return {
             "discriminator_loss": loss,
             "supervised_loss": supervised,
             "consistency_loss": consistency,
             "confident_share": share,
+            **told,
         }
 
     def before_generator(self, arrays: Arrays) -> None:

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,40 +17,53 @@ from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.networks import backbones
-from pipeline.runs import logged, resume, summary, verdict
+from pipeline.runs import arms, going_on, kept, logged, resume, summary, verdict
 from pipeline.runs.clock import Clock
+from pipeline.runs.kept import BASELINE, Folder
 from pipeline.runs.logged import Measured
-from pipeline.runs.resume import LoggedModels
 from pipeline.runs.summary import Result
 from pipeline.stages import split as splitting
 from pipeline.stages.choose import SCRATCH, Choice, choose
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
-if TYPE_CHECKING:
-    from pipeline.training.forecast import Forecast
-
-BASELINE = "baseline"  # kind of the child run
 CHOICE = "ssgan.backbone"  # tag: why this backbone, or none
-SUPERVISED = "supervised baseline"  # what the terminal calls it
-SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
 def run(config: Config) -> Result:
     """Split, train and evaluate in one process and one MLflow run, then the baseline's child."""
     clock = Clock()
     config, dataset, split, choice = _chosen(config, *_split(config, clock), clock)
-    with _opened("pipeline", config, dataset, split) as run:
+    with (
+        _opened("pipeline", config, dataset, split) as run,
+        _kept(run, config) as folder,
+    ):
         _tell_choice(run, choice)
-        trained = _train(run, config, dataset, split, clock)
-        measured = logged.evaluate(run, config, dataset, split, trained, clock)
-        baseline = None
-        if _wants_baseline(config):
-            with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
-                trained = _train(child, paired, dataset, split, time)
-                baseline = logged.evaluate(child, paired, dataset, split, trained, time)
-        labels_read = splitting.audit(split, dataset.train_labels)
-        return _conclude(run, "run", config, split, clock, labels_read, measured, baseline)
+        found = arms.both(run, "run", config, dataset, split, clock, folder)
+        result = _conclude(run, "run", config, split, clock, *found)
+    folder.remove()
+    return result
+
+
+def go_on(flags: Mapping[str, str]) -> Result:
+    """Go on with the run that `resume` names, of `run` or of `train`, in the same MLflow run."""
+    clock = Clock()
+    found = going_on.asked(flags)
+    config, stage = found.config, going_on.KINDS[found.kind]
+    with clock.section("split"):
+        dataset, split = resume.dataset_and_manifest(config, found.run_id)
+    note = f"Goes on with run {found.run_id}."
+    with kept.opened(found.folder, config) as folder:
+        tracking.describe_attached(going_on.RESUME, f"resume of {found.run_id[:8]}", note)
+        with (
+            _opened(found.kind, config, dataset, split, earlier=found.run_id) as run,
+            kept.advising(folder, going_on.command(run.id)),
+        ):
+            progress.note(f"going on with run {run.id}")
+            measured = arms.both(run, stage, config, dataset, split, clock, folder)
+            result = _conclude(run, stage, config, split, clock, *measured)
+    folder.remove()
+    return result
 
 
 def split(config: Config) -> Result:
@@ -73,17 +86,15 @@ def train(flags: Mapping[str, str]) -> Result:
     with clock.section("split"):
         dataset, split = resume.dataset_and_manifest(config, source)
     config, dataset, split, choice = _chosen(config, dataset, split, clock)
-    with _opened("train", config, dataset, split, source, "train: {}") as run:
+    with (
+        _opened("train", config, dataset, split, source, "train: {}") as run,
+        _kept(run, config) as folder,
+    ):
         _tell_choice(run, choice)
-        trained = _train(run, config, dataset, split, clock)
-        validated = logged.validate(dataset, split, trained)
-        baseline = None
-        if _wants_baseline(config):
-            with _open_baseline(config, dataset, split, run, clock) as (child, paired, time):
-                trained = _train(child, paired, dataset, split, time)
-                baseline = logged.validate(dataset, split, trained)
-        labels_read = splitting.audit(split, dataset.train_labels)
-        return _conclude(run, "train", config, split, clock, labels_read, validated, baseline)
+        found = arms.both(run, "train", config, dataset, split, clock, folder)
+        result = _conclude(run, "train", config, split, clock, *found)
+    folder.remove()
+    return result
 
 
 def evaluate(flags: Mapping[str, str]) -> Result:
@@ -100,7 +111,7 @@ def evaluate(flags: Mapping[str, str]) -> Result:
         baseline = None
         baseline_run = tracking.child_of(source, BASELINE) if config.baseline else None
         if baseline_run:
-            with _open_baseline(config, dataset, split, run, clock, baseline_run) as opened:
+            with arms.open_baseline(config, dataset, split, run, clock, baseline_run) as opened:
                 child, paired, time = opened
                 baseline = _evaluate(child, paired, dataset, split, baseline_run, time)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
@@ -112,8 +123,16 @@ def tell_findings(dataset: Dataset) -> None:
         print(f"ssgan: dataset={dataset.name}: {finding.sentence}.", file=sys.stderr)
 
 
-def _wants_baseline(config: Config) -> bool:
-    return config.baseline and config.method != "supervised"
+@contextmanager
+def _kept(run: Run, config: Config) -> Iterator[Folder]:
+    """The folder that a new run can go on from."""
+    with (
+        kept.opened(kept.place(config, run.id), config) as folder,
+        kept.advising(folder, going_on.command(run.id)),
+    ):
+        if folder.path:
+            run.tags({tracking.CHECKPOINTS: str(folder.path)})
+        yield folder
 
 
 def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
@@ -161,48 +180,18 @@ def _opened(
     split: Split,
     source: str = "",
     name: str = "{}",
+    earlier: str = "",
 ) -> Iterator[Run]:
     """A stage's run; the terminal says which labels it has."""
     progress.phase("opening the run in MLflow")
-    with logged.opened(kind, config, dataset, split, source=source, name=name) as run:
+    shown: Any = {"source": source, "name": name, "earlier": earlier}
+    with logged.opened(kind, config, dataset, split, **shown) as run:
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
         if kind != "evaluate":  # then the source run has told them
             tell_findings(dataset)
         progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
         with progress.subject(config.method):
             yield run
-
-
-@contextmanager
-def _open_baseline(
-    config: Config, dataset: Dataset, split: Split, parent: Run, clock: Clock, source: str = ""
-) -> Iterator[tuple[Run, Config, Clock]]:
-    """The supervised arm's child run, its configuration and its own clock."""
-    paired, own = configuration.baseline_of(config, len(split.labelled)), Clock()
-    shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
-    with (
-        clock.section("baseline"),
-        progress.subject(SUPERVISED),
-        logged.opened(BASELINE, paired, dataset, split, **shown) as child,
-    ):
-        yield child, paired, own
-        child.metrics(own.metrics())
-
-
-def _train(run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock) -> LoggedModels:
-    """Train one arm, log it and its models."""
-    warning = configuration.short(config, len(dataset.train_images))
-    if warning and run.parent is None:
-        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
-        run.tags({SHORT_RUN: warning})
-    then = f"; then the {SUPERVISED}, at most as long" if _wants_baseline(config) else ""
-    name = config.method if run.parent is None else SUPERVISED
-
-    def foretell(forecast: "Forecast") -> None:
-        progress.note(f"{name}: {forecast}{then}")
-
-    trained = logged.fit(run, config, dataset, split, clock, foretell=foretell)
-    return logged.keep_models(run, config, dataset, split, trained)
 
 
 def _evaluate(

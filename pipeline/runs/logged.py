@@ -23,10 +23,11 @@ from pipeline.stages import train as training
 from pipeline.stages.manifest import Split, to_labels, to_manifest
 from pipeline.stages.train import TrainedModel
 from pipeline.tracking import Run
+from pipeline.training.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from pipeline.training.forecast import Forecast
-    from pipeline.training.loop import Report
+    from pipeline.training.history import Report
 
 MODELS = {  # what they take and give
     CLASSIFIER: "uint8 images [n, h, w, c] → class probabilities [n, K]. Trained on",
@@ -67,12 +68,14 @@ def opened(
     draw_split: bool = True,
     name: str = "{}",
     searched: Collection[str] = (),
+    earlier: str = "",
 ) -> Iterator[Run]:
     """A run with everything that is known before training: parameters, inputs, provenance.
 
     draw_split: log a picture of the label counts; a child run has its parent's.
     name: of the run, unless the user gives one; {} stands for what tells it from others.
     searched: keys that are logged as parameters, whatever their values.
+    earlier: id of a run to go on with, instead of a new one.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
@@ -87,6 +90,7 @@ def opened(
         keep_name=config.run_name is None,
         parent=parent,
         tags=tags,
+        earlier=earlier,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
         run.params(_compared(config, searched))
@@ -145,10 +149,12 @@ def fit(
     clock: Clock,
     goes_on: "Callable[[Report], bool]" = lambda report: True,
     foretell: "Callable[[Forecast], None] | None" = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainedModel:
     """Train one arm and log curves and samples; `goes_on` may end the training at a report.
 
     foretell: is told before the first step how long the training will take.
+    checkpoints: of this training, which goes on from the last one.
     """
 
     def on_report(report: "Report") -> bool:
@@ -162,7 +168,7 @@ def fit(
 
     start(config, clock)
     with clock.section("train"):
-        trained = training.train(dataset, split, config, on_report, foretell)
+        trained = training.train(dataset, split, config, on_report, foretell, checkpoints)
     progress.phase("logging the curves")
     curves = figures.learning_curves(trained.history.frame(), title(run, config))
     run.figure(curves, "figures/learning_curves.png")

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "pandas")
 
 
+CODE = "ssgan.code"
+
+
 @functools.cache
 def tags() -> dict[str, str]:
     """The tag `ssgan.code`: a digest of every file of pipeline/ and configs/.
@@ -25,7 +28,7 @@ def tags() -> dict[str, str]:
     sha = hashlib.sha256()
     for file in sorted(files):
         sha.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
-    return {"ssgan.code": sha.hexdigest()[:16]}
+    return {CODE: sha.hexdigest()[:16]}
 
 
 def peak_memory() -> dict[str, float]:

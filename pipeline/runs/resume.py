@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import data, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import SAID, SPLIT, Config
+from pipeline.config.schema import SAID, SPLIT, Config, Value
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.networks import backbones
@@ -56,11 +56,7 @@ def continue_from(
             f"run_id = {source!r} (from --run_id): that run is of kind {kind!r}; {stage} "
             f"continues from {' or '.join(kinds)}."
         )
-    with tempfile.TemporaryDirectory() as folder:
-        text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
-    # Runs from before there were backbones had none.
-    values = {"backbone": backbones.NONE, **configuration.from_yaml(text)}
-    base = configuration.still_known(values)
+    base = values_of(source)
     config = configuration.load(flags, base)
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
@@ -77,6 +73,15 @@ def continue_from(
                 f"continues from it; leave {key} out, or start again without run_id."
             )
     return config, source
+
+
+def values_of(source: str) -> dict[str, Value]:
+    """The values of a run's `config.yaml`, without keys that its method has no more."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = tracking.fetch(source, CONFIG_FILE, Path(folder)).read_text(encoding="utf-8")
+    # Runs from before there were backbones had none.
+    values = {"backbone": backbones.NONE, **configuration.from_yaml(text)}
+    return configuration.still_known(values)
 
 
 def detailed(config: Config) -> Config:

@@ -1,5 +1,7 @@
 """Stage train: data and split in, a trained model and its history out."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
-from pipeline.config.schema import Config
+from pipeline.config.own_keys import deciding
+from pipeline.config.schema import Config, Decides
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
 from pipeline.networks.spec import Latents, Spec
 from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
+    from pipeline.training.checkpoints import Checkpoints
     from pipeline.training.forecast import Forecast
-    from pipeline.training.loop import History, Report
+    from pipeline.training.history import History, Report
 
 READER = "train"  # under this name the label door counts what training reads
 SHOWN_FIRST = 1000  # images, at least, that decide the pixels' scale and the first weights
@@ -55,14 +59,17 @@ def train(
     config: Config,
     on_report: "Callable[[Report], bool]" = lambda report: True,
     foretell: "Callable[[Forecast], None] | None" = None,
+    checkpoints: "Checkpoints | None" = None,
 ) -> TrainedModel:
     """Train `config.method` on the split's labels and the pool's images.
 
     Reads labels of `split.labelled` and `split.valid` only, through the dataset's label door.
     The model is the averaged weights after the last step: nothing is selected. `foretell` is told
-    before the first step how long it will take.
+    before the first step how long it will take. `checkpoints` are written while it goes on, if it
+    is told where; it goes on from the last one there, and reports all over again.
 
     Raises:
+        UserError: a checkpoint is another training's.
         RunFailure: training diverged or collapsed; but of a generator that is trained when the
             classifier is done, `history.generator_lost` tells it.
     """
@@ -73,6 +80,7 @@ def train(
     from pipeline.training import loop
     from pipeline.training import program as programs
 
+    key = identity(dataset, split, config)
     config = as_trained(config, len(split.labelled), runtime.has_gpu())
     labels = dataset.train_labels.read(split.labelled, READER)
     images = dataset.images_to_train_on
@@ -83,7 +91,9 @@ def train(
     arrays = Arrays(images, split.pool, split.labelled, labels, unknown, dataset.digest)
     try:
         validate = _validation(dataset, split, classify)
-        history = loop.train(program, arrays, config, on_report, validate, foretell)
+        history = loop.train(
+            program, arrays, config, on_report, validate, foretell, checkpoints, key
+        )
     except BaseException:
         programs.release(program)  # its compiled step is as good as new
         raise
@@ -99,6 +109,22 @@ def train(
         history,
         release=lambda: programs.release(program),
     )
+
+
+def read_labels(dataset: Dataset, split: Split) -> None:
+    """Let the label door count what a training reads, where an earlier process has trained."""
+    for some in (split.labelled, split.valid):
+        dataset.train_labels.read(some, READER)
+
+
+def identity(dataset: Dataset, split: Split, config: Config) -> str:
+    """What two trainings must share to be the same: configuration, data, split; hexadecimal."""
+    decisive = [
+        deciding(config, what) for what in (Decides.STEP, Decides.WARM_UP, Decides.TRAINING)
+    ]
+    parts = [part.tolist() for part in (split.labelled, split.pool, split.valid)]
+    said = json.dumps([decisive, dataset.digest, parts], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def as_trained(config: Config, n_labelled: int, gpu: bool) -> Config:

@@ -4,6 +4,7 @@ Nothing here uses MLflow's process-global active run, so that several runs may b
 in several processes.
 """
 
+from pipeline.tracking.dead import CHECKPOINTS
 from pipeline.tracking.earlier import (
     child_of,
     fetch,
@@ -15,7 +16,9 @@ from pipeline.tracking.earlier import (
 )
 from pipeline.tracking.experiments import end_attached_run
 from pipeline.tracking.models import LoadedModel, load_model
-from pipeline.tracking.runs import Run, open_run
+from pipeline.tracking.reopened import Ended, child_to_go_on_with, ended
+from pipeline.tracking.run import Run
+from pipeline.tracking.runs import open_run
 from pipeline.tracking.store import KIND, NOTE, SOURCE
 from pipeline.tracking.studies import (
     CELL,
@@ -33,6 +36,7 @@ from pipeline.tracking.views import COLOUR, CURVES, LABELS, TRIALS, WINNERS, col
 
 __all__ = [
     "CELL",
+    "CHECKPOINTS",
     "COLOUR",
     "CURVES",
     "KIND",
@@ -43,13 +47,16 @@ __all__ = [
     "TRIAL",
     "TRIALS",
     "WINNERS",
+    "Ended",
     "LoadedModel",
     "Run",
     "child_of",
+    "child_to_go_on_with",
     "colour",
     "describe_attached",
     "end",
     "end_attached_run",
+    "ended",
     "evaluation_of",
     "fetch",
     "kill_evaluation",

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -11,10 +12,14 @@ from pipeline import life
 from pipeline.tracking.store import KIND, REASON, tell
 
 PROCESS = "ssgan.process"  # tag: the sign of the process that writes the run
-LEFT = (
-    "its process is gone: killed, out of memory, or by a crash of the machine. Nothing of the "
-    "training is kept; the run's config.yaml repeats it: python -m pipeline run --config <file>"
+CHECKPOINTS = "ssgan.checkpoints"  # tag: the folder that the run goes on from
+PARENT = "mlflow.parentRunId"
+LEFT = "its process is gone: killed, out of memory, or by a crash of the machine. "
+NOTHING_KEPT = (
+    "Nothing of the training is kept; the run's config.yaml repeats it: python -m pipeline run "
+    "--config <file>"
 )
+GO_ON = "python -m pipeline run --resume {}"
 
 
 def sign() -> dict[str, str]:
@@ -23,22 +28,45 @@ def sign() -> dict[str, str]:
 
 
 @functools.cache
-def sweep(uri: str) -> None:
+def sweep(uri: str, current: str = "") -> None:
     """End, once a process, the runs that a process of this machine has left RUNNING: KILLED.
 
-    Trials and their studies are left to the search, which repeats them. uri: the store's.
+    Trials and their studies are left to the search, which repeats them. uri: the store's. The run
+    `current`, which goes on, is left alone with its child.
     """
     client = mlflow.MlflowClient()
     everywhere = [e.experiment_id for e in client.search_experiments()]
     query = f"tags.`{PROCESS}` LIKE '%pid%' and attributes.status = 'RUNNING'"
     found = client.search_runs(everywhere, query)
-    left = [run for run in found if _is_left(run)]
+    left = [run for run in found if _is_left(run) and _owner(run) != current]
+    kept = {_owner(run) for run in left if _is_kept(run)}
     for run in left:
-        client.set_tag(run.info.run_id, REASON, LEFT)
+        then = f"Go on with: {GO_ON.format(_owner(run))}" if _owner(run) in kept else NOTHING_KEPT
+        client.set_tag(run.info.run_id, REASON, LEFT + then)
         client.set_terminated(run.info.run_id, "KILLED")
     if left:
         runs = "1 run" if len(left) == 1 else f"{len(left)} runs"
-        tell(f"{runs} left RUNNING by a process that is gone ended as KILLED: tag {REASON}")
+        then = "".join(f"; go on with: {GO_ON.format(run_id)}" for run_id in sorted(kept))
+        tell(f"{runs} left RUNNING by a process that is gone ended as KILLED: tag {REASON}{then}")
+
+
+def lives(run: Run) -> bool:
+    """Whether the process that writes a run is certainly still there, on this machine."""
+    said = _sign_of(run)
+    return said is not None and said["host"] == life.host() and not life.gone(said)
+
+
+def _owner(run: Run) -> str:
+    """The run that a command would go on with: itself, or the one whose child it is."""
+    return str(run.data.tags.get(PARENT, run.info.run_id))
+
+
+def _is_kept(run: Run) -> bool:
+    folder = run.data.tags.get(CHECKPOINTS)
+    try:
+        return folder is not None and any(Path(folder).glob("*/*.npz"))
+    except (OSError, ValueError):  # not there, or changed by somebody
+        return False
 
 
 def _is_left(run: Run) -> bool:

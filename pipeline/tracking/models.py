@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import LoggedModelStatus
 from numpy.typing import NDArray
 
 from pipeline.networks.spec import Latents
@@ -83,6 +84,29 @@ def log_model(
         registered_model_name=register_as,
     )
     return str(entry.model_id)
+
+
+def logged_model(
+    client: mlflow.MlflowClient, experiment_id: str, run_id: str, role: str
+) -> str | None:
+    """Id of the model of this role that a run has logged whole; what is not whole is removed."""
+    asked = f"source_run_id = '{run_id}' AND tags.`{ROLE}` = '{role}'"
+    whole = None
+    for found in client.search_logged_models([experiment_id], asked):
+        if found.status == LoggedModelStatus.READY:
+            whole = whole or str(found.model_id)
+        else:
+            client.delete_logged_model(found.model_id)
+    return whole
+
+
+def register(client: mlflow.MlflowClient, run_id: str, model_id: str, name: str) -> None:
+    """Enter a logged model in the registry, unless it is there."""
+    source = f"models:/{model_id}"
+    if source not in {
+        found.source for found in client.search_model_versions(f"run_id = '{run_id}'")
+    }:
+        mlflow.register_model(source, name)
 
 
 def describe_versions(

@@ -9,7 +9,7 @@ from pipeline.interrupts import undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
-from pipeline.tracking.runs import Run
+from pipeline.tracking.run import Run
 from pipeline.tracking.store import KIND, NOTE, REASON, REASON_LENGTH, SOURCE, connect, reachable
 
 STUDY = "ssgan.study"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.tracking.runs import Run
+from pipeline.tracking.run import Run
 
 SECONDS = 5  # between two points
 

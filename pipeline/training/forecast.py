@@ -16,7 +16,7 @@ from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 
 # The phases of a method, as people read them.
-PHASES = {"warm_up": "warm-up", "step": "training", "generate": "generator"}
+PHASES = {"warm_up": "warm-up", "step": "training", "generate": "generator", "augment": "further"}
 LARGEST_SHARE = 0.02  # of a training's steps, that may be taken to time them
 MOST = 3  # steps of a phase that are timed
 POSITIONS = 3  # which argument of the compiled call says where the images lie among all

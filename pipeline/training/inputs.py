@@ -74,7 +74,8 @@ class Inputs:
             np.float32,
         )
         self.schedules = {
-            "generate": config.model_copy(update=dict(program.method.generator_schedule))
+            phase: config.model_copy(update=dict(keys))
+            for phase, keys in program.method.schedules.items()
         }
         images = arrays.images
         self.most_steps = sys.maxsize
@@ -103,11 +104,18 @@ class Inputs:
             self.arrays.labels[own].astype(np.int32),
             free,
             rate_factors(number, end - begin, self.schedules.get(phase, self.config)),
-            # A young average forgets faster, or it would remember the random start.
-            np.maximum(np.float32(1 - self.config.ema_decay), 1 / (1 + 0.5 * number)),
+            self._renewed(number, phase),
             number / (end - begin),
             self.rates,
         )
+
+    def _renewed(self, number: NDArray[np.float32], phase: str) -> NDArray[np.float32]:
+        """The share of the averages that each step renews."""
+        least = np.full_like(number, 1 - self.config.ema_decay)
+        if phase == "augment":
+            return least
+        # A young average forgets faster, or it would remember the random start.
+        return np.maximum(least, 1 / (1 + 0.5 * number))
 
     def _rows(
         self, labelled: NDArray[np.int32], free: NDArray[np.int32]

@@ -36,14 +36,16 @@ class Watch:
         wanted, int64 [n], of a generator that knows them.
         """
         self._diverged(phase, step, metrics)
+        drawn = self.config.steps + self.method.generator_steps
         begin, end = {
             "warm_up": (0, self.first),
             "step": (self.first, self.config.steps),
-            "generate": (self.config.steps, self.config.steps + self.method.generator_steps),
+            "generate": (self.config.steps, drawn),
+            "augment": (drawn, drawn + self.method.augment_steps),
         }[phase]
         if phase == "warm_up" or step - begin < max(GRACE * (end - begin), GRACE_STEPS):
             return
-        if phase == "step":
+        if phase in ("step", "augment"):
             self._classifier_collapsed(step, metrics["train/supervised_loss"])
         if samples is not None:
             self._generator_collapsed(
@@ -60,6 +62,7 @@ class Watch:
                     "warm_up": ["warm_up_lr" if "warm_up_lr" in config.own else "discriminator_lr"],
                     "step": ["discriminator_lr", "generator_lr"],
                     "generate": ["generator_lr"],
+                    "augment": ["discriminator_lr"],
                 }[phase]
                 rates = " and ".join(f"{key} ({config.flat()[key]:g})" for key in keys)
                 more = f"more warmup_steps ({config.warmup_steps})"

@@ -34,7 +34,7 @@ Step = Callable[[Batch], dict[str, tf.Tensor]]
 class Phase(NamedTuple):
     """One of a method's kinds of step, compiled."""
 
-    run: Callable[..., tf.Tensor]  # many steps in one call; returns the sums of the losses
+    run: Callable[..., tf.Tensor]  # many steps in one call; returns the losses of each
     keys: list[str]  # the names of the losses
 
 
@@ -58,6 +58,8 @@ class Program:
             self.phases["warm_up"] = self._compile(method.warm_up)
         if method.generator_steps:
             self.phases["generate"] = self._compile(method.generate, averages=False)
+        if method.augment_steps:
+            self.phases["augment"] = self._compile(method.augment)
         self.trace_seconds = time.perf_counter() - start
         self.stretching, self.shrinking = PixelTable(), PixelTable()
         self.classifier = exported_classifier(method.average, shape, self.stretching)
@@ -76,6 +78,7 @@ class Program:
         """Become like a freshly built method of the same kind: its configuration, its variables."""
         self.method.config, self.method.warm_up_share = method.config, method.warm_up_share
         self.method.generator_steps = method.generator_steps
+        self.method.augment_steps = method.augment_steps
         pairs = zip(variables(self.method), variables(method), strict=True)
         for variable, fresh in pairs:
             variable.assign(fresh)
@@ -87,7 +90,7 @@ class Program:
         those of the pool, int32 [steps, unlabelled batch]; the labels, int32 [steps, batch], the
         positions of the pool's images among all, int32 [steps, unlabelled batch], and three times
         float32 [steps]: share of the learning rates, share of the averages that is renewed,
-        progress; and the learning rates, float32 [optimisers]. It returns float32 [losses].
+        progress; and the learning rates, float32 [optimisers]. It returns float32 [steps, losses].
         """
         config = self.config
         own = tf.TensorSpec([config.batch_size], tf.int32)
@@ -114,11 +117,12 @@ class Program:
         @tf.function(input_signature=[*map(many, each), rates])
         def run(*given):  # type: ignore[no-untyped-def]
             *of_steps, rates = given
-            totals = tf.zeros([len(keys)])
-            for i in tf.range(tf.shape(given[0])[0]):
+            count = tf.shape(given[0])[0]
+            rows = tf.TensorArray(tf.float32, count, element_shape=[len(keys)])
+            for i in tf.range(count):
                 losses = step(*[values[i] for values in of_steps], rates)
-                totals += tf.stack([losses[key] for key in keys])
-            return totals
+                rows = rows.write(i, tf.stack([losses[key] for key in keys]))
+            return rows.stack()
 
         # Called as a concrete function: TensorFlow would warn of retracing in a process that
         # compiles many programs.

@@ -29,12 +29,14 @@ class Steps(NamedTuple):
         About `FRAMES` do, evenly, none before the first step that trains the generator.
         """
         length = self.end - self.begin
-        tenths = [max(0, step - self.begin) * FRAMES // length for step in (last, done)]
+        tenths = [
+            max(0, min(step, self.end) - self.begin) * FRAMES // length for step in (last, done)
+        ]
         return tenths[1] > tenths[0]
 
     def percent(self, done: int) -> int:
         """How much of the generator's training is done after step `done`, 0 to 100."""
-        return max(0, done - self.begin) * 100 // (self.end - self.begin)
+        return max(0, min(done, self.end) - self.begin) * 100 // (self.end - self.begin)
 
 
 def steps(method: Method, config: Config, first: int) -> Steps:

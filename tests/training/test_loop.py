@@ -123,7 +123,7 @@ def test_a_call_of_any_length_runs_the_same_trace():
     inputs, phase = Inputs(program, arrays, config), program.phases["step"]
     totals = [phase.run(*inputs.steps(0, n, 0, 20)) for n in (1, 2, 7)]
     assert phase.keys == ["supervised_loss"]
-    assert np.ravel(totals)[2] > np.ravel(totals)[0]
+    assert [rows.shape for rows in totals] == [(1, 1), (2, 1), (7, 1)]
 
 
 def test_a_report_can_stop_the_training():

@@ -1,0 +1,233 @@
+"""`run --resume`: a run that was killed in every phase ends as if it had been left alone."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+
+from benchmarks.faults.resume import FLAGS, PHASES, Scene, difference, ended, kill_in
+from pipeline.__main__ import main
+from pipeline.config import layers as configuration
+from pipeline.runs import flow, kept
+from pipeline.tracking import dead
+from pipeline.tracking.store import REASON
+
+SHORT = {"steps": "150", "report_every": "25"}
+RESUME = "python -m pipeline run --resume"
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A store and a home, with a run that was left alone."""
+    return Scene(tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture(scope="module")
+def whole(scene):
+    command = scene.new(**SHORT)
+    run_id = scene.run_id(command, set())
+    code, said = ended(command)
+    assert code == 0, said
+    assert not (scene.checkpoints() / run_id).exists()  # a run that has ended well leaves none
+    return run_id
+
+
+@pytest.fixture
+def here(scene, monkeypatch):
+    """Commands of this process see the scene."""
+    monkeypatch.chdir(scene.folder)
+    monkeypatch.setenv("HOME", str(scene.folder))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{scene.folder}/mlflow.db")
+
+
+@pytest.fixture
+def told(here, capsys):
+    """Runs a command that must fail with a user's mistake; the line that it ends with."""
+
+    def run(*argv):
+        capsys.readouterr()
+        assert main(argv) == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return run
+
+
+def begun(scene, **flags):
+    known = {folder.name for folder in scene.checkpoints().glob("*")}
+    command = scene.new(**{**SHORT, **flags})
+    return command, scene.run_id(command, known)
+
+
+def artifacts(scene, run_id, folder=""):
+    found = scene.client.list_artifacts(run_id, folder)
+    inside = [path for item in found if item.is_dir for path in artifacts(scene, run_id, item.path)]
+    return sorted([*(item.path for item in found if not item.is_dir), *inside])
+
+
+def named(paths):
+    """Without what MLflow puts into names at random."""
+    return [path.partition("%timestamp")[0] for path in paths]
+
+
+def test_killed_in_every_phase_one_after_the_other_it_ends_the_same(scene, whole, here):
+    command, run_id = begun(scene)
+    for phase in PHASES:
+        kill_in(scene, command, run_id, phase, random.uniform(0, 0.3))
+        assert scene.client.get_run(run_id).info.status == "RUNNING"
+        command = scene.start("--resume", run_id)
+    code, said = ended(command)
+    assert code == 0, said
+    assert difference(scene.numbers(whole), scene.numbers(run_id)) == ""
+    expected, found = scene.arms(whole), scene.arms(run_id)
+    assert [arm.info.status for arm in found] == ["FINISHED", "FINISHED"]
+    for one, other in zip(expected, found, strict=True):
+        assert one.data.params == other.data.params
+        assert one.data.tags.keys() == other.data.tags.keys()
+        assert REASON not in other.data.tags
+        pair = [named(artifacts(scene, arm.info.run_id)) for arm in (one, other)]
+        assert pair[0] == pair[1]
+        models = [
+            scene.client.search_logged_models(
+                [arm.info.experiment_id], f"source_run_id = '{arm.info.run_id}'"
+            )
+            for arm in (one, other)
+        ]
+        assert len(models[0]) == len(models[1])
+    assert not (scene.checkpoints() / run_id).exists()
+    assert main(["evaluate", "--run_id", run_id]) == 0  # its models and tables are whole
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_says_the_command_that_goes_on(scene, whole, sign, here):
+    command, run_id = begun(scene, checkpoint_every="3600")
+    while not (run := scene.client.get_run(run_id)).data.metrics.get("train/contrastive_loss"):
+        assert command.poll() is None
+        time.sleep(0.05)
+    begin = time.monotonic()
+    os.killpg(command.pid, sign)
+    code, said = ended(command)
+    took = time.monotonic() - begin
+    assert code == 130
+    assert said.splitlines()[-1] == (
+        "ssgan: interrupted; a run that had begun is KILLED and keeps what it had; go on with: "
+        f"{RESUME} {run_id}"
+    )
+    run = scene.client.get_run(run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.tags[REASON] == f"interrupted; go on with: {RESUME} {run_id}"
+    assert took < 60
+    code, said = ended(scene.start("--resume", run_id))
+    assert code == 0, said
+    assert difference(scene.numbers(whole), scene.numbers(run_id)) == ""
+
+
+def test_a_killed_run_is_told_by_the_next_command_with_what_goes_on(scene, whole, here, capsys):
+    command, run_id = begun(scene)
+    kill_in(scene, command, run_id, "step", 0.1)
+    dead.sweep.cache_clear()
+    assert main(["split"]) == 0
+    line = capsys.readouterr().err.splitlines()
+    assert any(one.endswith(f"go on with: {RESUME} {run_id}") for one in line)
+    reason = scene.client.get_run(run_id).data.tags[REASON]
+    assert reason.endswith(f"Go on with: {RESUME} {run_id}")
+    files = sorted((scene.checkpoints() / run_id / "method").glob("*.npz"))
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-7])
+    command = scene.start("--resume", run_id)
+    code, said = ended(command)
+    assert code == 0, said
+    assert "is damaged" in said
+    assert "the training begins anew" in said
+    assert difference(scene.numbers(whole), scene.numbers(run_id)) == ""
+
+
+def test_what_cannot_go_on_is_told_in_one_line(scene, whole, told):
+    assert "there is no such run" in told("run", "--resume", "0" * 32)
+    assert "has finished" in told("run", "--resume", whole)
+    child = scene.arms(whole)[1].info.run_id
+    assert f"resume = {whole}, whose child it is" in told("run", "--resume", child)
+    line = told("run", "--resume", whole, "--seed", "1")
+    assert line.startswith("ssgan: seed = '1' (from --seed): resume goes on with the run's own")
+    assert "--resume" in told("train", "--resume", whole)
+    assert main(["split"]) == 0
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(whole).info.experiment_id
+    [split, *_] = client.search_runs([experiment], "tags.`ssgan.kind` = 'split'")
+    assert "of kind 'split'" in told("run", "--resume", split.info.run_id)
+    foreign = client.create_run(experiment).info.run_id
+    assert "not made by ssgan" in told("run", "--resume", foreign)
+    client.delete_run(foreign)
+    assert "was deleted" in told("run", "--resume", foreign)
+
+
+def test_a_run_at_work_and_one_without_checkpoint_are_refused(scene, told):
+    command, run_id = begun(scene, checkpoint_every="3600", steps="1000000")
+    while not scene.client.get_run(run_id).data.metrics.get("train/contrastive_loss"):
+        assert command.poll() is None
+        time.sleep(0.05)
+    assert "is still at work" in told("run", "--resume", run_id)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.communicate()
+    line = told("run", "--resume", run_id)
+    assert f"there is no checkpoint of that run in {scene.checkpoints() / run_id}" in line
+    assert "python -m pipeline run --config <file>" in line
+
+
+# ---------------------------------------------------------------- folders
+
+
+def config(tmp_path, **flags):
+    return configuration.load({"checkpoint_dir": str(tmp_path / "kept"), **flags})
+
+
+def folder_of(tmp_path, name, days, size=1000):
+    with kept.opened(kept.place(config(tmp_path), name), config(tmp_path)) as folder:
+        folder.checkpoints("method").save({"key": ""}, {})
+        (folder.path / "large").write_bytes(bytes(size))
+    then = time.time() - days * kept.A_DAY
+    for file in folder.path.rglob("*"):
+        os.utime(file, (then, then))
+    return folder.path
+
+
+def test_folders_go_after_some_days_and_beyond_a_total_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "BYTES", 50_000)
+    recent = [folder_of(tmp_path, f"recent {i}", i, 20_000) for i in (1, 2, 3)]
+    old = folder_of(tmp_path, "old", kept.DAYS + 1)
+    foreign = tmp_path / "kept" / "somebody's"
+    foreign.mkdir()
+    with kept.opened(recent[2], config(tmp_path), needed=False):
+        folder_of(tmp_path, "new", 0)
+        assert [path.exists() for path in (*recent, old, foreign)] == [1, 1, 1, 0, 1]  # 2 is used
+    folder_of(tmp_path, "newer", 0)
+    assert [path.exists() for path in recent] == [True, True, False]
+
+
+def test_only_one_process_works_on_a_folder(tmp_path):
+    path = kept.place(config(tmp_path), "a run")
+    script = (
+        "import sys; from pathlib import Path; from pipeline.runs import kept\n"
+        "from pipeline.config import layers as configuration\n"
+        "with kept.opened(Path(sys.argv[1]), configuration.load({})) as folder:\n"
+        "    print(folder.path)\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    with kept.opened(path, config(tmp_path)):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "another process works on this run" in done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(path)
+
+
+def test_where_no_folder_can_be_made_the_run_goes_on_without(store, tmp_path, capsys):
+    (tmp_path / "kept").write_text("in the way")
+    flags = FLAGS | {"steps": "8", "method": "supervised", "network": "dense"}
+    flags = {key: flags[key] for key in ("steps", "method", "network", "dense_units")}
+    flags |= {"labels_per_class": "5", "checkpoint_dir": str(tmp_path / "kept")}
+    result = flow.run(configuration.load(flags))
+    assert mlflow.MlflowClient().get_run(result.run_id).info.status == "FINISHED"
