@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def artifacts(scene, run_id, folder=""):
 
 def named(paths):
     """Without what MLflow puts into names at random."""
-    return [path.partition("%timestamp")[0] for path in paths]
+    return [re.sub(r".timestamp.*", "", path) for path in paths]
 
 
 def test_killed_in_every_phase_one_after_the_other_it_ends_the_same(scene, whole, here):
