@@ -1,1 +1,1 @@
-"""What a search survives: each module kills or breaks something real and checks what came of it."""
+"""What searches and runs survive: each module breaks something real and checks what came of it."""

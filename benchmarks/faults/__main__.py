@@ -16,6 +16,7 @@ FAULTS = (
     "failing_trials",
     "two_commands",
     "changed_space",
+    "resume",
 )
 
 

@@ -21,7 +21,7 @@ from pipeline import progress
 from pipeline.config.schema import RECORD, Config
 from pipeline.errors import Collapsed, Diverged, UserError
 from pipeline.runs.logged import Measured
-from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.checkpoints import KEPT, Checkpoints
 
 METHOD, BASELINE = "method", "baseline"  # the arms; the second is the kind of the child run, too
 RECORD_FILE, LOCK, MEASURED = "record.json", "lock", "measured"
@@ -46,7 +46,8 @@ class Folder:
             return
         arrays = {"wrong": measured.wrong, "wrong_valid": measured.wrong_valid}
         head = {"key": arm, "metrics": measured.metrics, "classifier": measured.classifier}
-        self._measured(arm).save(head, arrays)
+        for _ in range(KEPT):  # should one be damaged
+            self._measured(arm).save(head, arrays)
         Checkpoints(self.path / arm, 0.0).remove()
 
     def recall(self, arm: str) -> Measured | None:

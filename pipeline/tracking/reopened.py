@@ -17,7 +17,8 @@ from pipeline.tracking.models import logged_model, register
 from pipeline.tracking.run import Run
 from pipeline.tracking.store import KIND, NOT_THERE, REASON, connect, reachable
 
-IMAGE = re.compile(r"images/(.+)%step%(\d+)%timestamp%(\d+)%")  # as MLflow names its files
+# As MLflow names its files: 3.17.2 with "+", older ones with "%".
+IMAGE = re.compile(r"images/(.+)[+%]step[+%](\d+)[+%]timestamp[+%](\d+)[+%]")
 FILES = 2  # of an image: itself, and a small one
 
 

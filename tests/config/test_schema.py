@@ -27,7 +27,8 @@ def test_a_key_that_says_nothing_decides_step_warm_up_and_training():
 
 
 def test_what_only_keeps_a_record_may_be_chosen_by_a_later_stage_and_is_not_computed():
-    assert {"experiment", "run_name", "run_id", "register_as", "system_metrics"} == schema.RECORD
+    where = {"experiment", "run_name", "run_id", "register_as", "checkpoint_dir"}
+    assert {*where, "checkpoint_every", "system_metrics"} == schema.RECORD
     assert all(schema.SAID[key].free for key in schema.RECORD)
     for what in (Decides.STEP, Decides.WARM_UP, Decides.TRAINING, Decides.SPLIT):
         assert not schema.RECORD & own_keys.deciding(config.load({}), what).keys()

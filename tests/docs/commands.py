@@ -29,6 +29,7 @@ NOT_RUN = {
 }
 # What is run, made small; the first pattern that is found decides which.
 SMALL = {
+    r"python -m pipeline run --resume ": r"\g<0>",
     r"python -m pipeline (run|train)\b": r"\g<0> --steps 40",
     r"python -m pipeline (split|evaluate|sample)\b": r"\g<0>",
     r"python -m experiments search\b": r"\g<0> --steps 40",

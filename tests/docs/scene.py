@@ -49,6 +49,7 @@ class Scene:
         self.makers: dict[str, Callable[[], str]] = {
             "folder with MNIST": lambda: str(write_idx(folder / "idx", arrays=mnist_arrays(200))),
             "run id": self._trained,
+            "killed run id": self._killed,
             "model id": lambda: self._model("classifier"),
             "generator id": lambda: self._model("generator"),
         }
@@ -102,6 +103,20 @@ class Scene:
     def _trained(self) -> str:
         self.run(Command(self.document.name, 0, "python -m pipeline run"))
         return self.facts["run id"]
+
+    def _killed(self) -> str:
+        """A run that was killed after its first checkpoint."""
+        place = self.folder / "killed"
+        text = f"python -m pipeline run --checkpoint_dir {place} --checkpoint_every 0"
+        started = self._start(text.split(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        last = time.monotonic() + SECONDS
+        while not (found := list(place.glob("*/*/*.npz"))):
+            assert started.poll() is None
+            assert time.monotonic() < last
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        return found[0].parents[1].name
 
     def _model(self, role: str) -> str:
         client = mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")

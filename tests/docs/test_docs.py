@@ -127,7 +127,7 @@ def check_run(name: str, flags: dict[str, str]) -> None:
     if name == "sample":
         pipeline.__main__._known_to_sample(flags)
         return
-    elsewhere = ("config", "run_id")
+    elsewhere = ("config", "run_id", "resume")
     configuration.load({key: value for key, value in flags.items() if key not in elsewhere})
     assert ("run_id" in flags) == (name in ("train", "evaluate"))
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def artifacts(scene, run_id, folder=""):
 
 def named(paths):
     """Without what MLflow puts into names at random."""
-    return [path.partition("%timestamp")[0] for path in paths]
+    return [re.sub(r".timestamp.*", "", path) for path in paths]
 
 
 def test_killed_in_every_phase_one_after_the_other_it_ends_the_same(scene, whole, here):
@@ -196,16 +197,18 @@ def folder_of(tmp_path, name, days, size=1000):
 
 
 def test_folders_go_after_some_days_and_beyond_a_total_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "BYTES", 50_000)
-    recent = [folder_of(tmp_path, f"recent {i}", i, 20_000) for i in (1, 2, 3)]
+    recent = [folder_of(tmp_path, f"{i} days", i, 20_000) for i in (3, 2, 1)]
     old = folder_of(tmp_path, "old", kept.DAYS + 1)
     foreign = tmp_path / "kept" / "somebody's"
     foreign.mkdir()
-    with kept.opened(recent[2], config(tmp_path), needed=False):
+    with kept._locked(old, needed=True):
         folder_of(tmp_path, "new", 0)
-        assert [path.exists() for path in (*recent, old, foreign)] == [1, 1, 1, 0, 1]  # 2 is used
+        assert old.exists()  # somebody works on it
     folder_of(tmp_path, "newer", 0)
-    assert [path.exists() for path in recent] == [True, True, False]
+    assert [path.exists() for path in (*recent, old, foreign)] == [True, True, True, False, True]
+    monkeypatch.setattr(kept, "BYTES", 50_000)
+    folder_of(tmp_path, "newest", 0)
+    assert [path.exists() for path in (*recent, foreign)] == [False, True, True, True]
 
 
 def test_only_one_process_works_on_a_folder(tmp_path):
