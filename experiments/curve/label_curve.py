@@ -166,7 +166,7 @@ def saved(baseline: Curve, method: Curve, error: float) -> Saved:
 
 def _reached(curve: Curve, error: float) -> Floats:
     """Labels at which each replicate's curve falls to an error, [replicates]; inf: it does not."""
-    below = np.asarray(curve.draws <= np.log(error))
+    below = np.less_equal(curve.draws, np.full_like(curve.draws, np.log(error)))
     column = np.maximum(below.argmax(axis=1), 1)
     rows, logs = np.arange(len(below)), np.log(curve.grid)
     before, after = curve.draws[rows, column - 1], curve.draws[rows, column]
