@@ -166,7 +166,7 @@ def saved(baseline: Curve, method: Curve, error: float) -> Saved:
 
 def _reached(curve: Curve, error: float) -> Floats:
     """Labels at which each replicate's curve falls to an error, [replicates]; inf: it does not."""
-    below = np.less_equal(curve.draws, np.full_like(curve.draws, np.log(error)))
+    below = curve.draws <= np.log(error)
     column = np.maximum(below.argmax(axis=1), 1)
     rows, logs = np.arange(len(below)), np.log(curve.grid)
     before, after = curve.draws[rows, column - 1], curve.draws[rows, column]
@@ -188,7 +188,7 @@ def _resampled(errors: Floats, counts: Floats, picks: NDArray[np.int64]) -> tupl
     """
     log = np.log(_centres(errors, counts))
     taken = errors[picks]
-    empty = ~np.isfinite(taken).any(axis=1)
+    empty = np.asarray(~np.isfinite(taken).any(axis=1))
     taken = np.where(empty[:, None, :], _centres(errors, counts), taken)
     n = np.isfinite(errors).sum(axis=0)
     drawn = log + (np.log(_centres(taken, counts, axis=1)) - log) * np.sqrt(n / (n - 1))

@@ -1,0 +1,225 @@
+"""What a table of finished cells says: errors by label count, verdicts, forecasts, doubts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from experiments.curve import doubts, statistics
+from experiments.curve.label_curve import Curve, Needed, Saved, fitted, needed, replicates, saved
+from experiments.curve.rounds import Round, rounds
+from experiments.curve.statistics import Comparison
+from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SAMPLES, SEED
+from pipeline.errors import UserError
+
+NEEDED = {METHOD: "string", N_LABELS: "int64", SEED: "int64", ERROR: "float64", N_TEST: "int64"}
+SHARES = SAMPLES[:2]  # measures of samples that rise to 1, so that a curve of the rest can fall
+ROUND_NUMBERS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)  # of percent, times powers of ten
+GOALS = 4  # errors that labels are forecast for
+
+
+@dataclass(frozen=True)
+class About:
+    """What was run, for whoever reads the answer.
+
+    n_unlabelled: training images without a label at the largest count, None if not known.
+    left_out: sentences. sheets: PNG files of samples by method and label count.
+    """
+
+    dataset: str
+    digest: str = ""
+    code: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    n_unlabelled: int | None = None
+    left_out: Sequence[str] = ()
+    sheets: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one label count: the mean error over seeds, below 50 labels the median.
+
+    low, high: its 95 % BCa interval, NaN with one seed. values: every seed's, by ascending seed.
+    samples: mean of each measure of samples that there is, by its column.
+    """
+
+    method: str
+    n_labels: int
+    centre: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+    samples: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to: how far do n labels get me, and what does semi-supervision add?
+
+    Errors and shares lie in [0, 1]. curves: of the error, by method; quality: of the share of
+    samples that is missing to 1, by measure and method. The goals are errors. doubts: sentences.
+    """
+
+    about: About
+    baseline: str
+    methods: tuple[str, ...]
+    n_test: int
+    points: tuple[Point, ...]
+    comparisons: tuple[Comparison, ...]
+    curves: Mapping[str, Curve]
+    quality: Mapping[tuple[str, str], Curve]
+    needs: Mapping[str, tuple[Needed, ...]]
+    quality_needs: Mapping[tuple[str, str], tuple[Needed, ...]]
+    saves: Mapping[str, tuple[Saved, ...]]
+    rounds: Mapping[str, tuple[Round, ...]]
+    doubts: tuple[str, ...]
+
+    def point(self, method: str, n_labels: int) -> Point | None:
+        """A method's errors at a label count."""
+        of = [p for p in self.points if (p.method, p.n_labels) == (method, n_labels)]
+        return of[0] if of else None
+
+
+def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[float] = ()) -> Answer:
+    """What the cells of `table` (columns of `table.py`, one row a training) say.
+
+    baseline: the method that the others are compared with. goals: errors in (0, 1) to forecast
+    labels for; of none, round numbers within the forecast's reach.
+
+    Raises UserError if columns are missing, nothing is left, the baseline is not there, or the
+    cells are of several data sets.
+    """
+    cells = _checked(table, baseline, goals)
+    methods = (baseline, *(m for m in cells[METHOD].unique() if m != baseline))
+    random = np.random.default_rng(0)
+    curves = _curves(cells, ERROR, methods, random)
+    quality = {
+        (column, method): curve
+        for column in SHARES
+        if column in cells and cells[column].notna().any()
+        for method, curve in _curves(
+            cells[cells[column].notna()].assign(**{column: 1 - cells[column]}),
+            column,
+            methods,
+            random,
+        ).items()
+    }
+    comparisons = tuple(statistics.compare(cells, baseline))
+    wanted = tuple(goals) or round_errors(list(curves.values()))
+    available = _available(cells, about)
+    points = tuple(_points(cells, methods))
+    return Answer(
+        about,
+        baseline,
+        methods,
+        int(cells[N_TEST].min()),
+        points,
+        comparisons,
+        curves,
+        quality,
+        {method: tuple(needed(curve, e) for e in wanted) for method, curve in curves.items()},
+        {key: tuple(needed(c, e) for e in round_errors([c])) for key, c in quality.items()},
+        {m: _saves(curves[baseline], curves[m], wanted) for m in methods[1:]},
+        {
+            method: tuple(rounds(curve, available, min(goals) if goals else None))
+            for method, curve in curves.items()
+        },
+        tuple(doubts.found(cells, table, methods, comparisons, curves)),
+    )
+
+
+def _checked(table: pd.DataFrame, baseline: str, goals: Sequence[float]) -> pd.DataFrame:
+    """The finished cells with their types; refuses what would give a wrong answer."""
+    missing = [column for column in NEEDED if column not in table]
+    if missing:
+        raise UserError(f"the table of cells has no column {', '.join(missing)}")
+    cells = table[table[ERROR].notna()].astype(NEEDED)
+    if cells.empty:
+        raise UserError("no training has finished yet: there is nothing to report")
+    if not cells[ERROR].between(0, 1).all():
+        raise UserError(f"column {ERROR} must hold shares from 0 to 1 (5 % is 0.05)")
+    if (cells[N_LABELS] < 1).any() or (cells[N_TEST] < 1).any():
+        raise UserError(f"columns {N_LABELS} and {N_TEST} must be 1 or more")
+    if baseline not in set(cells[METHOD]):
+        raise UserError(
+            f"the baseline {baseline} has no finished training; there are "
+            f"{', '.join(sorted(cells[METHOD].unique()))}"
+        )
+    for column in ("dataset", "digest"):
+        several = sorted(map(str, cells[column].dropna().unique())) if column in cells else []
+        if len(several) > 1:
+            raise UserError(
+                f"the trainings are of several data sets ({column} {', '.join(several)}): choose "
+                "one with the filter"
+            )
+    if not all(0 < goal < 1 for goal in goals):
+        raise UserError("an error to forecast labels for lies between 0 and 1 (5 % is 0.05)")
+    return cells
+
+
+def _curves(
+    cells: pd.DataFrame, column: str, methods: Sequence[str], random: np.random.Generator
+) -> dict[str, Curve]:
+    """A fitted curve of every method that has cells, their replicates on the same seeds."""
+    seeds = sorted(cells[SEED].unique())
+    picks = replicates(len(seeds), random)
+    found = {}
+    for method in methods:
+        own = cells[cells[METHOD] == method]
+        if own.empty:
+            continue
+        wide = own.pivot_table(index=SEED, columns=N_LABELS, values=column).reindex(seeds)
+        smallest = 0.5 / int(own[N_TEST].min())
+        found[method] = fitted(
+            wide.to_numpy(np.float64), [int(n) for n in wide.columns], picks, smallest, random
+        )
+    return found
+
+
+def _points(cells: pd.DataFrame, methods: Sequence[str]) -> list[Point]:
+    found = []
+    for method in methods:
+        own = cells[cells[METHOD] == method]
+        for n in sorted({int(n) for n in own[N_LABELS]}):
+            here = own[own[N_LABELS] == n].sort_values(SEED)
+            values = here.groupby(SEED)[ERROR].mean().to_numpy(np.float64)
+            measured = {
+                column: float(here[column].mean())
+                for column in SAMPLES
+                if column in here and here[column].notna().any()
+            }
+            middle = statistics.centre(values, n)
+            ends = statistics.interval(values, n)
+            found.append(Point(method, n, middle, *ends, tuple(values.tolist()), measured))
+    return found
+
+
+def round_errors(curves: Sequence[Curve]) -> tuple[float, ...]:
+    """Round errors from the worst that is known down to the best that can be forecast."""
+    fitted_ = [curve for curve in curves if not curve.refusal]
+    if not fitted_:
+        return ()
+    worst = max(float(np.median(c.draws[:, 0])) for c in fitted_)
+    best = min(float(np.median(c.draws[:, -1])) for c in fitted_)
+    ladder = [
+        number * 10.0**power / 100 for power in (1, 0, -1, -2) for number in ROUND_NUMBERS[::-1]
+    ]
+    within = [e for e in ladder if np.exp(best) <= e < np.exp(worst)]
+    step = max(1, -(-len(within) // GOALS))
+    return tuple(within[::-1][::step][::-1])  # the lowest is what is asked for most
+
+
+def _saves(baseline: Curve, method: Curve, goals: Sequence[float]) -> tuple[Saved, ...]:
+    """At the error that the baseline has with its largest count, and at the goals."""
+    if baseline.refusal:
+        return (saved(baseline, method, np.nan),)
+    there = float(baseline.at(baseline.counts[-1:])[0, 0])
+    return tuple(saved(baseline, method, error) for error in (there, *goals))
+
+
+def _available(cells: pd.DataFrame, about: About) -> int | None:
+    if about.n_unlabelled is None:
+        return None
+    return int(cells[N_LABELS].max()) + about.n_unlabelled
