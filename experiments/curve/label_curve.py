@@ -21,7 +21,7 @@ LEVEL = 0.9  # of the intervals
 MEDIANS_BELOW = 50  # labels, where single seeds go astray and a mean says little
 LEAST_COUNTS, LEAST_SEEDS = 4, 3
 REPLICATES = 600
-MISFIT = 0.04  # standard deviation on the log error of what no family follows
+MISFIT = 0.03  # standard deviation on the log error of what no family follows
 UNLIKE = 5.0  # standard deviations of a point from every curve, beyond which none fits
 GRID = 97  # numbers of labels at which a curve is kept
 
