@@ -39,7 +39,7 @@ class About:
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one label count: the mean error over seeds, below 50 labels the median.
+    """One method at one label count: the mean over seeds, below 50 labels the median, of an error.
 
     low, high: its 95 % BCa interval, NaN with one seed. values: every seed's, by ascending seed.
     samples: mean of each measure of samples that there is, by its column.
@@ -58,8 +58,9 @@ class Point:
 class Answer:
     """The answer to: how far do n labels get me, and what does semi-supervision add?
 
-    Errors and shares lie in [0, 1]. curves: of the error, by method; quality: of the share of
-    samples that is missing to 1, by measure and method. The goals are errors. doubts: sentences.
+    Errors and shares lie in [0, 1]. curves: of the error, by method. quality, quality_points: by
+    measure and method, of the share of samples that lacks to 1, as if it were an error; goals of
+    quality_needs likewise. doubts: sentences.
     """
 
     about: About
@@ -70,6 +71,7 @@ class Answer:
     comparisons: tuple[Comparison, ...]
     curves: Mapping[str, Curve]
     quality: Mapping[tuple[str, str], Curve]
+    quality_points: Mapping[tuple[str, str], tuple[Point, ...]]
     needs: Mapping[str, tuple[Needed, ...]]
     quality_needs: Mapping[tuple[str, str], tuple[Needed, ...]]
     saves: Mapping[str, tuple[Saved, ...]]
@@ -94,18 +96,14 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
     cells = _checked(table, baseline, goals)
     methods = (baseline, *(m for m in cells[METHOD].unique() if m != baseline))
     random = np.random.default_rng(0)
-    curves = _curves(cells, ERROR, methods, random)
-    quality = {
-        (column, method): curve
-        for column in SHARES
-        if column in cells and cells[column].notna().any()
-        for method, curve in _curves(
-            cells[cells[column].notna()].assign(**{column: 1 - cells[column]}),
-            column,
-            methods,
-            random,
-        ).items()
-    }
+    curves = _curves(cells, methods, random)
+    quality, quality_points = {}, {}
+    for column in SHARES:
+        if column in cells and cells[column].notna().any():
+            lacking = cells[cells[column].notna()].assign(**{ERROR: 1 - cells[column]})
+            for method, curve in _curves(lacking, methods, random).items():
+                quality[column, method] = curve
+                quality_points[column, method] = tuple(_points(lacking, (method,)))
     comparisons = tuple(statistics.compare(cells, baseline))
     wanted = tuple(goals) or round_errors(list(curves.values()))
     available = _available(cells, about)
@@ -119,6 +117,7 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
         comparisons,
         curves,
         quality,
+        quality_points,
         {method: tuple(needed(curve, e) for e in wanted) for method, curve in curves.items()},
         {key: tuple(needed(c, e) for e in round_errors([c])) for key, c in quality.items()},
         {m: _saves(curves[baseline], curves[m], wanted) for m in methods[1:]},
@@ -160,7 +159,7 @@ def _checked(table: pd.DataFrame, baseline: str, goals: Sequence[float]) -> pd.D
 
 
 def _curves(
-    cells: pd.DataFrame, column: str, methods: Sequence[str], random: np.random.Generator
+    cells: pd.DataFrame, methods: Sequence[str], random: np.random.Generator
 ) -> dict[str, Curve]:
     """A fitted curve of every method that has cells, their replicates on the same seeds."""
     seeds = sorted(cells[SEED].unique())
@@ -170,7 +169,7 @@ def _curves(
         own = cells[cells[METHOD] == method]
         if own.empty:
             continue
-        wide = own.pivot_table(index=SEED, columns=N_LABELS, values=column).reindex(seeds)
+        wide = own.pivot_table(index=SEED, columns=N_LABELS, values=ERROR).reindex(seeds)
         smallest = 0.5 / int(own[N_TEST].min())
         found[method] = fitted(
             wide.to_numpy(np.float64), [int(n) for n in wide.columns], picks, smallest, random

@@ -161,6 +161,8 @@ def saved(baseline: Curve, method: Curve, error: float) -> Saved:
         high = np.inf
     if pair[1].high == np.inf:
         low = -np.inf
+    if np.isinf(low) and np.isinf(high):
+        return Saved(error, np.nan, low, high, "too far beyond the largest count to tell")
     return Saved(error, float(np.median(gain[~lost])), low, high)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.curve import words
-from experiments.curve.answer import SHARES, Answer
-from experiments.curve.statistics import Comparison
+from experiments.curve import tables, words
+from experiments.curve.answer import SHARES, Answer, Point
+from experiments.curve.label_curve import Curve
 from experiments.curve.table import SAMPLES
 
 if TYPE_CHECKING:
@@ -20,21 +20,10 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent
 SHEETS_BYTES = 3_000_000  # of all sheets of samples; larger ones are made smaller
 SMALLEST_SHEET = 64  # pixels, below which a sheet is left out
-MEASURES = {
-    SAMPLES[0]: "read as wanted",
-    SAMPLES[1]: "coverage",
-    SAMPLES[2]: "density",
-    SAMPLES[3]: "KID",
+LACKING = {
+    SAMPLES[0]: "share of images not read as wanted",
+    SAMPLES[1]: "share of real images not covered",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text: a caption, heads of columns, rows whose first cell is the row's head."""
-
-    caption: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -63,150 +52,53 @@ def html(answer: Answer, question: str, said: Sequence[str]) -> str:
         question=question,
         said=said,
         figures=_figures(answer),
-        tables=tables(answer),
+        tables=tables.tables(answer),
         sheets=_sheets(answer.about.sheets),
-        facts=facts(answer),
+        facts=tables.facts(answer),
     )
 
 
-def tables(answer: Answer) -> list[Table]:
-    """Errors, verdicts, labels needed and saved, rounds, samples: those that there are."""
-    found = [_errors(answer), _verdicts(answer.comparisons), _needs(answer), _saves(answer)]
-    found += [_rounds(answer), _samples(answer), _quality(answer)]
-    return [table for table in found if table.rows]
-
-
-def facts(answer: Answer) -> list[tuple[str, str]]:
-    """What was run: names and values."""
-    about = answer.about
-    seeds = sorted({len(point.values) for point in answer.points})
-    rows = [
-        ("data set", about.dataset),
-        ("digest of the data", about.digest),
-        ("digest of the code", about.code),
-        ("methods", words.listed(answer.methods)),
-        ("baseline", answer.baseline),
-        ("label counts", ", ".join(f"{n:,}" for n in sorted({p.n_labels for p in answer.points}))),
-        ("seeds a cell", "–".join(map(str, sorted({seeds[0], seeds[-1]})))),
-        ("test images", f"{answer.n_test:,}"),
-        ("images without a label", "" if about.n_unlabelled is None else f"{about.n_unlabelled:,}"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in about.versions.items())),
-        ("command", about.command),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _errors(answer: Answer) -> Table:
-    counts = sorted({point.n_labels for point in answer.points})
-    rows = []
-    for n in counts:
-        cells = [answer.point(method, n) for method in answer.methods]
-        rows.append(
-            [f"{n:,}", *(words.interval(p.centre, p.low, p.high) if p else "–" for p in cells)]
-        )
-    caption = "Test error by label count, 95 % interval over seeds (median below 50 labels)"
-    return Table(caption, ["labels", *answer.methods], rows)
-
-
-def _verdicts(comparisons: Sequence[Comparison]) -> Table:
-    rows = [
-        [
-            f"{one.method}, {one.n_labels:,} labels",
-            str(len(one.differences)),
-            words.difference(one),
-            f"{one.p_value:.2g}",
-            f"{one.adjusted:.2g}",
-            words.verdict(one),
-        ]
-        for one in comparisons
-    ]
-    caption = "Beside the baseline: difference of paired seeds, above 0 the method is better"
-    heads = ["method", "pairs", "difference, 95 % interval", "p", "p after Holm", "verdict"]
-    return Table(caption, heads, rows)
-
-
-def _needs(answer: Answer) -> Table:
-    rows = [
-        [f"{words.percent(found.error)} error", method, words.labels_needed(found)]
-        for method, needs in answer.needs.items()
-        for found in needs
-    ]
-    rows.sort(key=lambda row: -float(row[0].split()[0]))
-    return Table("Labels that an error needs, 90 % interval", ["goal", "method", "labels"], rows)
-
-
-def _saves(answer: Answer) -> Table:
-    rows = [
-        [f"{words.percent(found.error)} error", method, words.labels_saved(found)]
-        for method, saves in answer.saves.items()
-        for found in saves
-        if np.isfinite(found.error)
-    ]
-    caption = f"Labels that a method saves over {answer.baseline}, 90 % interval"
-    return Table(caption, ["at", "method", "labels"], rows)
-
-
-def _rounds(answer: Answer) -> Table:
-    rows = [
-        [method, f"{one.n_labels:,}", words.interval(one.expected, one.low, one.high)]
-        for method, found in answer.rounds.items()
-        for one in found
-    ]
-    caption = "What to label next: expected error after each round, 90 % interval"
-    return Table(caption, ["method", "labels in all", "expected error"], rows)
-
-
-def _samples(answer: Answer) -> Table:
-    measured = [c for c in SAMPLES if any(c in point.samples for point in answer.points)]
-    rows = [
-        [
-            f"{point.method}, {point.n_labels:,} labels",
-            *(_measure(column, point.samples.get(column, np.nan)) for column in measured),
-        ]
-        for point in answer.points
-        if point.samples
-    ]
-    heads = ["method", *(MEASURES[column] for column in measured)]
-    return Table("The generator's images, mean over seeds", heads, rows)
-
-
-def _measure(column: str, value: float) -> str:
-    if not np.isfinite(value):
-        return "–"
-    return words.percent(value) if column in SHARES else f"{value:.3g}"
-
-
-def _quality(answer: Answer) -> Table:
-    rows = [
-        [f"{words.percent(1 - need.error)} {MEASURES[column]}", method, words.labels_needed(need)]
-        for (column, method), needs in answer.quality_needs.items()
-        for need in needs
-    ]
-    caption = "Labels that the generator's images need, 90 % interval"
-    return Table(caption, ["goal", "method", "labels"], rows)
-
-
 def _figures(answer: Answer) -> list[Figure]:
+    name = answer.about.dataset
+    series = [
+        _series(method, [p for p in answer.points if p.method == method], answer.curves[method])
+        for method in answer.methods
+    ]
+    words_ = (
+        f"Test error over the number of labels. {_in_words(series)}. The table has the numbers."
+    )
+    figures = [_drawn(answer, series, f"{name}: test error", "test error (log)", words_)]
+    for column in SHARES:
+        series = [
+            _series(method, answer.quality_points[key], answer.quality[key])
+            for method in answer.methods
+            if (key := (column, method)) in answer.quality
+        ]
+        if series:
+            lacking = LACKING[column]
+            words_ = f"{lacking} over the number of labels. {_in_words(series)}."
+            figures.append(_drawn(answer, series, f"{name}: {lacking}", f"{lacking} (log)", words_))
+    return figures
+
+
+def _drawn(
+    answer: Answer, series: "Sequence[Series]", title: str, y_label: str, alt: str
+) -> Figure:
     from pipeline.figures import curves
 
     detail = (
         f"{answer.n_test:,} test images; dots: every seed; marks and bars: mean (median below 50 "
-        "labels) and 95 % interval; lines and bands: fitted curve and 90 % interval"
+        "labels) and 95\N{NO-BREAK SPACE}% interval; lines and bands: fitted curve and "
+        "90\N{NO-BREAK SPACE}% interval"
     )
-    title = f"{answer.about.dataset}: test error by number of labels"
-    series = [_series(answer, method) for method in answer.methods]
-    drawn = curves.label_curve(series, 0.5 / answer.n_test, title, detail, "test error (log)")
-    return [Figure(_address(curves.svg(drawn).encode(), "svg+xml"), _in_words(answer), title)]
+    smallest = 0.5 / answer.n_test
+    figure = curves.label_curve(series, smallest, f"{title} by number of labels", detail, y_label)
+    return Figure(_address(curves.svg(figure).encode(), "svg+xml"), alt)
 
 
-def _series(answer: Answer, method: str) -> "Series":
+def _series(method: str, of: Sequence[Point], curve: Curve) -> "Series":
     from pipeline.figures.curves import Series
 
-    of = [point for point in answer.points if point.method == method]
-    curve = answer.curves[method]
-    grid, band = curve.grid, np.empty((3, 0))
-    if not curve.refusal:
-        band = curve.at(grid)
     return Series(
         method,
         [point.n_labels for point in of],
@@ -214,21 +106,20 @@ def _series(answer: Answer, method: str) -> "Series":
         [point.low for point in of],
         [point.high for point in of],
         [point.values for point in of],
-        grid,
-        band,
+        curve.grid,
+        np.empty((3, 0)) if curve.refusal else curve.at(curve.grid),
     )
 
 
-def _in_words(answer: Answer) -> str:
-    """What the figure shows, for those who do not see it."""
+def _in_words(series: "Sequence[Series]") -> str:
+    """What a figure shows, for those who do not see it."""
     lines = []
-    for method in answer.methods:
-        of = [point for point in answer.points if point.method == method]
-        ends = f"{words.percent(of[0].centre)} with {of[0].n_labels:,} labels"
-        if len(of) > 1:
-            ends += f" to {words.percent(of[-1].centre)} with {of[-1].n_labels:,}"
-        lines.append(f"{method}: {ends}")
-    return f"Test error over the number of labels. {'; '.join(lines)}. The table has all numbers."
+    for one in series:
+        ends = f"{words.percent(one.centres[0])} with {one.counts[0]:,} labels"
+        if len(one.counts) > 1:
+            ends += f" to {words.percent(one.centres[-1])} with {one.counts[-1]:,}"
+        lines.append(f"{one.name}: {ends}")
+    return "; ".join(lines)
 
 
 def _sheets(given: Mapping[tuple[str, int], bytes]) -> dict[str, list[Figure]]:

@@ -23,6 +23,11 @@ def percent(share: float) -> str:
     return f"{100 * share:z.{0 if size >= 20 else 1 if size >= 2 else 2}f} %"
 
 
+def goal(share: float) -> str:
+    """A round number: '5 %', '1.5 %', '98.5 %'."""
+    return f"{100 * share:.3g} %"
+
+
 def points(difference: float, spread: float) -> str:
     """Percentage points, with the digits that a spread of this size leaves."""
     return f"{100 * difference:z.{1 if 100 * spread >= 1 else 2}f}"

@@ -85,7 +85,7 @@ def _draw(axes: Axes, one: Series, i: int, shift: float, smallest: float) -> Non
     for n, values in zip(x, one.seeds, strict=True):
         shown = np.maximum(values, smallest)
         axes.plot(
-            np.full(len(shown), n), shown, ".", color=colour, alpha=0.35, ms=4.5, zorder=2, mew=0
+            np.full(len(shown), n), shown, ".", color=colour, alpha=0.5, ms=5, zorder=2, mew=0
         )
     centres = np.maximum(one.centres, smallest)
     ends: Any = np.maximum(np.stack([one.lows, one.highs]), smallest)
