@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FLOORS = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.88, 0.96])  # of the error at the largest count
-EXPONENTS = np.geomspace(0.08, 2.5, 22)
-HALVINGS = np.geomspace(0.05, 4, 20)  # scale of an exponential over the largest count
-SLOPES = np.linspace(0.04, 0.98, 40)  # share of the first error that is gone at the horizon
-KNEES = np.geomspace(0.3, 60, 12)  # where an algebraic root bends, over the smallest count
-BENDS = np.array([0.35, 0.5, 0.7, 1, 1.5, 2.2])
+FLOORS = np.array([*np.linspace(0, 0.9, 11), 0.95, 0.985, 0.997])  # of the last error
+EXPONENTS = np.geomspace(0.08, 2.5, 48)
+HALVINGS = np.geomspace(0.05, 4, 40)  # scale of an exponential over the largest count
+SLOPES = np.linspace(0.04, 0.98, 60)  # share of the first error that is gone at the horizon
+KNEES = np.geomspace(0.3, 60, 14)  # where an algebraic root bends, over the smallest count
+BENDS = np.geomspace(0.35, 2.5, 16)
 POWER, EXPONENTIAL, LOGARITHMIC, ROOT = NAMES = (
     "power law with offset",
     "exponential",

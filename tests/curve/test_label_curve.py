@@ -30,7 +30,7 @@ def test_every_shape_falls_and_is_finite():
     "truth",
     [
         fall,
-        lambda n: 0.4 * np.exp(-n / 300) + 0.05,
+        lambda n: 0.4 * np.exp(-n / 150) + 0.05,
         lambda n: 0.5 - 0.05 * np.log(n),
         lambda n: 0.4 * (1 - (1 + (n / 60.0) ** -1.2) ** (-1 / 1.2)) + 0.002,
     ],
@@ -43,8 +43,9 @@ def test_a_known_curve_is_forecast(truth):
     assert (low <= middle).all()
     assert (middle <= high).all()
     assert np.allclose(middle[:3], truth(places[:3]), rtol=0.1)
-    assert (low[3:] <= truth(places[3:]) * 1.02).all()
-    assert (truth(places[3:]) <= high[3:] * 1.02).all()
+    assert np.allclose(middle[3:], truth(places[3:]), rtol=0.12)
+    assert (low[3:] <= truth(places[3:]) * 1.05).all()
+    assert (truth(places[3:]) <= high[3:] * 1.05).all()
 
 
 def test_labels_needed_within_the_data_and_beyond():
@@ -141,6 +142,6 @@ def test_intervals_hold_hidden_errors_as_often_as_they_say():
 
 def test_more_counts_narrow_the_forecast():
     few, many = (
-        curve(fall, counts).at(np.array([2000.0]))[:, 0] for counts in (COUNTS[:4] + (500,), COUNTS)
+        curve(fall, counts).at(np.array([2000.0]))[:, 0] for counts in ((*COUNTS[:4], 500), COUNTS)
     )
     assert many[2] - many[1] < few[2] - few[1]

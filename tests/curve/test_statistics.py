@@ -113,11 +113,11 @@ def test_the_seeds_it_asks_for_are_about_right():
     draws = random(2).normal(size, 1, (3000, wanted))
     share = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05 / 4).mean()
     assert 0.77 <= share <= 0.87
-    assert statistics.pairs_needed(random(3).normal(0.001, 1, 10) * 0 + [1, -1] * 5, 4) is None
+    assert statistics.pairs_needed(np.array([1.0, -1.0] * 5), 4) is None
 
 
 def test_verdicts_never_ask_for_fewer_pairs_than_the_test_can_use():
-    wanted = statistics.pairs_needed(np.full(3, 0.1) + [0, 1e-6, 0], 5)
+    wanted = statistics.pairs_needed(np.array([0.1, 0.1 + 1e-6, 0.1]), 5)
     assert 2 / 2**wanted <= 0.05 / 5 < 2 / 2 ** (wanted - 1)
 
 
