@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FLOORS = np.array([*np.linspace(0, 0.9, 11), 0.95, 0.985, 0.997])  # of the last error
-EXPONENTS = np.geomspace(0.08, 2.5, 48)
-HALVINGS = np.geomspace(0.05, 4, 40)  # scale of an exponential over the largest count
-SLOPES = np.linspace(0.04, 0.98, 60)  # share of the first error that is gone at the horizon
-KNEES = np.geomspace(0.3, 60, 14)  # where an algebraic root bends, over the smallest count
-BENDS = np.geomspace(0.35, 2.5, 16)
+EXPONENTS = np.geomspace(0.08, 2.5, 32)
+SCALES = np.geomspace(0.05, 4, 32)  # of an exponential, over the largest count
+KNEES = np.geomspace(0.3, 60, 12)  # where an algebraic root bends, over the smallest count
+BENDS = np.geomspace(0.35, 2.5, 10)
+LEFT = 0.02  # of the first error, at least, where the logarithmic family ends
 POWER, EXPONENTIAL, LOGARITHMIC, ROOT = NAMES = (
     "power law with offset",
     "exponential",
@@ -39,17 +38,18 @@ class Shapes:
     family: NDArray[np.int64]
 
 
-def shapes(at: Floats, counts: Floats, horizon: float) -> Shapes:
-    """The grid at the numbers `at` [k] in (0, horizon], for a curve known at `counts`, ascending.
+def shapes(at: Floats, first: float, last: float, horizon: float, falls: Floats) -> Shapes:
+    """The grid at the numbers `at` [k] in (0, horizon], for curves known from `first` to `last`.
 
-    horizon: number of labels up to which the logarithmic family stays above zero.
+    falls: error at `first` over error at `last`, > 1, ascending. Each steepness comes with every
+    floor that makes one of these falls, so that the grid is fine where the curve is.
     """
-    first, last = float(counts[0]), float(counts[-1])
+    knees, bends = (p.reshape(-1, 1) for p in np.meshgrid(first * KNEES, BENDS))
     found = [
-        _floored(_power, at, last, EXPONENTS[:, None]),
-        _floored(_exponential, at, last, last * HALVINGS[:, None]),
-        1 - SLOPES[:, None] * np.log(at / first) / np.log(horizon / first),
-        _floored(_root, at, last, *(p.reshape(-1, 1) for p in np.meshgrid(first * KNEES, BENDS))),
+        _floored(_power, at, first, last, falls, EXPONENTS[:, None]),
+        _floored(_exponential, at, first, last, falls, last * SCALES[:, None]),
+        _logarithmic(at, first, last, horizon, falls),
+        _floored(_root, at, first, last, falls, knees, bends),
     ]
     family = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
     return Shapes(np.log(np.concatenate(found)), family)
@@ -68,7 +68,24 @@ def _root(n: Floats, knee: Floats, bend: Floats) -> Floats:
     return np.asarray(-np.expm1(-np.log1p((n / knee) ** -bend) / bend))
 
 
-def _floored(fall: Callable[..., Floats], at: Floats, last: float, *parameters: Floats) -> Floats:
-    """Shapes with each floor: what is never gained, as a share of the error at the last count."""
-    gained = fall(at[None, :], *parameters) / fall(np.array([[last]]), *parameters)
-    return np.concatenate([(1 - floor) * gained + floor for floor in FLOORS])
+def _logarithmic(at: Floats, first: float, last: float, horizon: float, falls: Floats) -> Floats:
+    slope = (1 - 1 / falls) / np.log(last / first)
+    slope = slope[slope * np.log(horizon / first) <= 1 - LEFT]
+    return np.asarray(1 - slope[:, None] * np.log(at / first))
+
+
+def _floored(
+    fall: Callable[..., Floats],
+    at: Floats,
+    first: float,
+    last: float,
+    falls: Floats,
+    *steepness: Floats,
+) -> Floats:
+    """Shapes without a floor, and with what floor makes each fall of those that are too steep."""
+    start, end = (fall(np.array([[n]]), *steepness) for n in (first, last))
+    floor = (start / end - falls) / (start / end - 1)  # share of the error at `last`, [rows, falls]
+    gained = (fall(at[None, :], *steepness) / end)[:, None, :]
+    floor = np.concatenate([np.zeros((len(floor), 1)), floor], axis=1)[:, :, None]
+    keep = (floor[:, :, 0] >= 0) & (floor[:, :, 0] < 1)
+    return np.asarray(((1 - floor) * gained + floor)[keep])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from experiments.curve.families import NAMES, Floats, shapes
+from experiments.curve.families import NAMES, Floats, Shapes, shapes
 
 REACH = 4.0  # times the largest count, beyond which nothing is forecast
 CLOSED = 1.5  # times the largest count, beyond which labels needed have no upper end (backtest)
@@ -23,6 +23,7 @@ LEAST_COUNTS, LEAST_SEEDS = 4, 3
 REPLICATES = 600
 MISFIT = 0.02  # standard deviation on the log error of what no family follows
 UNLIKE = 5.0  # standard deviations of a point from every curve, beyond which none fits
+FALLS = 13  # falls from the first to the last error, for each steepness
 GRID = 97  # numbers of labels at which a curve is kept
 
 
@@ -109,13 +110,13 @@ def fitted(
     if refusal := _not_falling(n, drawn, centres):
         return _refused(n, centres, refusal)
     grid = np.geomspace(n[0], n[-1] * REACH, GRID)
-    here, beyond = shapes(n, n, grid[-1]), shapes(grid, n, grid[-1]).log_h
     precision = 1 / (spread**2 + MISFIT**2)
+    here, beyond = _library(n, drawn, n), _library(grid, drawn, n).log_h
     misfit, shift = _fits(drawn, here.log_h, precision)
-    weights = _held_out(drawn, here.log_h, here.family, precision)
-    family = _choice(weights - _least(misfit, here.family) / 2, random)
+    weights = _held_out(n, drawn, precision) - _least(misfit, here.family) / 2
+    family = _choice(weights, random)
     rows, shape = np.arange(len(drawn)), np.empty(len(drawn), np.int64)
-    for which in range(len(NAMES)):
+    for which in np.unique(family):
         of, drew = np.flatnonzero(here.family == which), np.flatnonzero(family == which)
         shape[drew] = of[_choice(misfit[np.ix_(drew, of)] / -2, random)]
     draws = beyond[shape] + shift[rows, shape][:, None]
@@ -214,28 +215,47 @@ def _fits(drawn: Floats, log_h: Floats, precision: Floats) -> tuple[Floats, Floa
     return misfit, means[:, None] - middles[None]
 
 
-def _held_out(drawn: Floats, log_h: Floats, family: NDArray[np.int64], precision: Floats) -> Floats:
+def _library(at: Floats, drawn: Floats, counts: Floats) -> Shapes:
+    """Shapes at some numbers of labels, fit for replicates [replicates, m] at counts [m]."""
+    fall = drawn[:, 0] - drawn[:, -1]
+    low, high = fall.min() - 2 * MISFIT, fall.max() + 2 * MISFIT
+    falls = np.exp(np.linspace(max(low, MISFIT), max(high, 2 * MISFIT), FALLS))
+    return shapes(at, counts[0], counts[-1], counts[-1] * REACH, falls)
+
+
+def _held_out(counts: Floats, drawn: Floats, precision: Floats) -> Floats:
     """Log weights of the families [replicates, families]: the largest counts hidden in turn.
 
     A weight is the inverse of the squared held-out error, the geometric mean over what is hidden,
     and no likelihood: three counts say little of where a curve turns, so that one miss must not
     rule a family out.
     """
-    m, rows = drawn.shape[1], np.arange(len(drawn))
+    m, rows = len(counts), np.arange(len(drawn))
     scores = np.zeros((len(drawn), len(NAMES)))
     for kept in range(3, m):
-        misfit, shift = _fits(drawn[:, :kept], log_h[:, :kept], precision[:kept])
+        # Numbers beyond the reach of what is kept: the logarithmic family might end before them.
+        within = counts <= REACH * counts[kept - 1]
+        within[:kept] = False
+        if not within.any():
+            continue
+        here = _library(
+            counts[(counts <= REACH * counts[kept - 1])], drawn[:, :kept], counts[:kept]
+        )
+        misfit, shift = _fits(drawn[:, :kept], here.log_h[:, :kept], precision[:kept])
         for which in range(len(NAMES)):
-            of = np.flatnonzero(family == which)
+            of = np.flatnonzero(here.family == which)
+            if not len(of):
+                scores[:, which] += np.log1p(UNLIKE**2)
+                continue
             best = of[misfit[:, of].argmin(axis=1)]
-            off = log_h[best, kept:] + shift[rows, best][:, None] - drawn[:, kept:]
-            scores[:, which] += np.log1p((off**2 * precision[kept:]).mean(axis=1)) / (m - 3)
-    return -scores
+            off = here.log_h[best, kept:] + shift[rows, best][:, None] - drawn[:, within]
+            scores[:, which] += np.log1p((off**2 * precision[within]).mean(axis=1))
+    return -scores / (m - 3)
 
 
 def _least(misfit: Floats, family: NDArray[np.int64]) -> Floats:
     """The misfit of each family's best shape, [replicates, families]: it has to fit, too."""
-    best = [misfit[:, family == which].min(axis=1) for which in range(len(NAMES))]
+    best = [misfit[:, family == which].min(axis=1, initial=np.inf) for which in range(len(NAMES))]
     return np.stack(best, axis=1)
 
 

@@ -114,9 +114,9 @@ def sign_flip(differences: Floats, n_labels: int) -> float:
     """Two-sided p-value of differences [n] whose signs chance alone would have set.
 
     Exact up to 13 pairs, else by drawing. Of the sum, below 50 labels of the signed ranks (Wilcoxon
-    1945), so that a single seed gone astray counts for its place alone. 1.0 of none.
+    1945), so that a single seed gone astray counts for its place alone. 1.0 of fewer than two.
     """
-    if not len(differences) or not differences.any():
+    if len(differences) < 2 or not differences.any():
         return 1.0
     if n_labels < MEDIANS_BELOW:
         size = np.where(differences == 0, 0, stats.rankdata(np.abs(differences)))

@@ -20,9 +20,13 @@ def curve(truth, counts=COUNTS, seeds=6, noise=0.05, draw=0, change=None):
 
 def test_every_shape_falls_and_is_finite():
     grid = np.geomspace(20, 4000, 50)
-    found = families.shapes(grid, np.array(COUNTS, float), 4000.0)
+    found = families.shapes(grid, 20.0, 1000.0, 4000.0, np.array([1.02, 2.0, 3.0, 12.0]))
     assert np.isfinite(found.log_h).all()
     assert (np.diff(found.log_h, axis=1) <= 1e-9).all()
+    ends = families.shapes(np.array([20.0, 1000.0]), 20.0, 1000.0, 4000.0, np.array([3.0]))
+    falls = np.exp(ends.log_h[:, 0] - ends.log_h[:, 1])
+    assert np.isclose(falls, 3).mean() > 0.3  # all that have a floor, which makes this fall
+    assert falls.max() > 100
     assert set(found.family) == set(range(4))
 
 
@@ -43,7 +47,7 @@ def test_a_known_curve_is_forecast(truth):
     assert (low <= middle).all()
     assert (middle <= high).all()
     assert np.allclose(middle[:3], truth(places[:3]), rtol=0.1)
-    assert np.allclose(middle[3:], truth(places[3:]), rtol=0.12)
+    assert np.allclose(middle[3:], truth(places[3:]), rtol=0.2)
     assert (low[3:] <= truth(places[3:]) * 1.05).all()
     assert (truth(places[3:]) <= high[3:] * 1.05).all()
 
