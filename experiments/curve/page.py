@@ -61,8 +61,8 @@ def html(answer: Answer, question: str, said: Sequence[str]) -> str:
 def _figures(answer: Answer) -> list[Figure]:
     name = answer.about.dataset
     series = [
-        _series(method, [p for p in answer.points if p.method == method], answer.curves[method])
-        for method in answer.methods
+        _series(i, [p for p in answer.points if p.method == method], answer.curves[method])
+        for i, method in enumerate(answer.methods)
     ]
     words_ = (
         f"Test error over the number of labels. {_in_words(series)}. The table has the numbers."
@@ -70,8 +70,8 @@ def _figures(answer: Answer) -> list[Figure]:
     figures = [_drawn(answer, series, f"{name}: test error", "test error (log)", words_)]
     for column in SHARES:
         series = [
-            _series(method, answer.quality_points[key], answer.quality[key])
-            for method in answer.methods
+            _series(i, answer.quality_points[key], answer.quality[key])
+            for i, method in enumerate(answer.methods)
             if (key := (column, method)) in answer.quality
         ]
         if series:
@@ -96,11 +96,12 @@ def _drawn(
     return Figure(_address(curves.svg(figure).encode(), "svg+xml"), alt)
 
 
-def _series(method: str, of: Sequence[Point], curve: Curve) -> "Series":
+def _series(place: int, of: Sequence[Point], curve: Curve) -> "Series":
     from pipeline.figures.curves import Series
 
     return Series(
-        method,
+        of[0].method,
+        place,
         [point.n_labels for point in of],
         [point.centre for point in of],
         [point.low for point in of],

@@ -72,10 +72,11 @@ def _standing(given: Answer) -> str:
     points = _largest(given)
     counts = {p.n_labels for p in points}
     errs = [f"{p.method} errs {words.interval(p.centre, p.low, p.high)}" for p in points]
+    ends = " (95 % intervals over seeds)" if any(math.isfinite(p.low) for p in points) else ""
     if len(counts) == 1:
-        return f"With {counts.pop():,} labels {words.listed(errs)} (95 % intervals over seeds)."
+        return f"With {counts.pop():,} labels {words.listed(errs)}{ends}."
     said = [f"{e} with {p.n_labels:,} labels" for e, p in zip(errs, points, strict=True)]
-    return f"{words.listed(said)} (95 % intervals over seeds)."
+    return f"{words.listed(said)}{ends}."
 
 
 def _saving(given: Answer, method: str, found: Saved) -> str:

@@ -25,19 +25,22 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP"  # methods are told apart without colour too
 APART = 0.02  # of a decade, between methods at the same count
+MARGIN = 1.2  # factor around what is drawn
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One method: shares in (0, 1] over numbers of labels.
+    """One method: shares in [0, 1] over numbers of labels.
 
+    place: of the method among all, which decides colour and mark in every figure.
     counts, centres, lows, highs: [m], the ends NaN where there is no interval; seeds: m rows of
     single trainings; grid [g] and band [3, g] (middle, low, high): the fitted curve, empty if none.
     """
 
     name: str
+    place: int
     counts: Sequence[int]
     centres: Sequence[float]
     lows: Sequence[float]
@@ -59,7 +62,8 @@ def label_curve(
     axes.set(xscale="log", yscale="log")
     middle = (len(series) - 1) / 2
     for i, one in enumerate(series):
-        _draw(axes, one, i, 10 ** (APART * (i - middle)), smallest)
+        _draw(axes, one, 10 ** (APART * (i - middle)), smallest)
+    _limits(axes, series, smallest)
     _ticks(axes, sorted({n for one in series for n in one.counts}))
     legend = axes.legend(loc="upper right", frameon=False, fontsize=9)
     for text in legend.get_texts():
@@ -79,8 +83,8 @@ def svg(figure: Figure) -> str:
     return written.getvalue()
 
 
-def _draw(axes: Axes, one: Series, i: int, shift: float, smallest: float) -> None:
-    colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
+def _draw(axes: Axes, one: Series, shift: float, smallest: float) -> None:
+    colour, marker = PALETTE[one.place % len(PALETTE)], MARKERS[one.place % len(MARKERS)]
     x = np.asarray(one.counts, float) * shift
     for n, values in zip(x, one.seeds, strict=True):
         shown = np.maximum(values, smallest)
@@ -114,25 +118,34 @@ def _draw(axes: Axes, one: Series, i: int, shift: float, smallest: float) -> Non
     axes.fill_between(one.grid, one.band[1], one.band[2], color=colour, alpha=0.12, linewidth=0)
 
 
+def _limits(axes: Axes, series: Sequence[Series], smallest: float) -> None:
+    """Room around all that is drawn, even around a single mark."""
+    right = max([one.grid[-1] for one in series if len(one.grid)], default=0)
+    counts = [n for one in series for n in one.counts]
+    axes.set_xlim(min(counts) / MARGIN, max(right, *counts, 0) * MARGIN)
+    values = [v for one in series for v in (*one.centres, *one.lows, *one.highs)]
+    values += [v for one in series for of in one.seeds for v in of]
+    shown = np.concatenate([values, *(one.band.ravel() for one in series)])
+    shown = np.maximum(shown[np.isfinite(shown)], smallest)
+    axes.set_ylim(shown.min() / MARGIN, shown.max() * MARGIN)
+
+
 def _ticks(axes: Axes, counts: Sequence[int]) -> None:
     """Label the counts that were run and, up the side, round shares of 100."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter
 
     low, high = axes.get_xlim()
-    right = counts[-1] * 2.0 ** np.arange(1, 3)
-    places = [*counts, *(n for n in right if n < high)]
     kept: list[float] = []
-    for n in places:  # ticks that would run into each other are left out
-        if low <= n <= high and (not kept or n / kept[-1] > (high / low) ** 0.045):
-            kept.append(float(n))
+    for n in (*counts, 2 * counts[-1], 4 * counts[-1]):
+        if n <= high and (not kept or n / kept[-1] > (high / low) ** 0.045):
+            kept.append(float(n))  # others would run into their neighbours
     axes.xaxis.set_major_locator(FixedLocator(kept))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(FixedLocator(_round_shares(*axes.get_ylim())))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_formatter(NullFormatter())
         axis.set_minor_locator(FixedLocator([]))
-    if kept and high > counts[-1] * 1.2:
+    if high > counts[-1] * 2:
         axes.axvline(counts[-1] * 1.06, color=MUTED, linewidth=0.8, linestyle=":")
         axes.annotate(
             "forecast",
@@ -141,3 +154,13 @@ def _ticks(axes: Axes, counts: Sequence[int]) -> None:
             fontsize=9,
             color=INK,
         )
+
+
+def _round_shares(low: float, high: float) -> list[float]:
+    """At least three round numbers in an interval, if there are."""
+    found: list[float] = []
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), np.arange(1, 10, 0.5)):
+        found = [s * 10.0**k for k in range(-7, 1) for s in steps if low <= s * 10.0**k <= high]
+        if len(found) >= 3:
+            break
+    return found

@@ -40,16 +40,17 @@ def test_every_shape_falls_and_is_finite():
     ],
 )
 def test_a_known_curve_is_forecast(truth):
-    found = curve(truth, noise=0.02)
-    assert not found.refusal
-    places = np.array([20.0, 200, 1000, 1500, 2000])
-    middle, low, high = found.at(places)
-    assert (low <= middle).all()
-    assert (middle <= high).all()
-    assert np.allclose(middle[:3], truth(places[:3]), rtol=0.1)
-    assert np.allclose(middle[3:], truth(places[3:]), rtol=0.2)
-    assert (low[3:] <= truth(places[3:]) * 1.05).all()
-    assert (truth(places[3:]) <= high[3:] * 1.05).all()
+    places, held = np.array([20.0, 200, 1000, 1500, 2000]), []
+    for draw in range(10):
+        found = curve(truth, noise=0.03, draw=draw)
+        assert not found.refusal
+        middle, low, high = found.at(places)
+        assert (low <= middle).all()
+        assert (middle <= high).all()
+        assert np.allclose(middle[:3], truth(places[:3]), rtol=0.1)
+        assert np.allclose(middle[3:], truth(places[3:]), rtol=0.25)
+        held.append((low[3:] <= truth(places[3:])) & (truth(places[3:]) <= high[3:]))
+    assert np.mean(held) >= 0.7
 
 
 def test_labels_needed_within_the_data_and_beyond():
