@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-EXPONENTS = np.geomspace(0.08, 2.5, 32)
-SCALES = np.geomspace(0.05, 4, 32)  # of an exponential, over the largest count
-KNEES = np.geomspace(0.3, 60, 12)  # where an algebraic root bends, over the smallest count
-BENDS = np.geomspace(0.35, 2.5, 10)
+EXPONENTS = np.geomspace(0.08, 2.5, 40)
+SCALES = np.geomspace(0.05, 4, 40)  # of an exponential, over the largest count
+KNEES = np.geomspace(0.3, 60, 20)  # where an algebraic root bends, over the smallest count
+BENDS = np.geomspace(0.35, 2.5, 18)
 LEFT = 0.02  # of the first error, at least, where the logarithmic family ends
+NEAR = 1.3  # times the falls: a shape without a floor that falls otherwise cannot fit
 POWER, EXPONENTIAL, LOGARITHMIC, ROOT = NAMES = (
     "power law with offset",
     "exponential",
@@ -88,4 +89,6 @@ def _floored(
     gained = (fall(at[None, :], *steepness) / end)[:, None, :]
     floor = np.concatenate([np.zeros((len(floor), 1)), floor], axis=1)[:, :, None]
     keep = (floor[:, :, 0] >= 0) & (floor[:, :, 0] < 1)
+    fall_alone = (start / end)[:, 0]
+    keep[:, 0] = (fall_alone > falls[0] / NEAR) & (fall_alone < falls[-1] * NEAR)
     return np.asarray(((1 - floor) * gained + floor)[keep])

@@ -23,7 +23,7 @@ LEAST_COUNTS, LEAST_SEEDS = 4, 3
 REPLICATES = 600
 MISFIT = 0.02  # standard deviation on the log error of what no family follows
 UNLIKE = 5.0  # standard deviations of a point from every curve, beyond which none fits
-FALLS = 13  # falls from the first to the last error, for each steepness
+FALLS = 11  # falls from the first to the last error, for each steepness
 GRID = 97  # numbers of labels at which a curve is kept
 
 

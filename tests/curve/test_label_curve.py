@@ -26,7 +26,7 @@ def test_every_shape_falls_and_is_finite():
     ends = families.shapes(np.array([20.0, 1000.0]), 20.0, 1000.0, 4000.0, np.array([3.0]))
     falls = np.exp(ends.log_h[:, 0] - ends.log_h[:, 1])
     assert np.isclose(falls, 3).mean() > 0.3  # all that have a floor, which makes this fall
-    assert falls.max() > 100
+    assert falls.max() < 4  # without one, what falls about so far
     assert set(found.family) == set(range(4))
 
 
