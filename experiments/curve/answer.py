@@ -58,7 +58,9 @@ class Point:
 class Answer:
     """The answer to: how far do n labels get me, and what does semi-supervision add?
 
-    Errors and shares lie in [0, 1]. curves: of the error, by method. quality, quality_points: by
+    Errors and shares lie in [0, 1]. methods: the baseline first. ceilings: those among them at one
+    label count that the baseline has not, as with all labels: nothing is compared or forecast for
+    them. curves: of the error, by method. quality, quality_points: by
     measure and method, of the share of samples that lacks to 1, as if it were an error; goals of
     quality_needs likewise. doubts: sentences.
     """
@@ -66,6 +68,7 @@ class Answer:
     about: About
     baseline: str
     methods: tuple[str, ...]
+    ceilings: tuple[str, ...]
     n_test: int
     points: tuple[Point, ...]
     comparisons: tuple[Comparison, ...]
@@ -87,31 +90,34 @@ class Answer:
 def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[float] = ()) -> Answer:
     """What the cells of `table` (columns of `table.py`, one row a training) say.
 
-    baseline: the method that the others are compared with. goals: errors in (0, 1) to forecast
-    labels for; of none, round numbers within the forecast's reach.
+    baseline: the method that the others are compared with; a single method is its own. goals:
+    errors in (0, 1) to forecast labels for; of none, round numbers within the forecast's reach.
 
     Raises UserError if columns are missing, nothing is left, the baseline is not there, or the
     cells are of several data sets.
     """
-    cells = _checked(table, baseline, goals)
-    methods = (baseline, *(m for m in cells[METHOD].unique() if m != baseline))
+    cells, baseline = _checked(table, baseline, goals)
+    methods = (baseline, *sorted(set(cells[METHOD]) - {baseline}))
+    ceilings = _ceilings(cells, baseline)
+    lines = tuple(method for method in methods if method not in ceilings)
     random = np.random.default_rng(0)
-    curves = _curves(cells, methods, random)
+    curves = _curves(cells, lines, random)
     quality, quality_points = {}, {}
     for column in SHARES:
         if column in cells and cells[column].notna().any():
             lacking = cells[cells[column].notna()].assign(**{ERROR: 1 - cells[column]})
-            for method, curve in _curves(lacking, methods, random).items():
+            for method, curve in _curves(lacking, lines, random).items():
                 quality[column, method] = curve
                 quality_points[column, method] = tuple(_points(lacking, (method,)))
-    comparisons = tuple(statistics.compare(cells, baseline))
+    comparisons = tuple(statistics.compare(cells[cells[METHOD].isin(lines)], baseline))
     wanted = tuple(goals) or round_errors(list(curves.values()))
-    available = _available(cells, about)
+    available = _available(cells[cells[METHOD].isin(lines)], about)
     points = tuple(_points(cells, methods))
     return Answer(
         about,
         baseline,
         methods,
+        ceilings,
         int(cells[N_TEST].min()),
         points,
         comparisons,
@@ -120,17 +126,22 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
         quality_points,
         {method: tuple(needed(curve, e) for e in wanted) for method, curve in curves.items()},
         {key: tuple(needed(c, e) for e in round_errors([c])) for key, c in quality.items()},
-        {m: _saves(curves[baseline], curves[m], wanted) for m in methods[1:]},
+        {m: _saves(curves[baseline], curves[m], wanted) for m in lines[1:]},
         {
             method: tuple(rounds(curve, available, min(goals) if goals else None))
             for method, curve in curves.items()
         },
-        tuple(doubts.found(cells, table, methods, comparisons, curves)),
+        tuple(doubts.found(cells, table, lines, comparisons, curves)),
     )
 
 
-def _checked(table: pd.DataFrame, baseline: str, goals: Sequence[float]) -> pd.DataFrame:
-    """The finished cells with their types; refuses what would give a wrong answer."""
+def _checked(
+    table: pd.DataFrame, baseline: str, goals: Sequence[float]
+) -> tuple[pd.DataFrame, str]:
+    """The finished cells with their types, and the baseline: the only method, if there is one only.
+
+    Refuses what would give a wrong answer.
+    """
     missing = [column for column in NEEDED if column not in table]
     if missing:
         raise UserError(f"the table of cells has no column {', '.join(missing)}")
@@ -141,10 +152,12 @@ def _checked(table: pd.DataFrame, baseline: str, goals: Sequence[float]) -> pd.D
         raise UserError(f"column {ERROR} must hold shares from 0 to 1 (5 % is 0.05)")
     if (cells[N_LABELS] < 1).any() or (cells[N_TEST] < 1).any():
         raise UserError(f"columns {N_LABELS} and {N_TEST} must be 1 or more")
-    if baseline not in set(cells[METHOD]):
+    known = sorted(set(cells[METHOD]))
+    if baseline not in known and len(known) == 1:
+        baseline = known[0]
+    if baseline not in known:
         raise UserError(
-            f"the baseline {baseline} has no finished training; there are "
-            f"{', '.join(sorted(cells[METHOD].unique()))}"
+            f"the baseline {baseline} has no finished training; there are {', '.join(known)}"
         )
     for column in ("dataset", "digest"):
         several = sorted(map(str, cells[column].dropna().unique())) if column in cells else []
@@ -155,7 +168,16 @@ def _checked(table: pd.DataFrame, baseline: str, goals: Sequence[float]) -> pd.D
             )
     if not all(0 < goal < 1 for goal in goals):
         raise UserError("an error to forecast labels for lies between 0 and 1 (5 % is 0.05)")
-    return cells
+    return cells, baseline
+
+
+def _ceilings(cells: pd.DataFrame, baseline: str) -> tuple[str, ...]:
+    counts = {method: set(own[N_LABELS]) for method, own in cells.groupby(METHOD)}
+    return tuple(
+        str(method)
+        for method, own in sorted(counts.items())
+        if method != baseline and len(own) == 1 and min(own) > max(counts[baseline])
+    )
 
 
 def _curves(

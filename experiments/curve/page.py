@@ -61,7 +61,7 @@ def html(answer: Answer, question: str, said: Sequence[str]) -> str:
 def _figures(answer: Answer) -> list[Figure]:
     name = answer.about.dataset
     series = [
-        _series(i, [p for p in answer.points if p.method == method], answer.curves[method])
+        _series(i, [p for p in answer.points if p.method == method], answer.curves.get(method))
         for i, method in enumerate(answer.methods)
     ]
     words_ = (
@@ -96,9 +96,12 @@ def _drawn(
     return Figure(_address(curves.svg(figure).encode(), "svg+xml"), alt)
 
 
-def _series(place: int, of: Sequence[Point], curve: Curve) -> "Series":
+def _series(place: int, of: Sequence[Point], curve: Curve | None) -> "Series":
     from pipeline.figures.curves import Series
 
+    grid, band = np.empty(0), np.empty((3, 0))
+    if curve is not None and not curve.refusal:
+        grid, band = curve.grid, curve.at(curve.grid)
     return Series(
         of[0].method,
         place,
@@ -107,8 +110,9 @@ def _series(place: int, of: Sequence[Point], curve: Curve) -> "Series":
         [point.low for point in of],
         [point.high for point in of],
         [point.values for point in of],
-        curve.grid,
-        np.empty((3, 0)) if curve.refusal else curve.at(curve.grid),
+        grid,
+        band,
+        ceiling=curve is None,
     )
 
 

@@ -13,21 +13,24 @@ __all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentenc
 
 def question(given: Answer) -> str:
     """What the report answers."""
-    others = words.listed(given.methods[1:])
-    adds = f", and what does {others} add to {given.baseline}" if others else ""
+    others = [method for method in given.methods[1:] if method not in given.ceilings]
+    verb = "do" if len(others) > 1 else "does"
+    adds = f", and what {verb} {words.listed(others)} add to {given.baseline}" if others else ""
     return f"{given.about.dataset}: how far do n labels get me{adds}?"
 
 
 def sentences(given: Answer) -> list[str]:
     """The answer: where each method stands, verdicts, labels saved, images, what to label next."""
     said = [_standing(given)]
-    for method in given.methods[1:]:
+    for method in given.saves:
         row = [one for one in given.comparisons if one.method == method]
         said.append(words.verdicts(method, given.baseline, row))
     for method, saves in given.saves.items():
         said += [_saving(given, method, found) for found in saves[:1] if not found.refusal]
     said += [_images(given, *key) for key in given.quality]
-    best = min(_largest(given), key=lambda point: point.centre).method
+    best = min(
+        (p for p in _largest(given) if p.method in given.rounds), key=lambda point: point.centre
+    ).method
     said.append(words.next_rounds(best, given.rounds[best], given.curves[best]))
     return [sentence for sentence in said if sentence]
 

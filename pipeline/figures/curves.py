@@ -48,6 +48,7 @@ class Series:
     seeds: Sequence[Sequence[float]]
     grid: Floats
     band: Floats
+    ceiling: bool = False  # at one count far off: a line across at its centre
 
 
 def label_curve(
@@ -60,11 +61,15 @@ def label_curve(
     figure = blank_figure(title, detail, 8.6, 5.4)
     axes = single_axes(figure, "labels (log)", y_label, grid="both")
     axes.set(xscale="log", yscale="log")
-    middle = (len(series) - 1) / 2
-    for i, one in enumerate(series):
+    lines = [one for one in series if not one.ceiling]
+    middle = (len(lines) - 1) / 2
+    for one in series:
+        if one.ceiling:
+            _draw_ceiling(axes, one, smallest)
+    for i, one in enumerate(lines):
         _draw(axes, one, 10 ** (APART * (i - middle)), smallest)
     _limits(axes, series, smallest)
-    _ticks(axes, sorted({n for one in series for n in one.counts}))
+    _ticks(axes, sorted({n for one in lines for n in one.counts}))
     legend = axes.legend(loc="upper right", frameon=False, fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -118,10 +123,21 @@ def _draw(axes: Axes, one: Series, shift: float, smallest: float) -> None:
     axes.fill_between(one.grid, one.band[1], one.band[2], color=colour, alpha=0.12, linewidth=0)
 
 
+def _draw_ceiling(axes: Axes, one: Series, smallest: float) -> None:
+    axes.axhline(
+        max(one.centres[0], smallest),
+        color=PALETTE[one.place % len(PALETTE)],
+        linestyle="-.",
+        linewidth=1.2,
+        label=f"{shortened(one.name, 28)}, {one.counts[0]:,} labels",
+        zorder=2,
+    )
+
+
 def _limits(axes: Axes, series: Sequence[Series], smallest: float) -> None:
     """Room around all that is drawn, even around a single mark."""
     right = max([one.grid[-1] for one in series if len(one.grid)], default=0)
-    counts = [n for one in series for n in one.counts]
+    counts = [n for one in series if not one.ceiling for n in one.counts]
     axes.set_xlim(min(counts) / MARGIN, max(right, *counts, 0) * MARGIN)
     values = [v for one in series for v in (*one.centres, *one.lows, *one.highs)]
     values += [v for one in series for of in one.seeds for v in of]

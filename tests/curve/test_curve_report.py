@@ -204,6 +204,28 @@ def test_little_is_reported_as_little(cells):
     assert "nan" not in report.markdown(answer).replace("tenant", "")
 
 
+def test_all_labels_are_a_ceiling_and_no_rival():
+    cells = table(gains={"supervised": 1.0, "ssgan": 0.6, "supervised_all": 0.5})
+    cells = cells[(cells["method"] != "supervised_all") | (cells["n_labels"] == 1000)]
+    cells.loc[cells["method"] == "supervised_all", "n_labels"] = 50_000
+    answer = report.answer(cells, "supervised", About("digits", n_unlabelled=49_000))
+    assert answer.ceilings == ("supervised_all",)
+    assert {one.method for one in answer.comparisons} == {"ssgan"}
+    said = " ".join(report.told(answer))
+    assert "supervised_all errs" in said
+    assert "with 50,000 labels" in said
+    assert "supervised_all has no" not in said
+    assert "add to supervised?" in said
+    assert answer.rounds["ssgan"][0].n_labels == 2000
+    Page(report.html(answer))
+
+
+def test_a_single_method_is_its_own_baseline():
+    answer = report.answer(table(gains={"ssgan": 0.6}), "supervised", About("digits"))
+    assert answer.baseline == "ssgan"
+    assert report.question(answer) == "digits: how far do n labels get me?"
+
+
 def test_doubts_name_what_is_there():
     cells = table(seeds=4, n_test=100)
     cells.loc[3, "error"] = np.nan
