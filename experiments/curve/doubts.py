@@ -69,8 +69,8 @@ def _test_images(cells: pd.DataFrame) -> Iterator[str]:
     low, high = classification.wilson(round(best * n), n)
     if high - low > WIDE * max(best, 1 / n):
         yield (
-            f"{n:,} test images are few: the lowest error, {best:.2%}, has a 95 % interval of "
-            f"{low:.2%} to {high:.2%} by them alone, which the intervals over seeds do not hold."
+            f"{n:,} test images alone leave the lowest error, {best:.2%}, a 95 % interval from "
+            f"{low:.2%} to {high:.2%}; the intervals over seeds do not hold that."
         )
     if cells[N_TEST].nunique() > 1:
         yield f"Not all trainings were tested on as many images ({n:,} at least)."

@@ -73,13 +73,17 @@ def _largest(given: Answer) -> list[Point]:
 
 def _standing(given: Answer) -> str:
     points = _largest(given)
-    counts = {p.n_labels for p in points}
-    errs = [f"{p.method} errs {words.interval(p.centre, p.low, p.high)}" for p in points]
     ends = " (95 % intervals over seeds)" if any(math.isfinite(p.low) for p in points) else ""
-    if len(counts) == 1:
-        return f"With {counts.pop():,} labels {words.listed(errs)}{ends}."
-    said = [f"{e} with {p.n_labels:,} labels" for e, p in zip(errs, points, strict=True)]
-    return f"{words.listed(said)}{ends}."
+    counts = {p.n_labels for p in points if p.method not in given.ceilings}
+    if len(counts) > 1:
+        return f"{words.listed([f'{_errs(p)} with {p.n_labels:,} labels' for p in points])}{ends}."
+    said = words.listed([_errs(p) for p in points if p.method not in given.ceilings])
+    above = [f"; {_errs(p)} with {p.n_labels:,}" for p in points if p.method in given.ceilings]
+    return f"With {counts.pop():,} labels {said}{''.join(above)}{ends}."
+
+
+def _errs(point: Point) -> str:
+    return f"{point.method} errs {words.interval(point.centre, point.low, point.high)}"
 
 
 def _saving(given: Answer, method: str, found: Saved) -> str:

@@ -213,7 +213,7 @@ def test_all_labels_are_a_ceiling_and_no_rival():
     assert {one.method for one in answer.comparisons} == {"ssgan"}
     said = " ".join(report.told(answer))
     assert "supervised_all errs" in said
-    assert "with 50,000 labels" in said
+    assert "with 50,000 (95 %" in said
     assert "supervised_all has no" not in said
     assert "add to supervised?" in said
     assert answer.rounds["ssgan"][0].n_labels == 2000
@@ -235,7 +235,7 @@ def test_doubts_name_what_is_there():
     assert "1 of 48 pairs" in doubts
     assert "2 versions of the code" in doubts
     assert "No verdict is given below 6" in doubts
-    assert "100 test images are few" in doubts
+    assert "100 test images alone leave" in doubts
 
 
 def test_the_same_cells_give_the_same_page(given):
