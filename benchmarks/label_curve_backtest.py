@@ -30,6 +30,8 @@ from experiments.curve import statistics
 from experiments.curve.answer import round_errors
 from experiments.curve.label_curve import LEAST_COUNTS, REACH, Curve, fitted, needed, replicates
 from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SEED
+from pipeline.command_line import guarded
+from pipeline.errors import RunFailure, UserError
 
 GRIDS = (
     (20, 50, 100, 200, 500),
@@ -108,9 +110,19 @@ def simulated(cases: int, seed: int) -> Iterator[dict[str, Any]]:
         yield said | judged(curve, counts[-1], float(truth(counts[-1])), dense, truth(dense))
 
 
-def measured(file: Path) -> Iterator[dict[str, Any]]:
-    """One row a real case: a method on a data set, its largest counts hidden in turn."""
+def read(file: Path) -> pd.DataFrame:
+    """The cells of a CSV."""
+    if not file.is_file():
+        raise UserError(f"--cells {file}: no such file")
     cells = pd.read_csv(file)
+    missing = {METHOD, N_LABELS, SEED, ERROR, N_TEST} - set(cells)
+    if missing:
+        raise UserError(f"--cells {file} has no column {', '.join(sorted(missing))}")
+    return cells
+
+
+def measured(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """One row a real case: a method on a data set, its largest counts hidden in turn."""
     by = [column for column in ("dataset", METHOD) if column in cells]
     for name, own in cells.groupby(by):
         wide = own.pivot_table(index=SEED, columns=N_LABELS, values=ERROR)
@@ -231,17 +243,21 @@ def show(rows: pd.DataFrame, console: Console) -> bool:
     return met or len(told) < LEAST_CASES
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cells", type=Path, help="CSV of real trainings")
     parser.add_argument("--cases", type=int, default=300, help="simulated curves")
     parser.add_argument("--trials", type=int, default=200, help="simulated methods to judge")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    cells = read(given.cells) if given.cells else None
     console = Console(highlight=False, width=110)
     met = show(pd.DataFrame(simulated(given.cases, given.seed)), console)
-    if given.cells:
-        met &= show(pd.DataFrame(measured(given.cells)), console)
+    if cells is not None:
+        rows = pd.DataFrame(measured(cells))
+        if rows.empty:
+            raise UserError(f"--cells {given.cells}: no method has {LEAST_COUNTS + 1} label counts")
+        met &= show(rows, console)
     false, found, independent = verdicts(given.trials, given.seed)
     good = false <= FALSE and found >= FOUND
     console.print(
@@ -249,8 +265,9 @@ def main() -> int:
         f"verdicts {false:.1%} (bar {FALSE:.0%}), two standard deviations found {found:.1%} (bar "
         f"{FOUND:.0%}; of unpaired errors {independent:.1%}): {'met' if good else 'MISSED'}"
     )
-    return 0 if met and good else 1
+    if not (met and good):
+        raise RunFailure("a bar is missed")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))
