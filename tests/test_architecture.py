@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "experiments.plan experiments.space experiments.trial experiments.pace "
     "experiments.workers",
     "experiments.report": "experiments.search",
+    "experiments.curve": "errors figures measure",
     "experiments.__main__": "command_line config errors progress experiments.space "
     "experiments.plan experiments.search experiments.report",
 }

@@ -1,0 +1,117 @@
+"""The report on a label curve: its answer as HTML, as Markdown, and as lines for a terminal."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from experiments.curve import page, tables, words
+from experiments.curve.answer import About, Answer, Point, answer
+from experiments.curve.label_curve import Saved
+
+__all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentences", "told"]
+
+
+def question(given: Answer) -> str:
+    """What the report answers."""
+    others = [method for method in given.methods[1:] if method not in given.ceilings]
+    verb = "do" if len(others) > 1 else "does"
+    adds = f", and what {verb} {words.listed(others)} add to {given.baseline}" if others else ""
+    return f"{given.about.dataset}: how far do n labels get me{adds}?"
+
+
+def sentences(given: Answer) -> list[str]:
+    """The answer: where each method stands, verdicts, labels saved, images, what to label next."""
+    said = [_standing(given)]
+    for method in given.saves:
+        row = [one for one in given.comparisons if one.method == method]
+        said.append(words.verdicts(method, given.baseline, row))
+    for method, saves in given.saves.items():
+        said += [_saving(given, method, found) for found in saves[:1] if not found.refusal]
+    said += [_images(given, *key) for key in given.quality]
+    best = min(
+        (p for p in _largest(given) if p.method in given.rounds), key=lambda point: point.centre
+    ).method
+    said.append(words.next_rounds(best, given.rounds[best], given.curves[best]))
+    return [sentence for sentence in said if sentence]
+
+
+def told(given: Answer) -> list[str]:
+    """Lines for a terminal: question, answer, what weakens it."""
+    return [question(given), *sentences(given), *(f"but: {doubt}" for doubt in given.doubts)]
+
+
+def html(given: Answer) -> str:
+    """One page that needs nothing else: no script, nothing fetched."""
+    return page.html(given, question(given), sentences(given))
+
+
+def markdown(given: Answer) -> str:
+    """The same as Markdown, without pictures."""
+    lines = [f"# {_plain(question(given))}", ""]
+    lines += [line for each in sentences(given) for line in (_plain(each), "")]
+    for table in tables.tables(given):
+        lines += ["", f"**{_plain(table.caption)}**", ""]
+        lines += [_row(table.heads), "|" + "---|" * len(table.heads)]
+        lines += [_row(row) for row in table.rows]
+    for title, items in (
+        ("What weakens the claim", given.doubts),
+        ("What was left out", given.about.left_out),
+        ("What was run", [f"{name}: {value}" for name, value in tables.facts(given)]),
+    ):
+        if items:
+            lines += ["", f"## {title}", "", *(f"- {_plain(item)}" for item in items)]
+    return "\n".join(lines) + "\n"
+
+
+def _largest(given: Answer) -> list[Point]:
+    """Every method's point at its largest count."""
+    return [
+        max((p for p in given.points if p.method == m), key=lambda p: p.n_labels)
+        for m in given.methods
+    ]
+
+
+def _standing(given: Answer) -> str:
+    points = _largest(given)
+    ends = " (95 % intervals over seeds)" if any(math.isfinite(p.low) for p in points) else ""
+    counts = {p.n_labels for p in points if p.method not in given.ceilings}
+    if len(counts) > 1:
+        return f"{words.listed([f'{_errs(p)} with {p.n_labels:,} labels' for p in points])}{ends}."
+    said = words.listed([_errs(p) for p in points if p.method not in given.ceilings])
+    above = [f"; {_errs(p)} with {p.n_labels:,}" for p in points if p.method in given.ceilings]
+    return f"With {counts.pop():,} labels {said}{''.join(above)}{ends}."
+
+
+def _errs(point: Point) -> str:
+    return f"{point.method} errs {words.interval(point.centre, point.low, point.high)}"
+
+
+def _saving(given: Answer, method: str, found: Saved) -> str:
+    largest = max(p.n_labels for p in given.points if p.method == given.baseline)
+    if not math.isfinite(found.middle):
+        return ""
+    return (
+        f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,} "
+        f"labels, {method} {words.labels_saved(found)} (90 % interval)."
+    )
+
+
+def _images(given: Answer, column: str, method: str) -> str:
+    """How good a generator's images are, and the labels that the next round number needs."""
+    last = given.quality_points[column, method][-1]
+    now = f"{words.percent(1 - last.centre)} with {last.n_labels:,} labels"
+    said = f"{method}'s images, {tables.MEASURES[column]}: {now}"
+    ahead = [n for n in given.quality_needs[column, method] if n.error < last.centre]
+    if not ahead or (math.isinf(ahead[0].middle) and not math.isfinite(ahead[0].low)):
+        return f"{said}."
+    return f"{said}; {words.goal(1 - ahead[0].error)}: {words.labels_needed(ahead[0])}."
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_plain, cells))} |"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: no tag, link, emphasis, cell or line of its own."""
+    escaped = re.sub(r"([\\`*<>|])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("](", "]\\(")

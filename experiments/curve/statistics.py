@@ -1,0 +1,201 @@
+"""Whether a method differs from the baseline, by pairs of trainings on the same split and seed.
+
+At each label count: the differences seed by seed, their BCa bootstrap interval (Efron 1987) and an
+exact sign-flip permutation test, Holm's correction (1979) over the counts. After Bouthillier et al.
+2021 (arXiv 2103.03098) and arXiv 2511.19794. Fewer than six pairs never give a verdict: a two-sided
+sign-flip test of five cannot go below 1/16.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from experiments.curve.table import ERROR, METHOD, N_LABELS, SEED
+
+HELPS, HURTS, CANNOT_TELL = "helps", "hurts", "cannot tell"
+ALPHA = 0.05  # of a method's verdicts over all counts
+LEAST_PAIRS = 6
+MEDIANS_BELOW = 50  # labels, where single seeds go astray and a mean says little
+POWER = 0.8  # with which a difference as large as the one seen shall be found
+MOST_SEEDS = 100  # more are not advised
+RESAMPLES = 9999  # exact up to 13 pairs
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method beside the baseline at one label count.
+
+    differences: float64 [pairs], baseline's error less the method's by ascending seed, in [-1, 1].
+    centre: their mean, below 50 labels their median. low, high: 95 % interval of it, NaN with
+    fewer than two pairs. p_value: of the sign-flip test; adjusted: after Holm over the counts.
+    verdict: helps, hurts or cannot tell. more: seeds that a verdict probably still needs; None if
+    there is one, or if more than `MOST_SEEDS` would be needed.
+    """
+
+    method: str
+    n_labels: int
+    differences: Floats
+    centre: float
+    low: float
+    high: float
+    p_value: float
+    adjusted: float
+    verdict: str
+    more: int | None
+
+
+def compare(table: pd.DataFrame, baseline: str) -> list[Comparison]:
+    """Every other method beside `baseline`, by method (as they come) and ascending count.
+
+    table: one row a cell (`table.py`). Cells are paired by seed; one without its pair is left out.
+    """
+    found = []
+    for method in table[METHOD].unique():
+        if method != baseline:
+            found += _corrected(
+                [
+                    _compared(method, n, paired(table[table[N_LABELS] == n], baseline, method))
+                    for n in sorted({int(n) for n in table[N_LABELS]})
+                ]
+            )
+    return found
+
+
+def paired(cells: pd.DataFrame, baseline: str, method: str) -> Floats:
+    """Baseline's error less the method's, by ascending seed, of the cells of one label count."""
+    first, second = (
+        cells[cells[METHOD] == name].groupby(SEED)[ERROR].mean() for name in (baseline, method)
+    )
+    return (first - second).dropna().to_numpy(np.float64)
+
+
+def centre(values: Floats, n_labels: int) -> float:
+    """The mean, below 50 labels the median; NaN of none."""
+    if not len(values):
+        return np.nan
+    return float(np.median(values) if n_labels < MEDIANS_BELOW else np.mean(values))
+
+
+def interval(values: Floats, n_labels: int, level: float = 0.95) -> tuple[float, float]:
+    """BCa bootstrap interval of the centre of `values` [n].
+
+    (NaN, NaN) of fewer than two values; the value itself if all are equal. Where BCa has no answer
+    (a median that no jackknife moves), the percentiles of the bootstrap.
+    """
+    if len(values) < 2:
+        return np.nan, np.nan
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    statistic = np.median if n_labels < MEDIANS_BELOW else np.mean
+    for method in ("BCa", "percentile"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a degenerate distribution: answered by NaN
+            bounds = stats.bootstrap(
+                (values,),
+                statistic,
+                confidence_level=level,
+                method=method,
+                n_resamples=RESAMPLES,
+                rng=np.random.default_rng(0),
+            ).confidence_interval
+        if np.isfinite([bounds.low, bounds.high]).all():
+            break
+    return float(bounds.low), float(bounds.high)
+
+
+def sign_flip(differences: Floats, n_labels: int) -> float:
+    """Two-sided p-value of differences [n] whose signs chance alone would have set.
+
+    Exact up to 13 pairs, else by drawing. Of the sum, below 50 labels of the signed ranks (Wilcoxon
+    1945), so that a single seed gone astray counts for its place alone. 1.0 of fewer than two.
+    """
+    if len(differences) < 2 or not differences.any():
+        return 1.0
+    if n_labels < MEDIANS_BELOW:
+        size = np.where(differences == 0, 0, stats.rankdata(np.abs(differences)))
+        differences = np.sign(differences) * size
+    test = stats.permutation_test(
+        (differences,),
+        lambda x, axis: np.abs(x.sum(axis=axis)),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p-values (1979), in their order."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted.tolist()
+
+
+def pairs_needed(differences: Floats, tests: int) -> int | None:
+    """Pairs with which a difference of this size and spread would be found in 80 of 100 cases.
+
+    By the t-test's power at 5 % shared among `tests`, and no fewer than a sign-flip test needs to
+    get there at all. None: more than `MOST_SEEDS` beyond these, or no difference to go by.
+    """
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
+    effect = abs(float(np.mean(differences))) if len(differences) else 0.0
+    level = ALPHA / tests
+    least = max(LEAST_PAIRS, int(np.ceil(1 - np.log2(level))))
+    if len(differences) < 2 or not effect:
+        return least if len(differences) < least else None
+    if not spread:
+        return least
+    n = np.arange(least, len(differences) + MOST_SEEDS + 1)
+    bar = stats.t.ppf(1 - level / 2, n - 1)
+    power = stats.nct.sf(bar, n - 1, effect / spread * np.sqrt(n))
+    enough = n[power >= POWER]
+    return int(enough[0]) if len(enough) else None
+
+
+def _compared(method: str, n_labels: int, differences: Floats) -> Comparison:
+    low, high = interval(differences, n_labels)
+    p_value = sign_flip(differences, n_labels)
+    middle = centre(differences, n_labels)
+    return Comparison(
+        method, n_labels, differences, middle, low, high, p_value, 1.0, CANNOT_TELL, None
+    )
+
+
+def _corrected(row: list[Comparison]) -> list[Comparison]:
+    """A method's comparisons with Holm's p-values, verdicts, and the seeds they still need.
+
+    A count without a single pair is left out: nothing is tested there.
+    """
+    row = [each for each in row if len(each.differences)]
+    # With fewer pairs nothing can be found, so they cost the other counts nothing.
+    tested = [each for each in row if len(each.differences) >= LEAST_PAIRS]
+    adjusted = dict(
+        zip(
+            [each.n_labels for each in tested],
+            holm([each.p_value for each in tested]),
+            strict=True,
+        )
+    )
+    return [
+        _judged(replace(each, adjusted=adjusted.get(each.n_labels, 1.0)), len(row)) for each in row
+    ]
+
+
+def _judged(one: Comparison, tests: int) -> Comparison:
+    if one.adjusted <= ALPHA and one.low > 0:
+        return replace(one, verdict=HELPS)
+    if one.adjusted <= ALPHA and one.high < 0:
+        return replace(one, verdict=HURTS)
+    wanted = pairs_needed(one.differences, tests)
+    return replace(one, more=None if wanted is None else max(wanted - len(one.differences), 1))

@@ -1,0 +1,160 @@
+"""What the numbers of a label curve say, in sentences."""
+
+import math
+from collections.abc import Sequence
+
+from experiments.curve.label_curve import Curve, Needed, Saved
+from experiments.curve.rounds import Round
+from experiments.curve.statistics import (
+    CANNOT_TELL,
+    HELPS,
+    HURTS,
+    LEAST_PAIRS,
+    MOST_SEEDS,
+    Comparison,
+)
+
+
+def percent(share: float) -> str:
+    """'0.84 %', '3.1 %', '46 %'; '–' if there is none."""
+    if not math.isfinite(share):
+        return "–"
+    size = abs(100 * share)
+    return f"{100 * share:z.{0 if size >= 20 else 1 if size >= 2 else 2}f} %"
+
+
+def goal(share: float) -> str:
+    """A round number: '5 %', '1.5 %', '98.5 %'."""
+    return f"{100 * share:.3g} %"
+
+
+def points(difference: float, spread: float) -> str:
+    """Percentage points, with the digits that a spread of this size leaves."""
+    return f"{100 * difference:z.{1 if 100 * spread >= 1 else 2}f}"
+
+
+def number(n: float) -> str:
+    """A number of labels as its interval deserves: two digits that are not zero, '12,000'."""
+    if not math.isfinite(n):
+        return "–"
+    unit = 10 ** max(math.floor(math.log10(abs(n))) - 1, 0) if abs(n) >= 1 else 1
+    return f"{round(n / unit) * unit:,.0f}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def difference(one: Comparison) -> str:
+    """'1.9 points [0.8, 3.0]'; above 0 the method is better."""
+    spread = one.high - one.low
+    values = [points(each, spread) for each in (one.centre, one.low, one.high)]
+    if not math.isfinite(spread):
+        return f"{100 * one.centre:z.2f} points"
+    return f"{values[0]} points [{values[1]}, {values[2]}]"
+
+
+def verdict(one: Comparison) -> str:
+    """A verdict and, where there is none, what it needs."""
+    if one.verdict != CANNOT_TELL:
+        return one.verdict
+    if one.more is None:
+        return f"{CANNOT_TELL}, not with {MOST_SEEDS} more seeds either"
+    return f"{CANNOT_TELL}, needs about {one.more} more seed{'s' * (one.more > 1)}"
+
+
+def verdicts(method: str, baseline: str, row: Sequence[Comparison]) -> str:
+    """What one method does at all counts, in one sentence that is made of the numbers."""
+    if not row:
+        return f"{method} has no training on a seed and label count of {baseline}."
+    said = []
+    for word, better in ((HELPS, 1), (HURTS, -1)):
+        held = [one for one in row if one.verdict == word]
+        if held:
+            most = max(held, key=lambda one: better * one.centre)
+            where = listed([f"{one.n_labels:,}" for one in held])
+            most_at = f"most at {most.n_labels:,}: " if len(held) > 1 else ""
+            said.append(f"{word} at {where} labels ({most_at}{difference(most)})")
+    open_ = [one for one in row if one.verdict == CANNOT_TELL]
+    if open_:
+        said.append(_untold(open_, everywhere=len(open_) == len(row)))
+    return f"Beside {baseline}, {method} {listed(said)}."
+
+
+def _untold(row: Sequence[Comparison], everywhere: bool) -> str:
+    where = "any count" if everywhere else listed([f"{one.n_labels:,}" for one in row]) + " labels"
+    if all(len(one.differences) < LEAST_PAIRS for one in row):
+        most = max(len(one.differences) for one in row)
+        return (
+            f"has too few seeds for a verdict at {where} ({most}, the least are {LEAST_PAIRS}; "
+            f"largest difference {difference(max(row, key=lambda one: abs(one.centre)))})"
+        )
+    sooner = min(row, key=lambda one: math.inf if one.more is None else one.more)
+    chance = f"cannot be told from it at {where}"
+    if sooner.more is None:
+        return f"{chance} (nor with {MOST_SEEDS} more seeds; a difference would be small)"
+    return (
+        f"{chance} (at {sooner.n_labels:,} labels {difference(sooner)}; needs about "
+        f"{sooner.more} more seed{'s' * (sooner.more > 1)})"
+    )
+
+
+def labels_needed(found: Needed) -> str:
+    """'about 420 labels [310, 640]', or why it is not told."""
+    if found.refusal:
+        before = (
+            f"; not before about {number(found.low)}"
+            if math.isinf(found.middle) and math.isfinite(found.low)
+            else ""
+        )
+        return f"{found.refusal}{before}"
+    about = f"about {number(found.middle)} labels"
+    if math.isinf(found.high):
+        return f"{about}, at least {number(found.low)}; no upper end can be told yet"
+    return f"{about} [{number(found.low)}, {number(found.high)}]"
+
+
+def labels_saved(found: Saved) -> str:
+    """'saves about 320 labels [270, 350]', or why it is not told."""
+    if found.refusal:
+        return f"not told: {found.refusal}"
+    behind = found.middle < 0
+    values = [-found.middle, -found.high, -found.low] if behind else list(_values(found))
+    return f"{'costs' if behind else 'saves'} about {number(values[0])} labels {_ends(*values[1:])}"
+
+
+def _values(found: Saved) -> tuple[float, float, float]:
+    return found.middle, found.low, found.high
+
+
+def _ends(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "(no interval)"
+    if math.isinf(high):
+        return f"(at least {number(low)})"
+    if math.isinf(low):
+        return f"(at most {number(high)})"
+    return f"[{number(low)}, {number(high)}]"
+
+
+def next_rounds(method: str, found: Sequence[Round], curve: Curve) -> str:
+    """What to label next, and the error to expect; "" if nothing is forecast."""
+    if not found:
+        return ""
+    now = f"{curve.counts[-1]:,.0f} labels give {percent(float(curve.centres[-1]))}"
+    steps = [f"{one.n_labels:,} labels: {interval(*_expected(one))}" for one in found]
+    return f"{method}: {now}; expected with {'; with '.join(steps)}."
+
+
+def _expected(one: Round) -> tuple[float, float, float]:
+    return one.expected, one.low, one.high
+
+
+def interval(middle: float, low: float, high: float) -> str:
+    """'3.1 % [2.8, 3.5]'; without its ends if there are none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return percent(middle)
+    digits = 0 if high >= 0.2 else 1 if high >= 0.02 else 2
+    values = [f"{100 * each:z.{digits}f}" for each in (middle, low, high)]
+    return f"{values[0]} % [{values[1]}, {values[2]}]"

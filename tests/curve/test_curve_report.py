@@ -1,0 +1,243 @@
+"""The report on a table of cells: what it says, refuses, weakens; its page and its Markdown."""
+
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from experiments.curve import report
+from experiments.curve.report import About
+from pipeline.errors import UserError
+from tests.curve.cells import table
+
+NASTY = "digits <script>alert('x')</script> | $a_b$ [x](http://a.b)"
+
+
+class Page(HTMLParser):
+    """What a page is made of: tags with attributes, text, and tags that were never closed."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def sheet(side=64, noise=False):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 255 if noise else 2, (side, side, 3), dtype=np.uint8)
+    written = BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
+
+
+@pytest.fixture(scope="module")
+def given():
+    about = About(
+        NASTY,
+        "d1",
+        "c1",
+        {"tensorflow": "2.21.0"},
+        "python -m experiments curve --dataset '<b>'",
+        5000,
+        ["vat at 1,000 labels: the time was spent."],
+        {("ssgan", 20): sheet(), ("ssgan", 100): sheet()},
+    )
+    return report.answer(table(), "supervised", about)
+
+
+@pytest.fixture(scope="module")
+def page(given):
+    text = report.html(given)
+    found = Page(text)
+    assert not found.open
+    return text, found
+
+
+def test_the_answer_is_made_of_the_numbers(given):
+    said = report.sentences(given)
+    cells = table()
+    last = cells[cells["n_labels"] == 1000].groupby("method")["error"].mean()
+    assert f"supervised errs {100 * last['supervised']:.1f} % [" in said[0]
+    assert f"ssgan errs {100 * last['ssgan']:.1f} % [" in said[0]
+    assert said[1].startswith("Beside supervised, ssgan helps at 20, 50, 100, 200, 500 and 1,000")
+    assert "ssgan saves about" in said[2]
+    (found, *_) = given.saves["ssgan"]
+    # The method's error is 0.6 times the baseline's: as low at 435 labels as that at 1,000.
+    assert found.low - 60 <= 565 <= found.high + 60
+    assert said[-1].startswith("ssgan: 1,000 labels give")
+    assert "2,000 labels" in said[-1]
+    told = report.told(given)
+    assert told[0] == report.question(given)
+    assert any(line.startswith("but: ") for line in told)
+
+
+def test_images_are_forecast_as_errors_are(given):
+    (said,) = [s for s in report.sentences(given) if "read as wanted" in s]
+    assert "94 % with 1,000 labels; 95 %: about" in said
+    needs = given.quality_needs["samples/read_as_wanted", "ssgan"]
+    (one,) = [need for need in needs if need.error == pytest.approx(0.1)]
+    assert one.low <= 20 * 3**2.5 <= one.high  # 0.3 · (n / 20)^−0.4 = 0.1
+    assert ("samples/read_as_wanted", "supervised") not in given.quality
+
+
+def test_the_page_is_one_file_that_fetches_nothing(page):
+    text, found = page
+    assert len(text) < 5_000_000
+    assert not found.all("script")
+    sources = [attrs.get("src") or attrs.get("href") for _, attrs in found.tags]
+    assert all(source.startswith("data:") for source in sources if source)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert not any(name.startswith("on") for _, attrs in found.tags for name in attrs)
+
+
+def test_what_users_wrote_stays_text(page):
+    text, found = page
+    assert "<script" not in text
+    assert any(NASTY in part for part in found.text)
+    assert any("--dataset '<b>'" in part for part in found.text)
+
+
+def test_the_page_can_be_read_without_eyes(page):
+    _, found = page
+    assert found.all("html")[0]["lang"] == "en"
+    images = found.all("img")
+    assert len(images) == 3 + 2  # error, two measures of samples, two sheets
+    assert all(len(attrs["alt"]) > 20 for attrs in images)
+    assert "supervised: 3" in images[0]["alt"] or "supervised: 3" in str(images[0]["alt"])
+    heads = found.all("th")
+    assert {attrs["scope"] for attrs in heads} == {"col", "row"}
+    assert len(found.all("caption")) == 7
+    assert len(found.all("h1")) == 1
+
+
+def test_the_page_says_what_was_run_what_is_weak_and_what_is_missing(page):
+    text = " ".join(page[1].text)
+    for part in ("d1", "c1", "tensorflow 2.21.0", "5,000", "the time was spent", "by number of"):
+        assert part in text
+    assert "medians stand for means" in text
+    assert "all is forecast" in text
+
+
+def test_large_sheets_are_made_smaller(given):
+    sheets = {("ssgan", n): sheet(900, noise=True) for n in (20, 50, 100, 200)}
+    about = About("digits", sheets=sheets)
+    text = report.html(report.answer(table(), "supervised", about))
+    assert len(text) < 5_000_000
+    assert len(Page(text).all("img")) == 3 + 4
+
+
+def test_markdown_is_read_as_it_was_meant(given):
+    text = report.markdown(given)
+    html = MarkdownIt("commonmark").enable("table").render(text)
+    found = Page(html)
+    assert not found.all("script")
+    assert not found.all("a")
+    assert len(found.all("table")) == 7
+    assert any("<script>alert" in part for part in found.text)
+    cells = [len(line.split("|")) for line in text.splitlines() if line.startswith("| ssgan, 100")]
+    assert cells[0] == 8  # six cells between bars
+
+
+@pytest.mark.parametrize(
+    ("change", "baseline", "said"),
+    [
+        (lambda t: t.drop(columns=["error", "seed"]), "supervised", "no column seed, error"),
+        (lambda t: t.assign(error=np.nan), "supervised", "no training has finished yet"),
+        (lambda t: t.iloc[:0], "supervised", "no training has finished yet"),
+        (lambda t: t.assign(error=t["error"] * 100), "supervised", "shares from 0 to 1"),
+        (lambda t: t, "vat", "baseline vat has no finished training; there are ssgan, supervised"),
+        (lambda t: t.assign(dataset=["a", "b"] * 60), "supervised", "several data sets (dataset a"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(change, baseline, said):
+    with pytest.raises(UserError) as told:
+        report.answer(change(table()), baseline, About("digits"))
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_goals_of_the_user_are_kept_and_checked():
+    answer = report.answer(table(), "supervised", About("digits"), goals=(0.08,))
+    assert [need.error for need in answer.needs["ssgan"]] == [0.08]
+    with pytest.raises(UserError, match="between 0 and 1"):
+        report.answer(table(), "supervised", About("digits"), goals=(8.0,))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        table(seeds=1, counts=(50,)),
+        table(seeds=1, counts=(50,), gains={"supervised": 1.0}, samples=False),
+        table(seeds=2, counts=(20, 50)),
+        table(seeds=7, counts=(20, 50, 100, 200)).sample(30, random_state=0),
+    ],
+)
+def test_little_is_reported_as_little(cells):
+    answer = report.answer(cells, "supervised", About("digits"))
+    said = " ".join(report.told(answer))
+    assert "helps at" not in said
+    if len(cells) < 10:
+        assert "has no forecast" in said
+    assert Page(report.html(answer)).all("img")
+    assert "nan" not in said
+    assert "nan" not in report.markdown(answer).replace("tenant", "")
+
+
+def test_all_labels_are_a_ceiling_and_no_rival():
+    cells = table(gains={"supervised": 1.0, "ssgan": 0.6, "supervised_all": 0.5})
+    cells = cells[(cells["method"] != "supervised_all") | (cells["n_labels"] == 1000)]
+    cells.loc[cells["method"] == "supervised_all", "n_labels"] = 50_000
+    answer = report.answer(cells, "supervised", About("digits", n_unlabelled=49_000))
+    assert answer.ceilings == ("supervised_all",)
+    assert {one.method for one in answer.comparisons} == {"ssgan"}
+    said = " ".join(report.told(answer))
+    assert "supervised_all errs" in said
+    assert "with 50,000 (95 %" in said
+    assert "supervised_all has no" not in said
+    assert "add to supervised?" in said
+    assert answer.rounds["ssgan"][0].n_labels == 2000
+    Page(report.html(answer))
+
+
+def test_a_single_method_is_its_own_baseline():
+    answer = report.answer(table(gains={"ssgan": 0.6}), "supervised", About("digits"))
+    assert answer.baseline == "ssgan"
+    assert report.question(answer) == "digits: how far do n labels get me?"
+
+
+def test_doubts_name_what_is_there():
+    cells = table(seeds=4, n_test=100)
+    cells.loc[3, "error"] = np.nan
+    cells.loc[5, "code"] = "c2"
+    doubts = " ".join(report.answer(cells, "supervised", About("digits")).doubts)
+    assert "1 training has no error and is left out" in doubts
+    assert "1 of 48 pairs" in doubts
+    assert "2 versions of the code" in doubts
+    assert "No verdict is given below 6" in doubts
+    assert "100 test images alone leave" in doubts
+
+
+def test_the_same_cells_give_the_same_page(given):
+    again = report.answer(table().sample(frac=1, random_state=1), "supervised", given.about)
+    assert report.html(again) == report.html(given)

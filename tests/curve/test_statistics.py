@@ -1,0 +1,127 @@
+"""Verdicts on pairs of trainings: known answers, scipy's own tests, and simulated truth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from experiments.curve import statistics, words
+from experiments.curve.statistics import CANNOT_TELL, HELPS, HURTS
+from tests.curve.cells import table
+
+
+def random(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_pairs_are_matched_by_seed_and_lone_cells_left_out():
+    cells = pd.DataFrame(
+        [("a", 2, 0.5), ("a", 0, 0.3), ("b", 0, 0.1), ("b", 2, 0.4), ("b", 7, 0.9)],
+        columns=["method", "seed", "error"],
+    )
+    assert statistics.paired(cells, "a", "b") == pytest.approx([0.2, 0.1])
+
+
+def test_the_sign_flip_test_is_exact():
+    assert statistics.sign_flip(np.full(6, 0.01), 100) == 2 / 64
+    assert statistics.sign_flip(np.array([3.0, 1.0, -2.0]), 100) == 6 / 8  # sums of 2 or more
+    assert statistics.sign_flip(np.zeros(8), 100) == 1
+    values = random().normal(0.4, 1, 9)
+    assert statistics.sign_flip(values, 20) == pytest.approx(
+        stats.wilcoxon(values, method="exact").pvalue
+    )
+
+
+def test_a_seed_gone_astray_does_not_decide_below_fifty_labels():
+    differences = np.array([0.02, 0.03, 0.01, 0.025, 0.015, 0.035, 0.02, 0.03, 0.01, -0.9])
+    assert statistics.centre(differences, 20) == pytest.approx(0.02)
+    assert statistics.sign_flip(differences, 20) < 0.1 < statistics.sign_flip(differences, 100)
+    low, high = statistics.interval(differences, 20)
+    assert 0 < low < 0.02 < high < 0.04
+
+
+def test_holm_by_hand():
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.9]) == [1, 1]
+    assert statistics.holm([]) == []
+
+
+def test_intervals_of_degenerate_differences():
+    assert np.isnan(statistics.interval(np.array([0.1]), 100)).all()
+    assert statistics.interval(np.full(5, 0.1), 100) == (0.1, 0.1)
+    low, high = statistics.interval(np.array([0.1, 0, 0, 0, 0, 0, 0]), 20)  # no jackknife moves it
+    assert low <= 0 <= high
+    assert np.isfinite([low, high]).all()
+
+
+def test_intervals_cover_a_normal_mean():
+    held = 0
+    for seed in range(200):
+        low, high = statistics.interval(random(seed).normal(1, 1, 12), 100)
+        held += low <= 1 <= high
+    assert 0.85 <= held / 200 <= 0.99
+
+
+@pytest.mark.parametrize("pairs", [2, 5])
+def test_fewer_than_six_pairs_give_no_verdict(pairs):
+    cells = table(seeds=pairs, gains={"supervised": 1.0, "ssgan": 0.2}, noise=0.001)
+    found = statistics.compare(cells, "supervised")
+    assert {one.verdict for one in found} == {CANNOT_TELL}
+    assert all(one.more is not None and one.more >= 6 - pairs for one in found)
+    said = words.verdicts("ssgan", "supervised", found)
+    assert f"too few seeds for a verdict at any count ({pairs}, the least are 6" in said
+
+
+def test_a_large_difference_helps_or_hurts_at_every_count():
+    cells = table(gains={"supervised": 1.0, "ssgan": 0.6, "vat": 1.5})
+    found = statistics.compare(cells, "supervised")
+    assert {one.verdict for one in found if one.method == "ssgan"} == {HELPS}
+    assert {one.verdict for one in found if one.method == "vat"} == {HURTS}
+    best = next(one for one in found if (one.method, one.n_labels) == ("ssgan", 50))
+    said = words.verdicts("ssgan", "supervised", [one for one in found if one.method == "ssgan"])
+    assert said.startswith("Beside supervised, ssgan helps at 20, 50, 100, 200, 500 and 1,000")
+    assert best.low < best.centre < best.high
+    assert best.more is None
+
+
+def test_without_a_difference_verdicts_are_rare_and_with_one_of_two_sd_frequent():
+    false = found = 0
+    for seed in range(60):
+        draw = random(seed)
+        for shift in (0.0, 2.0):
+            rows = [
+                (method, n, s, 0.3 + 0.01 * (draw.normal() / np.sqrt(2) - better * shift))
+                for method, better in (("supervised", 0), ("ssgan", 1))
+                for n in (20, 50, 100, 500)
+                for s in range(10)
+            ]
+            cells = pd.DataFrame(rows, columns=["method", "n_labels", "seed", "error"])
+            told = [one.verdict for one in statistics.compare(cells, "supervised")]
+            if shift:
+                found += told.count(HELPS)
+            else:
+                false += any(word != CANNOT_TELL for word in told)
+    assert false <= 6  # 5 % of 60 are 3
+    assert found >= 0.9 * 60 * 4
+
+
+def test_the_seeds_it_asks_for_are_about_right():
+    """With as many pairs as it names, the t-test finds the difference four times out of five."""
+    differences = random(1).normal(0.6, 1, 10)
+    wanted = statistics.pairs_needed(differences, 4)
+    size = differences.mean() / differences.std(ddof=1)
+    draws = random(2).normal(size, 1, (3000, wanted))
+    share = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05 / 4).mean()
+    assert 0.77 <= share <= 0.87
+    assert statistics.pairs_needed(np.array([1.0, -1.0] * 5), 4) is None
+
+
+def test_verdicts_never_ask_for_fewer_pairs_than_the_test_can_use():
+    wanted = statistics.pairs_needed(np.array([0.1, 0.1 + 1e-6, 0.1]), 5)
+    assert 2 / 2**wanted <= 0.05 / 5 < 2 / 2 ** (wanted - 1)
+
+
+def test_a_count_without_pairs_is_left_out():
+    cells = table(seeds=6)
+    cells = cells[~((cells["method"] == "ssgan") & (cells["n_labels"] == 100))]
+    assert 100 not in {one.n_labels for one in statistics.compare(cells, "supervised")}
