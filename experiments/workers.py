@@ -159,14 +159,16 @@ class Ray:
         return room
 
 
-def require_shared(storage: str, data_dir: Path | None) -> None:
+def require_shared(storage: str | None, data_dir: Path | None) -> None:
     """Check that what the machines of a cluster must share can be shared.
+
+    storage: Optuna's, if there is one.
 
     Raises:
         UserError: a place that only this machine can reach.
     """
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if "://" not in storage or storage.startswith("sqlite"):
+    if storage is not None and ("://" not in storage or storage.startswith("sqlite")):
         raise UserError(
             f"storage = {storage}: with workers = ray every machine must reach it; give --storage "
             "postgresql+psycopg://… or grpc://host:port."

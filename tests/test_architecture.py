@@ -41,9 +41,11 @@ MAY_IMPORT = {
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
     "experiments.plan experiments.space experiments.trial experiments.pace "
     "experiments.workers",
-    "experiments.report": "experiments.search",
-    "experiments.__main__": "command_line config errors progress experiments.space "
-    "experiments.plan experiments.search experiments.report",
+    "experiments.curve": "config data errors interrupts methods networks ops progress runs stages "
+    "tracking training experiments.trial experiments.workers",
+    "experiments.report": "experiments.search experiments.curve",
+    "experiments.__main__": "command_line config errors masking progress experiments.space "
+    "experiments.plan experiments.search experiments.curve experiments.report",
 }
 USE_TENSORFLOW = ("ops", "networks", "parts", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}

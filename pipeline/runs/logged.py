@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import RECORD, SAID, Config, Value, is_none
+from pipeline.config.schema import RECORD, SAID, SPLIT, Config, Value, is_none
 from pipeline.data import Dataset, reported
 from pipeline.runs import differences, provenance
 from pipeline.runs.clock import Clock
@@ -67,12 +67,15 @@ def opened(
     draw_split: bool = True,
     name: str = "{}",
     searched: Collection[str] = (),
+    ours: bool = True,
 ) -> Iterator[Run]:
     """A run with everything that is known before training: parameters, inputs, provenance.
 
     draw_split: log a picture of the label counts; a child run has its parent's.
     name: of the run, unless the user gives one; {} stands for what tells it from others.
     searched: keys that are logged as parameters, whatever their values.
+    ours: `config.method` is a method of the pipeline; of another, which has no recipe, only what
+        says the split, the seed and the backbone is logged as parameters.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
@@ -89,7 +92,7 @@ def opened(
         tags=tags,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
-        run.params(_compared(config, searched))
+        run.params(_compared(config, searched) if ours else _of_others(config))
         run.metrics({"n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
@@ -125,6 +128,14 @@ def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value
         keys -= {"label_frac"}  # says nothing then
     shown = [key for key in flat if key in keys - RECORD]
     return {key: flat[key] for key in shown if not is_none(flat[key])}
+
+
+def _of_others(config: Config) -> dict[str, Value]:
+    """The parameters of a method that is none of the pipeline's."""
+    compared = {name for name, said in SAID.items() if said.compared}
+    shown = (compared & SPLIT) | {"method", "seed", "backbone"}
+    flat = config.flat()
+    return {key: flat[key] for key in flat if key in shown and not is_none(flat[key])}
 
 
 def start(config: Config, clock: Clock) -> None:
@@ -239,7 +250,10 @@ def validate(dataset: Dataset, split: Split, models: LoggedModels) -> Measured:
 def evaluate(
     run: Run, config: Config, dataset: Dataset, split: Split, models: LoggedModels, clock: Clock
 ) -> Measured:
-    """Measure models and log metrics (on the run and on the models), tables and figures."""
+    """Measure models and log metrics (on the run and on the models), tables and figures.
+
+    Models that MLflow does not keep have the id "".
+    """
     from pipeline.stages import evaluate as evaluation
 
     parts = evaluation.evaluate(
@@ -267,13 +281,14 @@ def evaluate(
             run.figure(figure, path)
         wrong = measured.wrong if part.wrong is None else part.wrong
         measured = replace(measured, metrics={**measured.metrics, **part.metrics}, wrong=wrong)
-    run.describe_versions(
-        models.classifier,
-        {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}
-        | {"dataset": config.dataset, "method": config.method},
-        f"{_named(config, split, '{}')}: test error {measured.metrics['test/error']:.2%} on "
-        f"{len(split.test):,} images (run {run.id}).",
-    )
+    if models.classifier:
+        run.describe_versions(
+            models.classifier,
+            {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}
+            | {"dataset": config.dataset, "method": config.method},
+            f"{_named(config, split, '{}')}: test error {measured.metrics['test/error']:.2%} on "
+            f"{len(split.test):,} images (run {run.id}).",
+        )
     return measured
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import mlflow
@@ -31,8 +32,12 @@ def sweep(uri: str) -> None:
     client = mlflow.MlflowClient()
     everywhere = [e.experiment_id for e in client.search_experiments()]
     query = f"tags.`{PROCESS}` LIKE '%pid%' and attributes.status = 'RUNNING'"
-    found = client.search_runs(everywhere, query)
-    left = [run for run in found if _is_left(run)]
+    end_left(client, client.search_runs(everywhere, query))
+
+
+def end_left(client: mlflow.MlflowClient, running: Iterable[Run]) -> None:
+    """End those of the runs whose process of this machine is gone: KILLED."""
+    left = [run for run in running if _is_left(run)]
     for run in left:
         client.set_tag(run.info.run_id, REASON, LEFT)
         client.set_terminated(run.info.run_id, "KILLED")
