@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from experiments import plan as plans
 from experiments.curve import grid as grids
+from experiments.curve.settings import Settings
 from experiments.space import Choices
 from pipeline.command_line import (
     Parser,
@@ -135,7 +136,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     report = commands.add_parser("report", help="the same report on any finished runs")
     storage = commands.add_parser("storage", help="serve a database to many workers over gRPC")
     _add(argv, search, "search", plans.names(), plans.Settings, plans.REFUSED, _presets)
-    _add(argv, curve, "curve", grids.names(), grids.Settings, grids.REFUSED, _of_curve)
+    _add(argv, curve, "curve", grids.names(), Settings, grids.REFUSED, _of_curve)
     for key, meaning in REPORT.items():
         report.add_argument(f"--{key}", metavar="", help=meaning.replace("%", "%%"))
     storage.add_argument("--storage", help="the database, e.g. postgresql+psycopg://…")
@@ -150,7 +151,7 @@ def _add(
     parser: Parser,
     command: str,
     names: Sequence[str],
-    settings: type[plans.Settings] | type[grids.Settings],
+    settings: type[plans.Settings] | type[Settings],
     refused: frozenset[str],
     presets: Callable[[Mapping[str, str]], Values],
 ) -> None:

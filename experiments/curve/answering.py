@@ -8,8 +8,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.curve import collect, report
-from experiments.curve.grid import CEILING, Grid, folder
+from experiments.curve.grid import Grid, folder
 from experiments.curve.report import About, Answer
+from experiments.curve.settings import CEILING
 from experiments.curve.table import METHOD, N_LABELS
 from experiments.curve.work import State
 from pipeline import progress, tracking

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.curve import comparisons
-from experiments.curve.grid import CEILING, SUPERVISED, Cell
+from experiments.curve.grid import Cell
+from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from pipeline import data, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
@@ -65,7 +66,7 @@ def perform(cell: Cell, job: Job, began: Callable[[], None]) -> None:
             f"dataset = {config.dataset!r}: not the data that the curve began with (digest "
             f"{dataset.digest}, not {job.data}); put those back, or choose another name."
         )
-    theirs = cell.method in comparisons.NAMES
+    theirs = cell.method in THEIRS
     config = _as_trained(cell, config, split)
     tags = {
         tracking.CURVE: job.curve,
@@ -90,7 +91,7 @@ def perform(cell: Cell, job: Job, began: Callable[[], None]) -> None:
 
 
 def _as_trained(cell: Cell, config: Config, split: Split) -> Config:
-    if cell.method in comparisons.NAMES:
+    if cell.method in THEIRS:
         return config.model_copy(update={"method": cell.method, "own": {}})
     if cell.method in (SUPERVISED, CEILING):
         return configuration.baseline_of(config, len(split.labelled))

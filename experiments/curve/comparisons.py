@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
@@ -22,7 +23,6 @@ from pipeline.networks import backbones
 from pipeline.stages.manifest import Split
 from pipeline.stages.train import READER, Model, spec_of
 
-NAMES = ("label_spreading", "self_training", "poisson", "backbone")
 SIDE = 32  # pixels of a side, at most, of the images whose pixels are features
 COMPONENTS = 64  # principal components of the pixels, or of a backbone's features
 NEIGHBOURS = {"label_spreading": 7, "poisson": 10}  # the libraries' own numbers
@@ -38,15 +38,6 @@ class Task(NamedTuple):
     rows: Rows
     labels: NDArray[np.int64]
     n_classes: int
-    seed: int
-
-
-def parameters(name: str) -> dict[str, Any]:
-    """What decides the result of a comparison beside data, split, seed and backbone."""
-    return {
-        "neighbours": NEIGHBOURS.get(name),
-        "features": None if name == "backbone" else [SIDE, COMPONENTS],
-    }
 
 
 def check(name: str, config: Config) -> None:
@@ -75,18 +66,26 @@ def fit(name: str, config: Config, dataset: Dataset, split: Split) -> Model:
     labels = dataset.train_labels.read(split.labelled, READER)
     known = np.full(len(dataset.train_labels), -1, np.int64)
     known[split.labelled] = labels
-    n_classes = len(dataset.class_names)
     if name == "backbone":
         return Model(_on_backbone(config, dataset, split, labels), None, None)
+    with threadpool_limits(config.threads):
+        return Model(_learned(name, config, dataset, split, known), None, None)
+
+
+def _learned(
+    name: str, config: Config, dataset: Dataset, split: Split, known: NDArray[np.int64]
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Learn from features; known, int64 [n] of all training images, holds the split's labels."""
     features, reduced = _features(config, dataset, split)
-    task = Task(reduced(features(split.pool)), known[split.pool], n_classes, config.seed)
+    task = Task(reduced(features(split.pool)), known[split.pool], len(dataset.class_names))
     read = {"label_spreading": _spreading, "self_training": _self_training, "poisson": _poisson}
     learned = read[name](task)
 
     def classify(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return learned(reduced(features(images))).astype(np.float32)
+        with threadpool_limits(config.threads):
+            return learned(reduced(features(images))).astype(np.float32)
 
-    return Model(classify, None, None)
+    return classify
 
 
 def _spreading(task: Task) -> Read:
@@ -95,7 +94,12 @@ def _spreading(task: Task) -> Read:
 
     neighbours = min(NEIGHBOURS["label_spreading"], len(task.rows) - 1)
     model = LabelSpreading(kernel="knn", n_neighbors=neighbours).fit(task.rows, task.labels)
-    return lambda rows: _whole(model.predict_proba(rows), model.classes_, task.n_classes)
+
+    def read(rows: Rows) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):  # nothing has reached some images: see `_whole`
+            return _whole(model.predict_proba(rows), model.classes_, task.n_classes)
+
+    return read
 
 
 def _self_training(task: Task) -> Read:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from experiments.curve import comparisons, counts
 from experiments.curve.answering import Given, give
 from experiments.curve.cell import Job
-from experiments.curve.grid import CEILING, Cell, Grid
+from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
+from experiments.curve.settings import CEILING, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, state
 from pipeline import data, progress, tracking
@@ -68,7 +69,7 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
     first = grid.config(grid.settings.methods[0])
     progress.phase(f"loading {first.dataset}")
     for method in grid.settings.methods:
-        if method in comparisons.NAMES:
+        if method in THEIRS:
             comparisons.check(method, first)
     dataset = resume.load_data(first)
     grid, words = counts.on(grid, dataset)

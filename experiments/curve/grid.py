@@ -6,99 +6,28 @@ that it has in every training.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from experiments.curve import comparisons
+from experiments.curve.settings import CEILING, SETTINGS, SUPERVISED, THEIRS, Settings
 from pipeline.config import layers as configuration
 from pipeline.config import named
 from pipeline.config.own_keys import OWN
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
-from pipeline.config.schema import RECORD, SPLIT, Config, Count, Number, Optional, Value
+from pipeline.config.schema import RECORD, SPLIT, Config, Value
 from pipeline.errors import UserError, looked_for
 
 CURVES = named.CONFIGS / "curve"
 DEFAULT = "default"
-SUPERVISED = "supervised"
-CEILING = "supervised_all"  # every known label: what no number of labels of this data beats
 # What a cell decides itself, or what would make its runs something else.
 REFUSED = RECORD | {"split_file", "baseline", "method", "label_frac", "labels_per_class"}
 ELSEWHERE = RECORD | {"data_dir", "threads"}  # where and how fast a cell is trained, not which
+MADE = 1  # how comparisons are made: counts up when other code gives other numbers
 OF_COMPARISONS = SPLIT | {"seed", "backbone", "backbone_weights"}  # what decides them
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
-
-
-def _listed(value: Any) -> Any:
-    """The words of "a, b" or "[a, b]" as typed on a command line."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return [value]
-    if isinstance(value, str):
-        words = value.strip().removeprefix("[").removesuffix("]").split(",")
-        return [word.strip().strip("'\"") for word in words if word.strip()]
-    return value
-
-
-def _each_once(values: list[Any]) -> list[Any]:
-    if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
-        raise ValueError(f"{', '.join(repeated)} stands there more than once")
-    return values
-
-
-def _seconds(value: Any) -> Any:
-    """Seconds of "90s", "30m", "1h30m"; anything else is left to be refused."""
-    if not isinstance(value, str) or DURATION.sub("", value.lower()) != "":
-        return value
-    parts = DURATION.findall(value.lower())
-    return sum(float(number) * UNITS[unit] for number, unit in parts) if parts else value
-
-
-class Settings(BaseModel):
-    """How a curve is run; values in `configs/curve/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: Annotated[str | None, Field(pattern=r"^[^'\"`\\/]+$"), Optional] = Field(
-        description="the curve's name, by which it goes on, without quotes and slashes; "
-        "none = <dataset>-<curve>"
-    )
-    methods: Annotated[
-        list[str], Field(min_length=1), BeforeValidator(_listed), AfterValidator(_each_once)
-    ] = Field(
-        description="methods to compare, e.g. supervised,ssgan: those of python -m pipeline, and "
-        f"{CEILING} (every label), {', '.join(comparisons.NAMES)}"
-    )
-    label_counts: Annotated[
-        list[Count], Field(min_length=1), BeforeValidator(_listed), AfterValidator(_each_once)
-    ] = Field(description="labels in all, validation included, e.g. 20,50,100")
-    seeds: Count = Field(description="pairs of split_seed and seed at each count, ≥ 1")
-    against: str = Field(description="the method that the others are compared with")
-    generator: bool = Field(
-        description="train generators too and measure their images: true or false"
-    )
-    budget: Annotated[float | None, Field(gt=0), Number, BeforeValidator(_seconds), Optional] = (
-        Field(description="time for all, e.g. 30m or 2h; fewer counts and seeds if need be")
-    )
-    workers: Annotated[int, Field(ge=1)] | Literal["ray"] = Field(
-        description="processes on this machine, or ray: as many as the cluster takes"
-    )
-    cells_per_process: Count = Field(description="trainings before a worker process is renewed")
-    max_failures: Count = Field(description="failures in a row that end the curve")
-    cpus_per_cell: Count = Field(description="workers=ray: CPUs a training asks for, its threads")
-    gpus_per_cell: Annotated[float, Field(ge=0), Number] = Field(
-        description="workers=ray: GPUs a training asks for, ≥ 0"
-    )
-    out: Annotated[str | None, Optional] = Field(
-        description="file of the report, .html; none = curves/<name>/report.html"
-    )
-
-
-SETTINGS = tuple(Settings.model_fields)
 
 
 @dataclass(frozen=True)
@@ -202,9 +131,9 @@ class Grid:
         assert self.data is not None
         flat = {key: value for key, value in config.flat().items() if key not in ELSEWHERE}
         said: Any = {"method": method, "config": flat, "data": self.data.digest}
-        if method in comparisons.NAMES:
+        if method in THEIRS:
             said["config"] = {key: value for key, value in flat.items() if key in OF_COMPARISONS}
-            said["own"] = comparisons.parameters(method)
+            said["made"] = MADE
         text = json.dumps(said, sort_keys=True, default=str)
         return Cell(method, n_labels, config, hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -281,7 +210,7 @@ def _settings(values: Layer) -> Settings:
 
 
 def _check_methods(settings: Settings, merged: Layer) -> None:
-    known = [*named.names("method"), CEILING, *comparisons.NAMES]
+    known = [*named.names("method"), CEILING, *THEIRS]
     for method in settings.methods:
         if method not in known:
             raise UserError(

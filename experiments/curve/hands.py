@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from experiments import workers
 from experiments.curve.cell import Job
-from experiments.curve.grid import Cell, Settings
+from experiments.curve.grid import Cell
+from experiments.curve.settings import Settings
 from experiments.curve.work import work
 from pipeline import tracking
 from pipeline.tracking import Found

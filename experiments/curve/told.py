@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.curve.cell import FORECAST, SECONDS
-from experiments.curve.grid import CEILING, Cell, Grid
+from experiments.curve.grid import Cell, Grid
+from experiments.curve.settings import CEILING
 from experiments.curve.work import State
 from pipeline import progress
 from pipeline.tracking import Found
