@@ -101,15 +101,18 @@ def _as_trained(cell: Cell, config: Config, split: Split) -> Config:
 def _train(
     run: Run, config: Config, dataset: Dataset, split: Split, clock: Clock, generator: bool
 ) -> None:
-    """Train and measure a method of the pipeline; its models are not kept: its file repeats it."""
+    """Train and measure a method of the pipeline.
+
+    Neither models nor figures of each of so many runs are kept: its config.yaml repeats it.
+    """
 
     def foretell(forecast: "Forecast") -> None:
         run.metrics({FORECAST: forecast.seconds})
 
-    trained = logged.fit(run, config, dataset, split, clock, foretell=foretell)
+    trained = logged.fit(run, config, dataset, split, clock, foretell=foretell, draw=False)
     try:
         model = trained.model if generator else replace(trained.model, generate=None, latents=None)
-        logged.evaluate(run, config, dataset, split, LoggedModels(model, "", ""), clock)
+        logged.evaluate(run, config, dataset, split, LoggedModels(model, "", ""), clock, draw=False)
     finally:
         trained.release()
 
@@ -123,7 +126,7 @@ def _compare(
         model: Model = comparisons.fit(method, config, dataset, split)
     run.metrics({"train/seconds": time.perf_counter() - begin})
     run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
-    logged.evaluate(run, config, dataset, split, LoggedModels(model, "", ""), clock)
+    logged.evaluate(run, config, dataset, split, LoggedModels(model, "", ""), clock, draw=False)
 
 
 @functools.lru_cache(maxsize=1)

@@ -156,10 +156,12 @@ def fit(
     clock: Clock,
     goes_on: "Callable[[Report], bool]" = lambda report: True,
     foretell: "Callable[[Forecast], None] | None" = None,
+    draw: bool = True,
 ) -> TrainedModel:
     """Train one arm and log curves and samples; `goes_on` may end the training at a report.
 
     foretell: is told before the first step how long the training will take.
+    draw: log a figure of the curves too.
     """
 
     def on_report(report: "Report") -> bool:
@@ -175,8 +177,9 @@ def fit(
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report, foretell)
     progress.phase("logging the curves")
-    curves = figures.learning_curves(trained.history.frame(), title(run, config))
-    run.figure(curves, "figures/learning_curves.png")
+    if draw:
+        curves = figures.learning_curves(trained.history.frame(), title(run, config))
+        run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals() | provenance.peak_memory())
     differences.tell(run, dataset, trained.history.compared)
     if trained.history.generator_lost:
@@ -248,11 +251,17 @@ def validate(dataset: Dataset, split: Split, models: LoggedModels) -> Measured:
 
 
 def evaluate(
-    run: Run, config: Config, dataset: Dataset, split: Split, models: LoggedModels, clock: Clock
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    models: LoggedModels,
+    clock: Clock,
+    draw: bool = True,
 ) -> Measured:
     """Measure models and log metrics (on the run and on the models), tables and figures.
 
-    Models that MLflow does not keep have the id "".
+    Models that MLflow does not keep have the id "". draw: figures of the classifier too.
     """
     from pipeline.stages import evaluate as evaluation
 
@@ -263,6 +272,7 @@ def evaluate(
         seed=config.seed,
         scorer_dir=SCORERS,
         title=title(run, config),
+        draw=draw,
     )
     with clock.section("evaluate"):
         measured = validate(dataset, split, models)
