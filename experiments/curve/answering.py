@@ -66,7 +66,7 @@ def give(
     frame = collect.table(found)
     if frame.empty:
         raise RunFailure(f"curve {grid.name}: no training has ended well; see {run.address}")
-    left_out = [*words, *_failures(now), *_mixed(frame)]
+    left_out = [*words, *_failures(now)]
     missing = len(cells) - len(found) - sum(cell.digest in now.failed for cell in cells)
     if missing:
         left_out.append(f"{missing} of {len(cells)} trainings were not done")
@@ -100,7 +100,7 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"against = {asked.against!r}: none of the runs is of that method; there are: {known}."
         )
     dataset = str(frame[collect.DATASET].iloc[0])
-    about = _about(frame, dataset, command, unlabelled, [*words, *_mixed(frame)])
+    about = _about(frame, dataset, command, unlabelled, words)
     progress.phase("writing the report")
     answer = report.answer(frame, asked.against, about)
     there = folder(asked.curve) if asked.curve else Path("reports")
@@ -138,11 +138,6 @@ def _failures(now: State) -> list[str]:
         reason = " ".join(run.tags.get(tracking.REASON, "no reason was told").split())
         found.append(f"no result of {run.tags[tracking.CELL]}: {reason[:REASON_LENGTH]}")
     return found
-
-
-def _mixed(frame: pd.DataFrame) -> list[str]:
-    versions = frame[collect.CODE].nunique()
-    return [f"the cells were trained by {versions} versions of the code"] if versions > 1 else []
 
 
 def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: str | None) -> Given:

@@ -145,7 +145,9 @@ def _within_budget(
         taken = [seconds.get(c.method, 0.0) for c in missing if fits(c, some, seeds)]
         return sum(taken) / _at_once(grid)
 
-    left = grid.settings.budget - (time.monotonic() - begin)
+    if not missing:
+        return cells, []
+    left = max(0.0, grid.settings.budget - (time.monotonic() - begin))
     asked, budget = grid.counts, roughly(grid.settings.budget)
     found = counts.fitting(asked, grid.settings.seeds, cost, left)
     if found is None:
