@@ -120,14 +120,15 @@ def _poisson(task: Task) -> Read:
     from sklearn.neighbors import NearestNeighbors
 
     count = min(NEIGHBOURS["poisson"], len(task.rows) - 1)
-    weights = graphlearning.weightmatrix.knn(task.rows, count)
+    graph = NearestNeighbors(n_neighbors=count + 1).fit(task.rows)
+    distances, near = graph.kneighbors(task.rows)  # an image is the first of its own neighbours
+    weights = graphlearning.weightmatrix.knn(task.rows, count, knn_data=(near, distances))
     labelled = np.flatnonzero(task.labels >= 0)
     solved = graphlearning.ssl.poisson(weights).fit(labelled, task.labels[labelled])
     scores = np.asarray(solved, np.float64)
-    graph = NearestNeighbors(n_neighbors=count).fit(task.rows)
 
     def read(rows: Rows) -> NDArray[np.float64]:
-        distances, near = graph.kneighbors(rows)
+        distances, near = graph.kneighbors(rows, count)
         # The graph's own weights: a Gaussian as wide as the way to the last neighbour.
         width = np.maximum(distances[:, -1:], np.finfo(np.float32).tiny)
         nearness = np.exp(-4 * (distances / width) ** 2)
