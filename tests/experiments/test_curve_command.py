@@ -172,7 +172,7 @@ def test_the_same_command_trains_nothing_again(drawn):
 def test_a_budget_that_is_spent_keeps_what_is_there(drawn):
     before = len(runs())
     words = [*GRID[:-6], "--seeds", "4", *GRID[-4:], "--budget", "1s"]
-    out, err = ended(*words)
+    _, err = ended(*words)
     assert len(runs()) == before
     assert "into 1 s fit 2 of 2 label counts (20, 50) with 2 of 4 seeds" in err
     assert "fewer than 6 seeds give no verdict" in err
