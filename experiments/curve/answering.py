@@ -106,6 +106,7 @@ def of_runs(asked: Asked, command: str) -> Given:
     there = folder(asked.curve) if asked.curve else Path("reports")
     summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
     if summary:
+        tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
         return _written(answer, frame, summary, there, asked.out)
     with tracking.open_run(
         "report", experiment=experiment, name=f"report: {dataset}, {len(frame)} runs"

@@ -1,7 +1,6 @@
 """A whole curve: prepare it, keep workers at work until every cell has ended, then the report."""
 
 import multiprocessing
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
 from experiments.curve.settings import CEILING, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
-from experiments.curve.work import State, state
+from experiments.curve.work import State, alone, state
 from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
@@ -28,7 +27,7 @@ from pipeline.stages.choose import Choice, choose
 from pipeline.stages.split import choose_split
 from pipeline.tracking import Run
 
-PAUSE = 1.0  # seconds between two looks at the cells
+PAUSE, LOOKING = 1.0, 20  # between two looks at the cells: seconds, and times what a look takes
 AT_ONCE_ON_RAY = 1  # trainings that a forecast counts on, of a cluster whose size is not ours
 
 
@@ -47,10 +46,9 @@ def draw(grid: Grid, command: str) -> Given:
     job = _job(grid, cells)
     hands = of(job, grid.settings)
     try:
-        with (
-            tracking.closed(tracking.curve_run(grid.experiment, grid.name)) as run,
-            progress.subject(grid.name),
-        ):
+        with alone(job):
+            summary = tracking.curve_run(grid.experiment, grid.name)
+        with tracking.closed(summary) as run, progress.subject(grid.name):
             _greet(grid, cells, words, run)
             told = Told(grid, _at_once(grid))
             if grid.settings.budget is not None:
@@ -59,7 +57,8 @@ def draw(grid: Grid, command: str) -> Given:
                 hands.renew(job)
             now = _work_off(grid, cells, hands, job, told)
             hands.stop()
-            return give(grid, run, now, words, command, dataset)
+            with alone(job):
+                return give(grid, run, now, words, command, dataset)
     finally:
         hands.stop()
 
@@ -80,9 +79,7 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
         dataset = data.of(grid.config(grid.settings.methods[0]))
         grid, _ = counts.on(grid, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
-    if warning := configuration.short(longest, len(dataset.train_images)):
-        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
-        words.append(warning)
+    words += filter(None, [configuration.short(longest, len(dataset.train_images))])
     flow.tell_findings(dataset)
     return grid, dataset, words
 
@@ -170,8 +167,9 @@ def _within_budget(
 
 
 def _work_off(grid: Grid, wanted: Sequence[Cell], hands: Hands, job: Job, told: Told) -> State:
-    """Look at the cells every second until all that are wanted have ended."""
+    """Look at the cells, every second or less often, until all that are wanted have ended."""
     while True:
+        begin = time.monotonic()
         tracking.end_lost(grid.experiment, grid.name)
         now = state(tracking.cells(grid.experiment, grid.name), job.command)
         told.look(wanted, now)
@@ -180,7 +178,7 @@ def _work_off(grid: Grid, wanted: Sequence[Cell], hands: Hands, job: Job, told: 
             return now
         _stop_if_hopeless(grid, now)
         hands.tend(waiting, now.running)
-        time.sleep(PAUSE)
+        time.sleep(max(PAUSE, LOOKING * (time.monotonic() - begin)))
 
 
 def _stop_if_hopeless(grid: Grid, now: State) -> None:

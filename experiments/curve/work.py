@@ -105,6 +105,11 @@ def _held(lock: FileLock) -> Iterator[bool]:
         lock.release()
 
 
+def alone(job: Job) -> FileLock:
+    """The lock of a curve's summary run: one command at a time makes it and writes to it."""
+    return _lock(job, "summary")
+
+
 def folder(job: Job) -> Path:
     """Where the locks of a curve lie: for every command on this machine and this store the same."""
     said = f"{tracking.store_name()} {job.experiment}"
