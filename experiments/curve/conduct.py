@@ -28,7 +28,6 @@ from pipeline.stages.split import choose_split
 from pipeline.tracking import Run
 
 PAUSE, LOOKING = 1.0, 20  # between two looks at the cells: seconds, and times what a look takes
-AT_ONCE_ON_RAY = 1  # trainings that a forecast counts on, of a cluster whose size is not ours
 
 
 def draw(grid: Grid, command: str) -> Given:
@@ -50,11 +49,11 @@ def draw(grid: Grid, command: str) -> Given:
             summary = tracking.curve_run(grid.experiment, grid.name)
         with tracking.closed(summary) as run, progress.subject(grid.name):
             _greet(grid, cells, words, run)
-            told = Told(grid, _at_once(grid))
+            told = Told(grid, hands.at_once())
             if grid.settings.budget is not None:
                 cells, more = _within_budget(grid, cells, hands, job, told, begin)
                 words += more
-                hands.renew(job)
+                hands.renew(replace(job, cells=tuple(cells)))
             now = _work_off(grid, cells, hands, job, told)
             hands.stop()
             with alone(job):
@@ -119,11 +118,6 @@ def _job(grid: Grid, cells: Sequence[Cell]) -> Job:
     )
 
 
-def _at_once(grid: Grid) -> int:
-    asked = grid.settings.workers
-    return asked if isinstance(asked, int) else AT_ONCE_ON_RAY
-
-
 def _within_budget(
     grid: Grid, cells: list[Cell], hands: Hands, job: Job, told: Told, begin: float
 ) -> tuple[list[Cell], list[str]]:
@@ -140,7 +134,7 @@ def _within_budget(
 
     def cost(some: Sequence[int], seeds: int) -> float:
         taken = [seconds.get(c.method, 0.0) for c in missing if fits(c, some, seeds)]
-        return sum(taken) / _at_once(grid)
+        return sum(taken) / hands.at_once()
 
     if not missing:
         return cells, []

@@ -27,6 +27,9 @@ class Hands(Protocol):
             running: the open runs of some of them, by digest.
         """
 
+    def at_once(self) -> int:
+        """How many trainings go on at the same time, as far as can be told."""
+
     def renew(self, job: Job) -> None:
         """Work on another job from now on."""
 
@@ -45,6 +48,10 @@ class OfThisMachine:
     def tend(self, waiting: Sequence[Cell], running: Mapping[str, Found]) -> None:
         """See `Hands.tend`."""
         self.pool.tend(sum(cell.digest not in running for cell in waiting))
+
+    def at_once(self) -> int:
+        """See `Hands.at_once`."""
+        return self.count
 
     def renew(self, job: Job) -> None:
         """See `Hands.renew`."""
@@ -82,6 +89,10 @@ class OfACluster:
             if len(self.pool.alive) == before:  # no room
                 return
             self.given[cell.digest] = self.pool.alive[-1]
+
+    def at_once(self) -> int:
+        """See `Hands.at_once`: what all nodes have room for now."""
+        return max(1, self.pool.room())
 
     def renew(self, job: Job) -> None:
         """See `Hands.renew`."""
