@@ -65,7 +65,8 @@ def give(
     found = [now.finished[cell.digest] for cell in cells if cell.digest in now.finished]
     frame = collect.table(found)
     if frame.empty:
-        raise RunFailure(f"curve {grid.name}: no training has ended well; see {run.address}")
+        why = "; ".join(_failures(now)[-1:]) or "none has been done"
+        raise RunFailure(f"curve {grid.name}: there is nothing to report on: {why}.")
     left_out = [*words, *_failures(now)]
     missing = len(cells) - len(found) - sum(cell.digest in now.failed for cell in cells)
     if missing:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
@@ -216,7 +215,7 @@ def _backbone_features(
     from pipeline.training import features
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
-    named = configuration.with_backbone(config, _backbone_of(config))
+    named = config.model_copy(update={"backbone": _backbone_of(config)})
     labels = dataset.train_labels.read(split.labelled, READER)
     network = pretrained.build(named, spec_of(dataset, split.pool, labels), Random(0))
 

@@ -28,6 +28,7 @@ def error(name, config, dataset):
     """Test error, and the number of labels that were read."""
     dataset = dataset.unread()
     split = choose_split(config, dataset)
+    config = config.model_copy(update={"method": name, "own": {}})  # as a cell has it
     model = comparisons.fit(name, config, dataset, split)
     found = model.classify(dataset.test_images)
     assert found.shape == (len(dataset.test_images), len(dataset.class_names))
