@@ -74,7 +74,7 @@ def give(
     assert grid.data is not None
     most = int(frame.loc[frame[METHOD] != CEILING, N_LABELS].max())
     about = _about(frame, dataset.name, command, grid.data.n_images - most, left_out)
-    answer = report.answer(frame, grid.settings.against, about)
+    answer = report.answer(frame, grid.against, about)
     return _written(answer, frame, run, folder(grid.name), grid.settings.out)
 
 
@@ -95,15 +95,18 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"{experiment or 'of the environment'}; look at its runs in MLflow's UI."
         )
     frame, unlabelled, words = collect.of_any(cells)
-    if asked.against not in set(frame[METHOD]) and frame[METHOD].nunique() > 1:
-        known = ", ".join(sorted(set(frame[METHOD])))
+    methods, against = sorted(set(frame[METHOD])), asked.against
+    if against not in methods and len(methods) == 1:
+        against = methods[0]
+    if against not in methods:
+        known = ", ".join(methods)
         raise UserError(
-            f"against = {asked.against!r}: none of the runs is of that method; there are: {known}."
+            f"against = {against!r}: none of the runs is of that method; there are: {known}."
         )
     dataset = str(frame[collect.DATASET].iloc[0])
     about = _about(frame, dataset, command, unlabelled, words)
     progress.phase("writing the report")
-    answer = report.answer(frame, asked.against, about)
+    answer = report.answer(frame, against, about)
     there = folder(asked.curve) if asked.curve else Path("reports")
     summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
     if summary:

@@ -78,6 +78,12 @@ class Grid:
         """Label counts, ascending."""
         return sorted(self.settings.label_counts)
 
+    @property
+    def against(self) -> str:
+        """The method that the others are compared with; a single one stands alone."""
+        asked, methods = self.settings.against, self.settings.methods
+        return asked if asked in methods else methods[0]
+
     def base(self, method: str) -> str:
         """The pipeline's method whose configuration a training of `method` begins from.
 
@@ -131,6 +137,8 @@ class Grid:
         assert self.data is not None
         flat = {key: value for key, value in config.flat().items() if key not in ELSEWHERE}
         said: Any = {"method": method, "config": flat, "data": self.data.digest}
+        if method in (SUPERVISED, CEILING):  # the other method's own keys decide nothing there
+            said["config"] = {key: value for key, value in flat.items() if key not in OWN}
         if method in THEIRS:
             said["config"] = {key: value for key, value in flat.items() if key in OF_COMPARISONS}
             said["made"] = MADE

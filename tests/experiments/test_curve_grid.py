@@ -127,6 +127,8 @@ def test_a_cell_is_the_same_wherever_it_is_trained_and_another_with_other_values
         return [cell.digest for cell in read(digits, **flags).cells()]
 
     plain = digests()
+    generated = digests(generator="true")
+    assert len(set(plain) & set(generated)) == len(plain) / 2  # those of supervised
     assert digests(threads="1", workers="2", name="other", budget="2h") == plain
     assert set(plain) < set(digests(seeds="4", label_counts="20,50,100"))
     assert not set(plain) & set(digests(discriminator_lr="0.01"))
