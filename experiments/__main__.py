@@ -1,16 +1,21 @@
 """The command line of many runs.
 
     python -m experiments search --trials 30 --workers 2
+    python -m experiments curve --methods supervised,ssgan --label_counts 20,50,100 --seeds 10
+    python -m experiments report --filter "params.method != 'vat'"
 
-The flags are the settings of `configs/search/default.yaml` and the configuration keys that a search
-does not decide itself. Exit code 2 for a user's mistake, 1 for a failure, 130 on Ctrl-C; the same
-command then goes on.
+The flags are the settings of `configs/search/default.yaml` or `configs/curve/default.yaml` and the
+configuration keys that a command does not decide itself. Exit code 2 for a user's mistake, 1 for a
+failure, 130 on Ctrl-C; the same command then goes on.
 """
 
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments import plan as plans
+from experiments.curve import grid as grids
+from experiments.curve.settings import Settings
 from experiments.space import Choices
 from pipeline.command_line import (
     Parser,
@@ -25,6 +30,16 @@ from pipeline.command_line import (
 )
 from pipeline.config import layers as configuration
 from pipeline.errors import UserError
+from pipeline.masking import masked
+
+REPORT = {
+    "filter": "which finished runs, as MLflow's search takes it, such as "
+    "\"metrics.n_labels < 500 and tags.`ssgan.kind` != 'baseline'\"",
+    "experiment": "their MLflow experiment (default: MLFLOW_EXPERIMENT_NAME, or else ssgan)",
+    "curve": "name of a curve whose runs they are, instead of --experiment",
+    "against": "the method that the others are compared with (default: supervised)",
+    "out": "file of the report, .html",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,14 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> None:
     command, flags = _parse(argv)
-    if command == "storage":
-        from experiments.search import serve
+    typed = masked(shlex.join(["python", "-m", "experiments", *argv]))
+    run = {"search": _search, "storage": _serve}.get(command)
+    if run:
+        run(flags)
+    elif command == "curve":
+        _curve(flags, typed)
+    else:
+        _report(flags, typed)
 
-        host, _, port = flags.get("address", "127.0.0.1:13000").partition(":")
-        if not flags.get("storage") or not port.isdigit():
-            raise UserError("storage needs --storage <database URL> and --address host:port.")
-        serve(flags["storage"], host, int(port))
-        return
+
+def _search(flags: Mapping[str, str]) -> None:
     plan = plans.read(flags)  # before anything slow is imported: a mistake is told at once
     from pipeline import progress
 
@@ -54,14 +72,52 @@ def _run(argv: Sequence[str]) -> None:
     report.show(answer)
 
 
+def _curve(flags: Mapping[str, str], typed: str) -> None:
+    grid = grids.read(flags)
+    from pipeline import progress
+
+    with progress.shown(silence=20.0):
+        progress.phase("loading MLflow")
+        from experiments import report
+        from experiments.curve.conduct import draw
+
+        given = draw(grid, typed)
+    report.show_curve(given)
+
+
+def _report(flags: Mapping[str, str], typed: str) -> None:
+    if unknown := sorted(flags.keys() - REPORT.keys()):
+        raise UserError(f"--{unknown[0]}: report knows {', '.join(f'--{key}' for key in REPORT)}.")
+    if flags.get("curve") and flags.get("experiment"):
+        raise UserError("curve and experiment: a curve has its own experiment; give one of them.")
+    from pipeline import progress
+
+    with progress.shown(silence=20.0):
+        progress.phase("loading MLflow")
+        from experiments import report
+        from experiments.curve.answering import Asked, of_runs
+
+        asked = {key: flags.get(key) for key in ("experiment", "curve", "out")}
+        against = flags.get("against") or "supervised"
+        given = of_runs(Asked(flags.get("filter") or "", against=against, **asked), typed)
+    report.show_curve(given)
+
+
+def _serve(flags: Mapping[str, str]) -> None:
+    from experiments.search import serve
+
+    host, _, port = flags.get("address", "127.0.0.1:13000").partition(":")
+    if not flags.get("storage") or not port.isdigit():
+        raise UserError("storage needs --storage <database URL> and --address host:port.")
+    serve(flags["storage"], host, int(port))
+
+
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
-    chosen = asked(argv, ("search", "mode", *configuration.CHOOSING))
-    values = forgiving(_presets, chosen) if chosen is not None else None
     parser = Parser(
         prog="python -m experiments",
-        description="Many runs. The same command goes on with a search that has been interrupted.",
+        description="Many runs. The same command goes on with what has been interrupted.",
         epilog="python -m experiments search --search mnist --help tells every setting and key, "
-        "what it means, and its value for that search.",
+        "what it means, and its value for that search; so does curve --curve quick --help.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     search = commands.add_parser(
@@ -69,20 +125,46 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
         help="Optuna over label fraction and learning rates",
         description="Optuna over label fraction and learning rates. A key with a distribution in "
         "the search's file is searched, the others stay.",
-        epilog=values.heading if values else "",
         usage="%(prog)s [--key value ...]",
     )
-    group = search.add_argument_group("search")
-    add_flag(group, "search", f"{', '.join(plans.names())}, or a YAML file", values)
-    for key, field in plans.Settings.model_fields.items():
-        add_flag(group, key, str(field.description), values)
-    add_keys(search, plans.REFUSED, values)
+    curve = commands.add_parser(
+        "curve",
+        help="test error against labels, for several methods and seeds; the report on it",
+        description="Test error against labels, for several methods and seeds, on nested splits.",
+        usage="%(prog)s [--key value ...]",
+    )
+    report = commands.add_parser("report", help="the same report on any finished runs")
     storage = commands.add_parser("storage", help="serve a database to many workers over gRPC")
+    _add(argv, search, "search", plans.names(), plans.Settings, plans.REFUSED, _presets)
+    _add(argv, curve, "curve", grids.names(), Settings, grids.REFUSED, _of_curve)
+    for key, meaning in REPORT.items():
+        report.add_argument(f"--{key}", metavar="", help=meaning.replace("%", "%%"))
     storage.add_argument("--storage", help="the database, e.g. postgresql+psycopg://…")
     storage.add_argument("--address", help="host:port (default: 127.0.0.1:13000)")
     known, rest = parser.parse_known_args(argv)
     flags = {key: value for key, value in vars(known).items() if value is not None}
     return flags.pop("command"), flags | own_keys(rest)
+
+
+def _add(
+    argv: Sequence[str],
+    parser: Parser,
+    command: str,
+    names: Sequence[str],
+    settings: type[plans.Settings] | type[Settings],
+    refused: frozenset[str],
+    presets: Callable[[Mapping[str, str]], Values],
+) -> None:
+    """Give a command its flags; if help is asked for, with their values."""
+    keys = (command, "mode", *configuration.CHOOSING)
+    chosen = asked(argv, keys) if command in argv else None
+    values = forgiving(presets, chosen) if chosen is not None else None
+    parser.epilog = values.heading if values else ""
+    group = parser.add_argument_group(command)
+    add_flag(group, command, f"{', '.join(names)}, or a YAML file", values)
+    for key, field in settings.model_fields.items():
+        add_flag(group, key, str(field.description), values)
+    add_keys(parser, refused | settings.model_fields.keys(), values)
 
 
 def _presets(flags: Mapping[str, str]) -> Values:
@@ -102,6 +184,18 @@ def _presets(flags: Mapping[str, str]) -> Values:
         whole = _presets({key: flags[key] for key in flags if key != "steps"})
         values["steps"] = whole.of["steps"]
     return Values(values, config.method, heading(config, named))
+
+
+def _of_curve(flags: Mapping[str, str]) -> Values:
+    """The settings and values for the curve, data set, steps and file in `flags`."""
+    grid = grids.read(flags)
+    config = grid.config(grid.settings.methods[-1])
+    values = {**config.flat(), **grid.settings.model_dump(), "name": grid.name}
+    values["curve"] = grids.DEFAULT
+    plain = grids.read({key: flags[key] for key in flags if key not in ("dataset", "steps")})
+    of_plain = plain.config(plain.settings.methods[-1])
+    values |= {"dataset": of_plain.dataset, "steps": of_plain.steps}
+    return Values(values, config.method, heading(config, {"curve": grids.DEFAULT, **flags}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What a study says on the terminal."""
+"""What a study and a curve say on the terminal."""
 
 from rich.console import Console
 from rich.table import Table
 
+from experiments.curve.answering import Given
 from experiments.search.answer import Answer, columns, failures, headline, next_command, table
 
 WIDTH = 110  # of a table that goes into a file
@@ -29,3 +30,10 @@ def show(answer: Answer) -> None:
         f"files   {answer.folder}/\nrun     {answer.address}\ntrials  {answer.trials}\n"
         f"winners {answer.winners}\nnext    {next_command(answer)}"
     )
+
+
+def show_curve(given: Given) -> None:
+    """Print a curve's answer, its own sentence first, and where the whole of it lies."""
+    for line in given.lines:
+        print(line)
+    print(f"report  {given.page}\nfiles   {given.files}/\nrun     {given.address}")

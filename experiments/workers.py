@@ -96,7 +96,7 @@ class Ray:
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=1)(_in_task)
         self.alive: list[Any] = []
         self.deaths = 0
-        if not self._room():
+        if not self.room():
             print(
                 f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one.",
                 file=sys.stderr,
@@ -114,7 +114,7 @@ class Ray:
         for task in self._ended():
             self.alive.remove(task)
             self._bury(task)
-        for _ in range(min(self._room() + 1 - len(self.alive), waiting)):
+        for _ in range(min(self.room() + 1 - len(self.alive), waiting)):
             self.alive.append(self.task.remote(self.work))
 
     def stop(self) -> None:
@@ -148,7 +148,7 @@ class Ray:
         except errors.RayError:
             pass  # killed, by hand or with its node: the trial runs again
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """How many trials all nodes can hold at once."""
         room = 0
         for node in self.ray.nodes():
@@ -159,14 +159,16 @@ class Ray:
         return room
 
 
-def require_shared(storage: str, data_dir: Path | None) -> None:
+def require_shared(storage: str | None, data_dir: Path | None) -> None:
     """Check that what the machines of a cluster must share can be shared.
+
+    storage: Optuna's, if there is one.
 
     Raises:
         UserError: a place that only this machine can reach.
     """
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if "://" not in storage or storage.startswith("sqlite"):
+    if storage is not None and ("://" not in storage or storage.startswith("sqlite")):
         raise UserError(
             f"storage = {storage}: with workers = ray every machine must reach it; give --storage "
             "postgresql+psycopg://… or grpc://host:port."

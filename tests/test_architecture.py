@@ -28,8 +28,7 @@ MAY_IMPORT = {
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
     "tracking": "config errors interrupts life masking networks",
-    "training": "config errors interrupts memory measure progress ops networks parts "
-    "methods",
+    "training": "config errors interrupts memory measure progress ops networks parts methods",
     "stages": "config errors progress data figures measure ops networks methods training",
     "runs": "config errors interrupts progress data figures measure ops networks stages "
     "tracking training",
@@ -43,10 +42,11 @@ MAY_IMPORT = {
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
     "experiments.plan experiments.space experiments.trial experiments.pace "
     "experiments.workers",
-    "experiments.report": "experiments.search",
-    "experiments.curve": "errors figures measure",
-    "experiments.__main__": "command_line config errors progress experiments.space "
-    "experiments.plan experiments.search experiments.report",
+    "experiments.curve": "config data errors figures interrupts measure methods networks ops "
+    "progress runs stages tracking training experiments.trial experiments.workers",
+    "experiments.report": "experiments.search experiments.curve",
+    "experiments.__main__": "command_line config errors masking progress experiments.space "
+    "experiments.plan experiments.search experiments.curve experiments.report",
 }
 USE_TENSORFLOW = ("ops", "networks", "parts", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}

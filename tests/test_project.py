@@ -46,6 +46,7 @@ def test_conda_and_pyproject_take_the_pins_of_requirements():
         "dependencies": {"file": ["requirements.txt"]},
         "optional-dependencies": {
             "dev": {"file": ["requirements-dev.txt"]},
+            "poisson": {"file": ["requirements-poisson.txt"]},
             "pretrained": {"file": ["requirements-pretrained.txt"]},
             "ray": {"file": ["requirements-ray.txt"]},
         },

@@ -21,9 +21,9 @@ from experiments.search.storage import AWAY, location, open_storage, patiently
 from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
-from pipeline import data, interrupts, life, progress, tracking
+from pipeline import data, life, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.errors import RunFailure, UserError
 from pipeline.masking import masked
 from pipeline.ops import runtime
 from pipeline.runs import flow
@@ -63,7 +63,7 @@ def search(plan: Plan) -> answer.Answer:
     leader = _Leader(study)
     with (
         leader.released(),
-        _closed(_summary(study, leader), plan) as run,
+        tracking.closed(_summary(study, leader)) as run,
         progress.subject(plan.study),
     ):
         patiently(lambda: study.note(summary=run.id))
@@ -204,20 +204,6 @@ def _threads(plan: Plan, asked: int | None) -> int:
     if settings.workers == "ray":
         return settings.cpus_per_trial
     return max(1, runtime.cores() // settings.workers)
-
-
-@contextmanager
-def _closed(run: Run, plan: Plan) -> Iterator[Run]:
-    """End the summary run as the block ends."""
-    try:
-        yield run
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
-        interrupted = stopped or interrupts.heard()
-        reason = "interrupted; the same command goes on" if interrupted else str(error)
-        tracking.end(run, "KILLED" if interrupted else "FAILED", reason)
-        raise
-    tracking.end(run, "FINISHED")
 
 
 def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:

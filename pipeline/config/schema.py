@@ -182,6 +182,11 @@ class Config(BaseModel):
         "instead of valid_frac",
         _SPLIT,
     )
+    stratified: bool = key(
+        "draw the labels of label_frac in the classes' own shares, true, or at random, one of each "
+        "class first, false",
+        _SPLIT,
+    )
     split_seed: Seed = key("draws the labels, a whole number ≥ 0", _SPLIT, compared=True)
     split_file: Place = key(
         "a manifest.parquet of an earlier run, used instead of drawing labels",

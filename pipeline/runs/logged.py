@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import RECORD, SAID, Config, Value, is_none
+from pipeline.config.schema import RECORD, SAID, SPLIT, Config, Value, is_none
 from pipeline.data import Dataset, reported
 from pipeline.runs import differences, provenance
 from pipeline.runs.clock import Clock
@@ -69,6 +69,7 @@ def opened(
     name: str = "{}",
     searched: Collection[str] = (),
     earlier: str = "",
+    ours: bool = True,
 ) -> Iterator[Run]:
     """A run with everything that is known before training: parameters, inputs, provenance.
 
@@ -76,6 +77,8 @@ def opened(
     name: of the run, unless the user gives one; {} stands for what tells it from others.
     searched: keys that are logged as parameters, whatever their values.
     earlier: id of a run to go on with, instead of a new one.
+    ours: `config.method` is a method of the pipeline; of another, which has no recipe, only what
+        says the split, the seed and the backbone is logged as parameters.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
@@ -93,7 +96,7 @@ def opened(
         earlier=earlier,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
-        run.params(_compared(config, searched))
+        run.params(_compared(config, searched) if ours else _of_others(config))
         run.metrics({"n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
@@ -131,6 +134,14 @@ def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value
     return {key: flat[key] for key in shown if not is_none(flat[key])}
 
 
+def _of_others(config: Config) -> dict[str, Value]:
+    """The parameters of a method that is none of the pipeline's."""
+    compared = {name for name, said in SAID.items() if said.compared}
+    shown = (compared & SPLIT) | {"method", "seed", "backbone"}
+    flat = config.flat()
+    return {key: flat[key] for key in flat if key in shown and not is_none(flat[key])}
+
+
 def start(config: Config, clock: Clock) -> None:
     """Start TensorFlow, which is the clock's section "start"."""
     from pipeline.ops import runtime
@@ -150,11 +161,13 @@ def fit(
     goes_on: "Callable[[Report], bool]" = lambda report: True,
     foretell: "Callable[[Forecast], None] | None" = None,
     checkpoints: Checkpoints | None = None,
+    draw: bool = True,
 ) -> TrainedModel:
     """Train one arm and log curves and samples; `goes_on` may end the training at a report.
 
     foretell: is told before the first step how long the training will take.
     checkpoints: of this training, which goes on from the last one.
+    draw: log a figure of the curves too.
     """
 
     def on_report(report: "Report") -> bool:
@@ -170,8 +183,9 @@ def fit(
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report, foretell, checkpoints)
     progress.phase("logging the curves")
-    curves = figures.learning_curves(trained.history.frame(), title(run, config))
-    run.figure(curves, "figures/learning_curves.png")
+    if draw:
+        curves = figures.learning_curves(trained.history.frame(), title(run, config))
+        run.figure(curves, "figures/learning_curves.png")
     run.metrics(trained.history.totals() | provenance.peak_memory())
     differences.tell(run, dataset, trained.history.compared)
     if trained.history.generator_lost:
@@ -243,9 +257,18 @@ def validate(dataset: Dataset, split: Split, models: LoggedModels) -> Measured:
 
 
 def evaluate(
-    run: Run, config: Config, dataset: Dataset, split: Split, models: LoggedModels, clock: Clock
+    run: Run,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    models: LoggedModels,
+    clock: Clock,
+    draw: bool = True,
 ) -> Measured:
-    """Measure models and log metrics (on the run and on the models), tables and figures."""
+    """Measure models and log metrics (on the run and on the models), tables and figures.
+
+    Models that MLflow does not keep have the id "". draw: figures of the classifier too.
+    """
     from pipeline.stages import evaluate as evaluation
 
     parts = evaluation.evaluate(
@@ -255,6 +278,7 @@ def evaluate(
         seed=config.seed,
         scorer_dir=SCORERS,
         title=title(run, config),
+        draw=draw,
     )
     with clock.section("evaluate"):
         measured = validate(dataset, split, models)
@@ -273,13 +297,14 @@ def evaluate(
             run.figure(figure, path)
         wrong = measured.wrong if part.wrong is None else part.wrong
         measured = replace(measured, metrics={**measured.metrics, **part.metrics}, wrong=wrong)
-    run.describe_versions(
-        models.classifier,
-        {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}
-        | {"dataset": config.dataset, "method": config.method},
-        f"{_named(config, split, '{}')}: test error {measured.metrics['test/error']:.2%} on "
-        f"{len(split.test):,} images (run {run.id}).",
-    )
+    if models.classifier:
+        run.describe_versions(
+            models.classifier,
+            {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}
+            | {"dataset": config.dataset, "method": config.method},
+            f"{_named(config, split, '{}')}: test error {measured.metrics['test/error']:.2%} on "
+            f"{len(split.test):,} images (run {run.id}).",
+        )
     return measured
 
 

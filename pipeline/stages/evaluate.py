@@ -38,7 +38,14 @@ class Evaluation:
 
 
 def evaluate(
-    dataset: Dataset, model: Model, *, n_labels: int, seed: int, scorer_dir: Path, title: str
+    dataset: Dataset,
+    model: Model,
+    *,
+    n_labels: int,
+    seed: int,
+    scorer_dir: Path,
+    title: str,
+    draw: bool = True,
 ) -> Iterator[Evaluation]:
     """Measure a model on the whole test set, then its generator if it has one.
 
@@ -49,6 +56,7 @@ def evaluate(
         seed: of the latents and of the sampling in the sample measures.
         scorer_dir: where the domain classifier of the sample measures is kept between runs.
         title: of the figures; names method and run.
+        draw: figures of the classifier too.
 
     Yields:
         `test/…` metrics with per-class, reliability and prediction tables, confusion, reliability
@@ -61,17 +69,24 @@ def evaluate(
         model.classify(dataset.test_images), labels, dataset.class_names, dataset.test_files
     )
     title = f"{title}, {n_labels} labels"
-    drawn = {
-        "figures/confusion_matrix.png": figures.confusion_matrix(
-            measured.confusion, dataset.class_names, title
-        ),
-        "figures/reliability.png": figures.reliability(
-            measured.reliability, measured.metrics["ece"], title
-        ),
-        "figures/mistakes.png": figures.mistakes(
-            dataset.stretched(dataset.test_images), measured.predictions, dataset.class_names, title
-        ),
-    }
+    drawn = (
+        {}
+        if not draw
+        else {
+            "figures/confusion_matrix.png": figures.confusion_matrix(
+                measured.confusion, dataset.class_names, title
+            ),
+            "figures/reliability.png": figures.reliability(
+                measured.reliability, measured.metrics["ece"], title
+            ),
+            "figures/mistakes.png": figures.mistakes(
+                dataset.stretched(dataset.test_images),
+                measured.predictions,
+                dataset.class_names,
+                title,
+            ),
+        }
+    )
     yield Evaluation(
         metrics={f"test/{name}": value for name, value in measured.metrics.items()},
         tables={

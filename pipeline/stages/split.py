@@ -1,7 +1,8 @@
 """Labels and a seed → which images are labelled, unlabelled, validation and test.
 
-A label is a budget: n labels are chosen, stratified by class and nested (the 10-label set lies
-inside the 20-label set), and validation is paid from them. Depends on `split_seed` alone.
+A label is a budget: n labels are chosen, stratified by class (or at random, `stratified: false`)
+and nested (the 10-label set lies inside the 20-label set), and validation is paid from them.
+Depends on `split_seed` alone.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
         split_seed=config.split_seed,
         valid_labels=config.valid_labels,
         class_names=dataset.class_names,
+        stratified=config.stratified,
     )
 
 
@@ -49,6 +51,7 @@ def split(
     split_seed: int,
     valid_labels: int | None = None,
     class_names: Sequence[str] = (),
+    stratified: bool = True,
 ) -> Split:
     """Choose the labelled and validation images of the training part.
 
@@ -56,11 +59,12 @@ def split(
     the n images get a label (None: all that have one, but `TENTH` of the images if all have), or
     labels_per_class of every class if given; valid_frac in [0, 1) of the labels go to validation;
     or valid_labels images besides get a label for validation, the same ones whatever label_frac
-    is, so that errors compare. class_names are for messages.
+    is, so that errors compare. class_names are for messages. Not stratified, every image is as
+    likely as any other to be labelled next, once each class has one.
     Raises UserError if a value is not allowed or cannot be met.
     """
     _check(label_frac, labels_per_class, valid_frac, split_seed)
-    order, rank = _order(labels, split_seed)
+    order, rank = _order(labels, split_seed, stratified)
     if labels_per_class is None:
         chosen = np.arange(len(order)) < _wanted(label_frac, labels)
     else:
@@ -113,11 +117,12 @@ def _last(valid_labels: int, chosen: NDArray[np.bool_], valid_frac: float) -> ND
     return np.arange(len(chosen)) >= len(chosen) - valid_labels
 
 
-def _order(labels: Indices, split_seed: int) -> tuple[Indices, Indices]:
+def _order(labels: Indices, split_seed: int, stratified: bool) -> tuple[Indices, Indices]:
     """Known indices in the order in which they get their labels, and each one's rank in its class.
 
     Rank j of a class of m images has the key (j + 0.5) / m, so that each prefix of the order is
     stratified; rank 0 comes before all others, so that each prefix of K or more has every class.
+    Not stratified, the keys of the others are drawn evenly from [0, 1).
     """
     indices, ranks, keys, ties = [], [], [], []
     n_classes = int(labels.max()) + 1
@@ -128,7 +133,11 @@ def _order(labels: Indices, split_seed: int) -> tuple[Indices, Indices]:
         rank = np.arange(len(members))
         indices.append(np.random.default_rng([split_seed, label]).permutation(members))
         ranks.append(rank)
-        keys.append(np.where(rank == 0, 0.0, (rank + 0.5) / max(len(members), 1)))
+        even = (rank + 0.5) / max(len(members), 1)
+        if not stratified:
+            drawn = np.random.default_rng([split_seed, label, 1]).random(len(members) - 1)
+            even = np.append(0.0, np.sort(drawn))
+        keys.append(np.where(rank == 0, 0.0, even))
         ties.append(np.full(len(members), tie[label]))
     order = np.lexsort((np.concatenate(ties), np.concatenate(keys)))
     return np.concatenate(indices)[order], np.concatenate(ranks)[order]

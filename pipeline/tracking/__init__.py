@@ -4,6 +4,20 @@ Nothing here uses MLflow's process-global active run, so that several runs may b
 in several processes.
 """
 
+from pipeline.tracking.curves import (
+    CELL_DIGEST,
+    CELL_KIND,
+    COMMAND,
+    CURVE,
+    Found,
+    cells,
+    chosen,
+    curve_run,
+    end_lost,
+    kill,
+    latest_summary,
+    store_name,
+)
 from pipeline.tracking.dead import CHECKPOINTS
 from pipeline.tracking.earlier import (
     child_of,
@@ -19,11 +33,12 @@ from pipeline.tracking.models import LoadedModel, load_model
 from pipeline.tracking.reopened import Ended, child_to_go_on_with, ended
 from pipeline.tracking.run import Run
 from pipeline.tracking.runs import open_run
-from pipeline.tracking.store import KIND, NOTE, SOURCE
+from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
 from pipeline.tracking.studies import (
     CELL,
     STUDY,
     TRIAL,
+    closed,
     describe_attached,
     end,
     evaluation_of,
@@ -36,37 +51,51 @@ from pipeline.tracking.views import COLOUR, CURVES, LABELS, TRIALS, WINNERS, col
 
 __all__ = [
     "CELL",
+    "CELL_DIGEST",
+    "CELL_KIND",
     "CHECKPOINTS",
     "COLOUR",
+    "COMMAND",
+    "CURVE",
     "CURVES",
     "KIND",
     "LABELS",
     "NOTE",
+    "REASON",
     "SOURCE",
     "STUDY",
     "TRIAL",
     "TRIALS",
     "WINNERS",
     "Ended",
+    "Found",
     "LoadedModel",
     "Run",
+    "cells",
     "child_of",
     "child_to_go_on_with",
+    "chosen",
+    "closed",
     "colour",
+    "curve_run",
     "describe_attached",
     "end",
     "end_attached_run",
+    "end_lost",
     "ended",
     "evaluation_of",
     "fetch",
+    "kill",
     "kill_evaluation",
     "kill_trial",
     "last_metrics",
+    "latest_summary",
     "load_model",
     "open_run",
     "parameter",
     "run_name",
     "source_kind",
+    "store_name",
     "study_run",
     "system_metrics",
     "tag",

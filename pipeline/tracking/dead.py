@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ def sweep(uri: str, current: str = "") -> None:
     client = mlflow.MlflowClient()
     everywhere = [e.experiment_id for e in client.search_experiments()]
     query = f"tags.`{PROCESS}` LIKE '%pid%' and attributes.status = 'RUNNING'"
-    found = client.search_runs(everywhere, query)
-    left = [run for run in found if _is_left(run) and _owner(run) != current]
+    end_left(client, client.search_runs(everywhere, query), current)
+
+
+def end_left(client: mlflow.MlflowClient, running: Iterable[Run], current: str = "") -> None:
+    """End those of the runs whose process of this machine is gone: KILLED.
+
+    current: id of a run that this process goes on with, which stays.
+    """
+    left = [run for run in running if _is_left(run) and _owner(run) != current]
     kept = {_owner(run) for run in left if _is_kept(run)}
     for run in left:
         then = f"Go on with: {GO_ON.format(_owner(run))}" if _owner(run) in kept else NOTHING_KEPT

@@ -1,11 +1,13 @@
 """Runs of a study: the summary that is opened again, the trials that others have left open."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import mlflow
 from mlflow.entities import RunTag
 
-from pipeline.interrupts import undisturbed
+from pipeline.errors import Stopped
+from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
@@ -17,11 +19,36 @@ CELL = "ssgan.cell"
 TRIAL = "ssgan.trial"
 
 
-@reachable()
 def study_run(experiment: str, study: str, searched: Collection[str]) -> Run:
     """The one summary run of a study, made or opened again; makes the store and the experiment.
 
     searched: the keys that the study varies, for the views of the experiment.
+
+    Raises:
+        UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
+    """
+    return summary_run(experiment, "study", STUDY, study, searched, command="search")
+
+
+@reachable()
+def summary_run(
+    experiment: str,
+    kind: str,
+    key: str,
+    name: str,
+    searched: Collection[str] | None = None,
+    *,
+    command: str,
+) -> Run:
+    """The one run that sums up many, made or opened again; makes the store and the experiment.
+
+    Args:
+        experiment: its name.
+        kind: of the run, e.g. "study".
+        key: the tag that holds the name.
+        name: of what is summed up.
+        searched: the keys that a study varies, for the views of the experiment.
+        command: kind of the run that `mlflow run` has made for the command.
 
     Raises:
         UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
@@ -31,28 +58,42 @@ def study_run(experiment: str, study: str, searched: Collection[str]) -> Run:
     dead.sweep(mlflow.get_tracking_uri())
     if launcher:
         attach(client, launcher)
-        client.set_tag(launcher, KIND, "search")
+        client.set_tag(launcher, KIND, command)
     there = experiment_id(client, experiment)
     views.offer(client, there, searched)
-    query = f"tags.`{KIND}` = 'study' and tags.`{STUDY}` = '{study}'"
+    query = f"tags.`{KIND}` = '{kind}' and tags.`{key}` = '{name}'"
     found = client.search_runs([there], query, max_results=1)
     if found:
         run_id = found[0].info.run_id
         client.update_run(run_id, status="RUNNING")
         return Run(run_id, there, client)
-    tags = {KIND: "study", STUDY: study, **mlflow.tracking.context.registry.resolve_tags()}
-    created = client.create_run(there, run_name=f"study {study}", tags=tags)
+    tags = {KIND: kind, key: name, **mlflow.tracking.context.registry.resolve_tags()}
+    created = client.create_run(there, run_name=f"{kind} {name}", tags=tags)
     return Run(created.info.run_id, there, client)
 
 
 def end(run: Run, status: str, reason: str = "") -> None:
-    """End a run that was opened by `study_run`."""
+    """End a run that was opened by `summary_run`."""
     with reachable(), undisturbed():
         if reason:
             run.client.set_tag(run.id, REASON, masked(reason)[:REASON_LENGTH])
         elif REASON in run.client.get_run(run.id).data.tags:  # of an earlier command's end
             run.client.delete_tag(run.id, REASON)
         run.client.set_terminated(run.id, status)
+
+
+@contextmanager
+def closed(run: Run) -> Iterator[Run]:
+    """End a summary run as the block ends: FINISHED, FAILED with its reason, or KILLED."""
+    try:
+        yield run
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
+        interrupted = stopped or heard()
+        reason = "interrupted; the same command goes on" if interrupted else str(error)
+        end(run, "KILLED" if interrupted else "FAILED", reason)
+        raise
+    end(run, "FINISHED")
 
 
 @reachable()

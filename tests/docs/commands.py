@@ -33,12 +33,16 @@ SMALL = {
     r"python -m pipeline (run|train)\b": r"\g<0> --steps 40",
     r"python -m pipeline (split|evaluate|sample)\b": r"\g<0>",
     r"python -m experiments search\b": r"\g<0> --steps 40",
+    r"python -m experiments curve\b": r"\g<0> --steps 40 --workers 2 --seeds 1",
+    r"^mlflow run \. -e curve\b.*$": r"\g<0> -P steps=40 -P seeds=1",
+    r"python -m experiments report\b": r"\g<0>",
     r"^mlflow run \..*$": r"\g<0> -P steps=40",
     r"^mlflow artifacts download ": r"\g<0>",
     r"^make run\b|^make ui\b|^mlflow models serve\b": r"\g<0>",
 }
 SMALLER = {
     r"(--mode budget) --trials \d+": r"\1 --trials 1 --top 1",
+    r"--seeds (?!1\b)\d+": "--seeds 1",
     r"(?<!budget --)\btrials([ =])\d+": r"trials\g<1>2",
     r"(for \w+ in [^\s;]+ [^\s;]+)[^;]*;": r"\1;",
 }

@@ -14,6 +14,7 @@ from mlflow.cli import cli
 import experiments.__main__
 import pipeline.__main__
 from experiments import plan as plans
+from experiments.curve import grid as grids
 from pipeline.config import layers as configuration
 from tests.docs.commands import (
     DOCUMENTS,
@@ -104,6 +105,8 @@ def check(words: list[str], command: Command) -> None:
             name, flags = experiments.__main__._parse(without_help(rest))
             if name == "search":
                 plans.read({k: v for k, v in flags.items() if not v.endswith("mine.yaml")})
+            if name == "curve":
+                grids.read({k: v for k, v in flags.items() if not v.endswith("mine.yaml")})
         case ["python", "-m", module, *rest] if module.startswith("benchmarks"):
             file = ROOT / module.replace(".", "/")
             file = file / "__main__.py" if file.is_dir() else file.with_suffix(".py")
@@ -142,6 +145,8 @@ def check_mlflow(words: list[str], command: Command) -> None:
         flags = [f"--{pair}" for pair in context.params["param_list"] or ()]
         if context.params["entry_point"] == "search":
             plans.read(experiments.__main__._parse(["search", *flags])[1])
+        elif context.params["entry_point"] == "curve":
+            grids.read(experiments.__main__._parse(["curve", *flags])[1])
         else:
             command = context.params["entry_point"].replace("main", "run")
             check_run(*pipeline.__main__._parse([command, *flags]))

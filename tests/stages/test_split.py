@@ -221,3 +221,42 @@ def test_without_a_share_every_known_label_is_read_but_a_tenth_if_all_are_known(
     assert_equal(run(label_frac=None), run(label_frac=0.1))
     few = np.arange(8) % 4
     assert len(run(few, label_frac=None).labelled) == 4  # one of each class at least
+
+
+# ---------------------------------------------------------------- at random
+
+
+def test_at_random_each_class_has_one_and_the_others_come_as_they_do():
+    few, many = (run(label_frac=n / N, stratified=False) for n in (40, 120))
+    assert (few.n_labels, many.n_labels) == (40, 120)
+    assert set(few.labelled) < set(many.labelled)
+    assert set(LABELS[few.labelled]) == set(range(K))
+    assert set(run(label_frac=K / N, stratified=False).labelled) <= set(few.labelled)
+    other = run(label_frac=40 / N, stratified=False, split_seed=1)
+    assert set(other.labelled) != set(few.labelled)
+
+
+def test_at_random_the_counts_of_classes_vary_as_draws_do():
+    def counts(stratified):
+        drawn = [
+            run(label_frac=100 / N, split_seed=seed, stratified=stratified).labelled
+            for seed in range(200)
+        ]
+        return np.array([np.bincount(LABELS[each], minlength=K) for each in drawn])
+
+    random, even = counts(False), counts(True)
+    assert np.ptp(even, axis=0).max() <= 1
+    # One of each class, the others a draw without replacement: a hypergeometric distribution.
+    left, drawn = N - K, 100 - K
+    share = (np.array(SIZES) - 1) / left
+    mean = 1 + drawn * share
+    variance = drawn * share * (1 - share) * (left - drawn) / (left - 1)
+    error = np.sqrt(variance / len(random))
+    assert (np.abs(random.mean(axis=0) - mean) < 4 * error).all()
+    assert np.allclose(random.var(axis=0), variance, rtol=0.4)
+
+
+def test_at_random_validation_is_paid_from_the_labels_too():
+    drawn = run(label_frac=100 / N, stratified=False, valid_frac=0.25)
+    assert drawn.n_labels == 100
+    assert 15 <= len(drawn.valid) <= 25

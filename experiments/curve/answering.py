@@ -1,0 +1,167 @@
+"""From finished cells to the report: built, logged to the summary run, written beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from experiments.curve import collect, report
+from experiments.curve.grid import Grid, folder
+from experiments.curve.report import About, Answer
+from experiments.curve.settings import CEILING
+from experiments.curve.table import METHOD, N_LABELS
+from experiments.curve.work import State
+from pipeline import progress, tracking
+from pipeline.data import Dataset
+from pipeline.errors import RunFailure, UserError
+from pipeline.runs import provenance
+from pipeline.tracking import Run
+
+HTML, MARKDOWN, CELLS = "report.html", "report.md", "cells.csv"
+NOTE_LENGTH = 5000  # characters of a run's description, which every store takes
+REASON_LENGTH = 150  # characters of a failure's reason that a sentence repeats
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command ends with."""
+
+    lines: Sequence[str]  # the answer first
+    files: Path  # folder of report.md and cells.csv
+    page: Path  # the report
+    address: str  # of the run that holds the same
+
+
+class Asked(NamedTuple):
+    """A report that is wanted."""
+
+    filter: str  # of MLflow's
+    experiment: str | None
+    curve: str | None
+    against: str
+    out: str | None
+
+
+def give(
+    grid: Grid, run: Run, now: State, words: Sequence[str], command: str, dataset: Dataset
+) -> Given:
+    """The report on all finished cells of a curve.
+
+    Args:
+        grid: what was asked for.
+        run: the summary run.
+        now: of the cells.
+        words: what was cut or chosen, in sentences.
+        command: that makes it again.
+        dataset: of the curve.
+
+    Raises:
+        RunFailure: no cell has ended well.
+    """
+    progress.phase("writing the report")
+    cells = grid.cells()
+    found = [now.finished[cell.digest] for cell in cells if cell.digest in now.finished]
+    frame = collect.table(found)
+    if frame.empty:
+        why = "; ".join(_failures(now)[-1:]) or "none has been done"
+        raise RunFailure(f"curve {grid.name}: there is nothing to report on: {why}.")
+    left_out = [*words, *_failures(now)]
+    missing = len(cells) - len(found) - sum(cell.digest in now.failed for cell in cells)
+    if missing:
+        left_out.append(f"{missing} of {len(cells)} trainings were not done")
+    assert grid.data is not None
+    most = int(frame.loc[frame[METHOD] != CEILING, N_LABELS].max())
+    about = _about(frame, dataset.name, command, grid.data.n_images - most, left_out)
+    answer = report.answer(frame, grid.against, about)
+    return _written(answer, frame, run, folder(grid.name), grid.settings.out)
+
+
+def of_runs(asked: Asked, command: str) -> Given:
+    """The report on any finished runs that a filter chooses.
+
+    Raises:
+        UserError: no such experiment, no such runs, or runs that cannot be compared.
+    """
+    progress.phase("reading the runs")
+    experiment = f"ssgan/{asked.curve}" if asked.curve else asked.experiment
+    where = [f"tags.`{tracking.CURVE}` = '{asked.curve}'"] if asked.curve else []
+    found = tracking.chosen(" and ".join([*where, *filter(None, [asked.filter])]), experiment)
+    cells = [run for run in found if run.tags.get(tracking.KIND) != "curve"]
+    if not cells:
+        raise UserError(
+            f"filter = {asked.filter!r}: chooses no finished run in the experiment "
+            f"{experiment or 'of the environment'}; look at its runs in MLflow's UI."
+        )
+    frame, unlabelled, words = collect.of_any(cells)
+    methods, against = sorted(set(frame[METHOD])), asked.against
+    if against not in methods and len(methods) == 1:
+        against = methods[0]
+    if against not in methods:
+        known = ", ".join(methods)
+        raise UserError(
+            f"against = {against!r}: none of the runs is of that method; there are: {known}."
+        )
+    dataset = str(frame[collect.DATASET].iloc[0])
+    about = _about(frame, dataset, command, unlabelled, words)
+    progress.phase("writing the report")
+    answer = report.answer(frame, against, about)
+    there = folder(asked.curve) if asked.curve else Path("reports")
+    summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
+    if summary:
+        tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
+        return _written(answer, frame, summary, there, asked.out)
+    with tracking.open_run(
+        "report", experiment=experiment, name=f"report: {dataset}, {len(frame)} runs"
+    ) as run:
+        return _written(answer, frame, run, there, asked.out)
+
+
+def _about(
+    frame: pd.DataFrame, dataset: str, command: str, unlabelled: int, left_out: Sequence[str]
+) -> About:
+    """What the report says of its own making."""
+    environment = provenance.environment()
+    names = ("python", *provenance.PACKAGES)
+    return About(
+        dataset=dataset,
+        digest=str(frame[collect.DATA_DIGEST].iloc[0]),
+        code=", ".join(sorted(set(frame[collect.CODE].astype(str)))),
+        versions={name: str(environment[name]) for name in names},
+        command=command,
+        n_unlabelled=unlabelled,
+        left_out=list(left_out),
+        sheets=collect.sheets(frame),
+    )
+
+
+def _failures(now: State) -> list[str]:
+    """A sentence for each cell that has not ended well: what is missing weakens the answer."""
+    found = []
+    for run in now.failed.values():
+        reason = " ".join(run.tags.get(tracking.REASON, "no reason was told").split())
+        found.append(f"no result of {run.tags[tracking.CELL]}: {reason[:REASON_LENGTH]}")
+    return found
+
+
+def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: str | None) -> Given:
+    page = Path(out).expanduser() if out else there / HTML
+    html, markdown = report.html(answer), report.markdown(answer)
+    try:
+        there.mkdir(parents=True, exist_ok=True)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in ((page, html), (there / MARKDOWN, markdown)):
+            path.write_text(text, encoding="utf-8")
+        frame.to_csv(there / CELLS, index=False)
+    except OSError as error:
+        raise UserError(
+            f"out = {page}: {error.filename} cannot be written ({error.strerror}); give another "
+            "file by --out."
+        ) from None
+    run.text(html, HTML)
+    run.text(markdown, MARKDOWN)
+    run.table(frame, CELLS)
+    lines = report.told(answer)
+    run.tags({tracking.NOTE: "\n\n".join(lines)[:NOTE_LENGTH]})
+    return Given(lines, there, page, run.address)

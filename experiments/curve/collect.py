@@ -1,0 +1,115 @@
+"""Finished runs → the table of cells: one row a training."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.curve.cell import N_TEST, NAMED
+from experiments.curve.cell import SECONDS as SECONDS_METRIC
+from experiments.curve.table import ERROR, METHOD, N_LABELS, RUN_ID, SAMPLES, SECONDS, SEED
+from experiments.curve.table import N_TEST as N_TEST_COLUMN
+from pipeline import tracking
+from pipeline.errors import UserError
+from pipeline.runs.resume import DIGEST, MANIFEST
+from pipeline.tracking import Found
+
+DATASET, DATA_DIGEST, CODE = "dataset", "digest", "code"  # columns beside those of `table`
+CODE_TAG = "ssgan.code"
+TEST_ERROR = "test/error"
+SAMPLE_SHEET = "figures/samples.png"
+
+
+def table(runs: Sequence[Found]) -> pd.DataFrame:
+    """The finished runs that measured a test error, a row each, the oldest first.
+
+    Columns: those of `table.py`, dataset, digest (of the data), code (its digest).
+    """
+    rows = [_row(run) for run in runs if run.status == "FINISHED" and TEST_ERROR in run.metrics]
+    names = [METHOD, N_LABELS, SEED, ERROR, N_TEST_COLUMN, *SAMPLES, SECONDS, RUN_ID]
+    frame = pd.DataFrame(rows, columns=[*names, DATASET, DATA_DIGEST, CODE])
+    return frame.astype({N_LABELS: np.int64, SEED: np.int64, N_TEST_COLUMN: np.int64})
+
+
+def _row(run: Found) -> dict[str, object]:
+    metrics, params = run.metrics, run.params
+    samples = {key: metrics.get(key, float("nan")) for key in SAMPLES}
+    return {
+        METHOD: run.tags.get(NAMED) or params.get("method", ""),
+        N_LABELS: int(metrics.get("n_labels", 0)),
+        SEED: int(params.get("seed", 0)),
+        ERROR: metrics[TEST_ERROR],
+        N_TEST_COLUMN: int(metrics.get(N_TEST, 0)),
+        **samples,
+        SECONDS: metrics.get(SECONDS_METRIC, float("nan")),
+        RUN_ID: run.id,
+        DATASET: params.get("dataset", ""),
+        DATA_DIGEST: run.tags.get(DIGEST, ""),
+        CODE: run.tags.get(CODE_TAG, ""),
+    }
+
+
+def of_any(runs: Sequence[Found]) -> tuple[pd.DataFrame, int, list[str]]:
+    """The table of any runs, their training images without a label, in words what is left out.
+
+    Pairs of split_seed and seed are numbered where the two differ. Of runs that agree in method,
+    labels and pair the newest counts.
+
+    Raises:
+        UserError: no run measured a test error, or the runs are of several data sets.
+    """
+    frame, words = table(runs), []
+    if frame.empty:
+        raise UserError(
+            f"filter: {len(runs)} finished runs, but none measured a test error; choose others."
+        )
+    if frame[DATA_DIGEST].nunique() > 1:
+        found = ", ".join(f"{name} {digest}" for name, digest in _data_sets(frame))
+        raise UserError(
+            f"filter: the runs are of several data sets ({found}), which no curve compares; add "
+            f"tags.`{DIGEST}` = '<digest>' to it."
+        )
+    if without := len(runs) - len(frame):
+        words.append(f"{without} finished runs measured no test error and are left out.")
+    of_run = {run.id: run.params for run in runs}
+    pairs = [
+        (int(of_run[i].get("split_seed", 0)), int(of_run[i].get("seed", 0))) for i in frame[RUN_ID]
+    ]
+    if len({split for split, _ in pairs}) > 1 and any(split != seed for split, seed in pairs):
+        numbers = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
+        frame[SEED] = [numbers[pair] for pair in pairs]
+    kept = frame.drop_duplicates([METHOD, N_LABELS, SEED], keep="last")
+    if again := len(frame) - len(kept):
+        words.append(
+            f"{again} runs were repeated with the same method, labels and seeds (perhaps with "
+            "other settings); of each the newest counts."
+        )
+    kept = kept.reset_index(drop=True)
+    n_test, n_unlabelled = sizes(str(kept[RUN_ID].iloc[int(kept[N_LABELS].argmax())]))
+    return kept.assign(**{N_TEST_COLUMN: n_test}), n_unlabelled, words
+
+
+def _data_sets(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    named = frame[[DATASET, DATA_DIGEST]].drop_duplicates()
+    return [(str(name), str(digest)) for name, digest in named.itertuples(index=False)]
+
+
+def sizes(run_id: str) -> tuple[int, int]:
+    """How many test images, and how many training images without a label, a run has had."""
+    with tempfile.TemporaryDirectory() as folder:
+        parts = pd.read_parquet(tracking.fetch(run_id, MANIFEST, Path(folder)))["part"]
+    return int((parts == "test").sum()), int((parts == "unlabelled").sum())
+
+
+def sheets(frame: pd.DataFrame) -> dict[tuple[str, int], bytes]:
+    """A sheet of samples (PNG) of the first seed of each method and count that has samples."""
+    found: dict[tuple[str, int], bytes] = {}
+    drawn = frame[frame[SAMPLES[0]].notna() | frame[SAMPLES[1]].notna()].sort_values(SEED)
+    firsts = drawn.drop_duplicates([METHOD, N_LABELS])
+    for method, count, run_id in zip(firsts[METHOD], firsts[N_LABELS], firsts[RUN_ID], strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            file = tracking.fetch(str(run_id), SAMPLE_SHEET, Path(folder))
+            found[str(method), int(count)] = file.read_bytes()
+    return found

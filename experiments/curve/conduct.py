@@ -1,0 +1,201 @@
+"""A whole curve: prepare it, keep workers at work until every cell has ended, then the report."""
+
+import multiprocessing
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+from experiments.curve import comparisons, counts
+from experiments.curve.answering import Given, give
+from experiments.curve.cell import Job
+from experiments.curve.grid import Cell, Grid
+from experiments.curve.hands import Hands, of
+from experiments.curve.settings import CEILING, THEIRS
+from experiments.curve.told import Told, roughly, seconds_a_cell
+from experiments.curve.work import State, alone, state
+from pipeline import data, progress, tracking
+from pipeline.config import layers as configuration
+from pipeline.config.schema import Config
+from pipeline.data import Dataset
+from pipeline.errors import RunFailure
+from pipeline.networks import backbones
+from pipeline.ops import runtime
+from pipeline.runs import flow, resume
+from pipeline.stages.choose import Choice, choose
+from pipeline.stages.split import choose_split
+from pipeline.tracking import Run
+
+PAUSE, LOOKING = 1.0, 20  # between two looks at the cells: seconds, and times what a look takes
+
+
+def draw(grid: Grid, command: str) -> Given:
+    """Train what is missing of a curve, alone or beside another command, and report on all of it.
+
+    command: as it was typed, for the report.
+
+    Raises:
+        UserError: store or data cannot be used, or a method cannot be had here.
+        RunFailure: too many trainings in a row failed, or no worker comes up.
+    """
+    begin = time.monotonic()
+    grid, dataset, words = _prepared(grid)
+    cells = grid.cells()
+    job = _job(grid, cells)
+    hands = of(job, grid.settings)
+    try:
+        with alone(job):
+            summary = tracking.curve_run(grid.experiment, grid.name)
+        with tracking.closed(summary) as run, progress.subject(grid.name):
+            _greet(grid, cells, words, run)
+            told = Told(grid, hands.at_once())
+            if grid.settings.budget is not None:
+                cells, more = _within_budget(grid, cells, hands, job, told, begin)
+                words += more
+                hands.renew(replace(job, cells=tuple(cells)))
+            now = _work_off(grid, cells, hands, job, told)
+            hands.stop()
+            with alone(job):
+                return give(grid, run, now, words, command, dataset)
+    finally:
+        hands.stop()
+
+
+def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
+    """Load the data; settle counts and backbone; see that every method can be had."""
+    first = grid.config(grid.settings.methods[0])
+    progress.phase(f"loading {first.dataset}")
+    for method in grid.settings.methods:
+        if method in THEIRS:
+            comparisons.check(method, first)
+    dataset = resume.load_data(first)
+    grid, words = counts.on(grid, dataset)
+    if first.backbone == backbones.AUTO:
+        choice = _chosen(grid.config(grid.settings.methods[0], grid.counts[0]))
+        words += [choice.reason] if choice.reason else []
+        grid = grid.with_backbone(choice.backbone)
+        dataset = data.of(grid.config(grid.settings.methods[0]))
+        grid, _ = counts.on(grid, dataset)
+    longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
+    words += filter(None, [configuration.short(longest, len(dataset.train_images))])
+    flow.tell_findings(dataset)
+    return grid, dataset, words
+
+
+def _chosen(config: Config) -> Choice:
+    """What `backbone: auto` comes to with the fewest labels of the curve, for all its trainings.
+
+    In a process of its own: TensorFlow's memory goes with it.
+    """
+    progress.phase("choosing between a backbone and training from scratch")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(_choose, config).result()
+
+
+def _choose(config: Config) -> Choice:
+    dataset = resume.load_data(config)
+    return choose(config, dataset, choose_split(config, dataset))
+
+
+def _job(grid: Grid, cells: Sequence[Cell]) -> Job:
+    assert grid.data is not None
+    settings, threads = grid.settings, cells[0].config.threads
+    if threads is None and settings.workers == "ray":
+        threads = settings.cpus_per_cell
+    if threads is None:  # the cores shared out among the workers
+        threads = max(1, runtime.cores() // int(settings.workers))
+    return Job(
+        curve=grid.name,
+        experiment=grid.experiment,
+        cells=tuple(cells),
+        data=grid.data.digest,
+        command=uuid.uuid4().hex[:12],
+        threads=threads,
+        generator=settings.generator,
+        cells_per_process=settings.cells_per_process,
+    )
+
+
+def _within_budget(
+    grid: Grid, cells: list[Cell], hands: Hands, job: Job, told: Told, begin: float
+) -> tuple[list[Cell], list[str]]:
+    """The cells that fit into the budget, by a first one of each method, and what was left out."""
+    assert grid.settings.budget is not None
+    pilots = cells[: len(grid.settings.methods)]
+    hands.renew(replace(job, cells=tuple(pilots)))
+    now = _work_off(grid, pilots, hands, job, told)
+    seconds, first = seconds_a_cell(pilots, now), cells[0].seed
+    missing = now.open(cells)
+
+    def fits(cell: Cell, some: Sequence[int], seeds: int) -> bool:
+        return cell.seed < first + seeds and (cell.n_labels in some or cell.method == CEILING)
+
+    def cost(some: Sequence[int], seeds: int) -> float:
+        taken = [seconds.get(c.method, 0.0) for c in missing if fits(c, some, seeds)]
+        return sum(taken) / hands.at_once()
+
+    if not missing:
+        return cells, []
+    left = max(0.0, grid.settings.budget - (time.monotonic() - begin))
+    asked, budget = grid.counts, roughly(grid.settings.budget)
+    found = counts.fitting(asked, grid.settings.seeds, cost, left)
+    if found is None:
+        words = f"the budget of {budget} is too short for more than one training of each method"
+        progress.note(words)
+        return pilots, [words]
+    some, seeds = found
+    if (some, seeds) == (asked, grid.settings.seeds):
+        progress.note(f"all of it fits into {budget}: about {roughly(cost(some, seeds))} to go")
+        return cells, []
+    words = (
+        f"into {budget} fit {len(some)} of {len(asked)} label counts "
+        f"({', '.join(f'{count:,}' for count in some)}) with {seeds} of {grid.settings.seeds} seeds"
+    )
+    if seeds < counts.PAIRS:
+        words += f"; fewer than {counts.PAIRS} seeds give no verdict"
+    progress.note(f"{words}: about {roughly(cost(some, seeds))} to go")
+    kept = [cell for cell in cells if fits(cell, some, seeds) or cell in pilots]
+    return kept, [words]
+
+
+def _work_off(grid: Grid, wanted: Sequence[Cell], hands: Hands, job: Job, told: Told) -> State:
+    """Look at the cells, every second or less often, until all that are wanted have ended."""
+    while True:
+        begin = time.monotonic()
+        tracking.end_lost(grid.experiment, grid.name)
+        now = state(tracking.cells(grid.experiment, grid.name), job.command)
+        told.look(wanted, now)
+        waiting = now.open(wanted)
+        if not waiting:
+            return now
+        _stop_if_hopeless(grid, now)
+        hands.tend(waiting, now.running)
+        time.sleep(max(PAUSE, LOOKING * (time.monotonic() - begin)))
+
+
+def _stop_if_hopeless(grid: Grid, now: State) -> None:
+    last = now.ended[-grid.settings.max_failures :]
+    if len(last) == grid.settings.max_failures and all(run.status == "FAILED" for run in last):
+        raise RunFailure(
+            f"curve {grid.name}: {len(last)} trainings in a row failed, the last ({last[-1].name}) "
+            f"with: {last[-1].tags.get(tracking.REASON, 'no reason')}. Mend it; the same command "
+            "then goes on."
+        )
+
+
+def _greet(grid: Grid, cells: Sequence[Cell], words: Sequence[str], run: Run) -> None:
+    now = state(tracking.cells(grid.experiment, grid.name), "")
+    there = len(cells) - len(now.open(cells))
+    view = run.view(tracking.LABELS)
+    progress.note(
+        f"curve {grid.name}: {', '.join(grid.settings.methods)} at "
+        f"{', '.join(f'{count:,}' for count in grid.counts)} labels, {grid.settings.seeds} seeds"
+        + (f"; {there} of {len(cells)} trainings are there already" if there else "")
+        + f"\nMLflow experiment {grid.experiment}: {view}"
+    )
+    for sentence in words:
+        progress.note(sentence)
+    name = f"command of curve {grid.name}"
+    tracking.describe_attached("curve_command", name, f"Curve **{grid.name}**: {view}")
