@@ -3,9 +3,11 @@
 import threading
 
 import numpy as np
+import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
-from pipeline.tracking import Run
+from pipeline.tracking import Run, open_run
 
 WRITERS = 4
 
@@ -33,3 +35,13 @@ def test_an_experiment_s_first_runs_may_log_the_same_data_at_once(store: str) ->
         assert not refused
         logged = [client.get_run(run.id).inputs.dataset_inputs for run in runs]
         assert [len(inputs) for inputs in logged] == [1] * WRITERS
+
+
+@pytest.mark.parametrize("shape", [(1, 3000, 3), (3000, 2, 3), (40, 50, 3)])
+def test_images_of_any_shape_are_logged(store: str, shape: tuple[int, int, int]) -> None:
+    with open_run("run", experiment="images", name="one") as run:
+        run.image(np.full(shape, 7, np.uint8), "samples", 100)
+        logged = [each.path for each in run.client.list_artifacts(run.id, "images")]
+        (file,) = [path for path in logged if path.endswith(".png")]
+        found = np.asarray(Image.open(run.client.download_artifacts(run.id, file)))
+    assert (found[: shape[0], : shape[1]] == 7).all()

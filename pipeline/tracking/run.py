@@ -1,5 +1,6 @@
 """A run that is being written, with an explicit id: several may be open at once."""
 
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ from pipeline.tracking.store import reachable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LONGEST = 128  # times the shorter side of a logged image
+PADDING = 235  # grey of what is added to it
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,11 @@ class Run:
     @reachable()
     def image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
         """Log an image [h, w, 3] that the UI shows in its grid by key and step."""
-        self.client.log_image(self.id, image, key=key, step=step, synchronous=True)
+        # MLflow 3.17.2 makes a small one of it, of no pixel where one side is that much longer.
+        short = math.ceil(max(image.shape[:2]) / LONGEST)
+        missing = [(0, max(0, short - side)) for side in image.shape[:2]]
+        padded = np.pad(image, [*missing, (0, 0)], constant_values=PADDING)
+        self.client.log_image(self.id, padded, key=key, step=step, synchronous=True)
 
     @reachable()
     def figure(self, figure: "Figure", path: str) -> None:
