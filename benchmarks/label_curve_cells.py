@@ -61,10 +61,10 @@ def in_turn(labels: Any, places: Any) -> Any:
     return places[np.lexsort((labels[places], rank))]
 
 
-def cells(mnist: Path | None, seeds: int) -> Iterator[dict[str, Any]]:
+def cells(mnist: Path | None, seeds: range) -> Iterator[dict[str, Any]]:
     """One row a training, with the columns of `experiments/curve/table.py` and `dataset`."""
     for name, features, labels, counts, n_test in data_sets(mnist):
-        for seed in range(seeds):
+        for seed in seeds:
             drawn = np.random.default_rng(seed).permutation(len(labels))
             test, order = drawn[:n_test], in_turn(labels, drawn[n_test:])
             for n in counts:
@@ -90,9 +90,11 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--mnist", type=Path, help="folder with MNIST's files")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first_seed", type=int, default=0)
     given = parser.parse_args()
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
     warnings.simplefilter("ignore")  # a graph with few labels, a regression that has not converged
-    pd.DataFrame(cells(given.mnist, given.seeds)).to_csv(given.csv, index=False)
+    pd.DataFrame(cells(given.mnist, seeds)).to_csv(given.csv, index=False)
 
 
 if __name__ == "__main__":
