@@ -41,8 +41,8 @@ MAY_IMPORT = {
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
     "experiments.plan experiments.space experiments.trial experiments.pace "
     "experiments.workers",
-    "experiments.curve": "config data errors figures interrupts measure methods networks ops progress "
-    "runs stages tracking training experiments.trial experiments.workers",
+    "experiments.curve": "config data errors figures interrupts measure methods networks ops "
+    "progress runs stages tracking training experiments.trial experiments.workers",
     "experiments.report": "experiments.search experiments.curve",
     "experiments.__main__": "command_line config errors masking progress experiments.space "
     "experiments.plan experiments.search experiments.curve experiments.report",
