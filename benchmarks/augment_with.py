@@ -1,7 +1,7 @@
 """Do the generator's images help the classifier? Paired draws, beside equal steps on real images.
 
-    python -m benchmarks.augment_with --dataset digits --labels_per_class 1 [--draws 10]
-                                      [--steps 10670] [--threads 1] [--csv draws.csv]
+    python -m benchmarks.augment_with --set label_frac=0.01 threads=1 [--draws 10]
+                                      [--csv draws.csv]
 
 Each draw trains classifier and generator once, then twice the same further steps from there
 (`augment_with`): on images that the generator draws (samples), and on real ones with their
@@ -51,8 +51,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="seed and split_seed of the first")
     parser.add_argument("--csv", type=Path, help="keep the draws here")
-    options, rest = parser.parse_known_args()
-    flags = {name.removeprefix("--"): value for name, value in zip(*[iter(rest)] * 2, strict=True)}
+    parser.add_argument("--set", nargs="*", default=[], help="configuration: key=value")
+    options = parser.parse_args()
+    flags = dict(pair.split("=", 1) for pair in options.set)
     rows = []
     for seed in range(options.first, options.first + options.draws):
         rows.append(_draw({**flags, "seed": str(seed), "split_seed": str(seed)}))

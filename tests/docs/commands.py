@@ -22,6 +22,7 @@ NOT_RUN = {
     r"^git clone|^make setup": "the checkout and its environment are here",
     r"--search mnist\b": "needs the 60,000 images of MNIST",
     r"^make (test|lint|bench|\w+-test|screenshots)$": "are tests themselves, or take long",
+    r"^python -m benchmarks\.label_curve": "hundreds of simulated curves, and MNIST: minutes",
     r"^sudo |^echo ": "changes the machine: PostgreSQL; `make cluster-test` starts one of its own",
     r"^ray |^psql |^export RAY_ADDRESS|^export MLFLOW_TRACKING_URI=http|--workers ray\b|@db/|"
     r"@localhost/|^mlflow server --host 0\.0\.0\.0": "a cluster; `make cluster-test` starts one",
