@@ -163,5 +163,5 @@ def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: st
     run.text(markdown, MARKDOWN)
     run.table(frame, CELLS)
     lines = report.told(answer)
-    run.tags({tracking.NOTE: "\n\n".join(lines)[:NOTE_LENGTH]})
+    run.tags({tracking.NOTE: "\n\n".join([report.question(answer), *lines])[:NOTE_LENGTH]})
     return Given(lines, there, page, run.address)

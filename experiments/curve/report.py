@@ -36,8 +36,8 @@ def sentences(given: Answer) -> list[str]:
 
 
 def told(given: Answer) -> list[str]:
-    """Lines for a terminal: question, answer, what weakens it."""
-    return [question(given), *sentences(given), *(f"but: {doubt}" for doubt in given.doubts)]
+    """Lines for a terminal: the answer, then what weakens it."""
+    return [*sentences(given), *(f"but: {doubt}" for doubt in given.doubts)]
 
 
 def html(given: Answer) -> str:
