@@ -111,7 +111,7 @@ def test_a_file_chooses_the_layers_below_it(file):
 
 def test_an_earlier_run_stands_between_the_method_and_the_file(file):
     said = {"steps": "11", "penalty_weight": "0.5", "warm_up_share": "0.1", "split_seed": "4"}
-    base = config.load(said | {"generator_steps": "7"}).flat()
+    base = config.load(said | {"generator_steps": "7", "augment_steps": "3"}).flat()
     assert config.load({}, base).flat() == base
     path = file("steps: 12\n")
     assert config.load({"config": path}, base).flat() == base | {"steps": 12}

@@ -215,7 +215,7 @@ def test_all_labels_are_a_ceiling_and_no_rival():
     assert "supervised_all errs" in said
     assert "with 50,000 (95 %" in said
     assert "supervised_all has no" not in said
-    assert "add to supervised?" in said
+    assert "add to supervised?" in report.question(answer)
     assert answer.rounds["ssgan"][0].n_labels == 2000
     Page(report.html(answer))
 

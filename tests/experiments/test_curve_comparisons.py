@@ -21,7 +21,7 @@ HAVE_POISSON = importlib.util.find_spec("graphlearning") is not None
 
 @pytest.fixture(scope="module")
 def config():
-    return configuration.load({"label_frac": str(LABELS / 1437), "threads": "1"})
+    return configuration.load({"label_frac": str(LABELS / 1437)})
 
 
 def error(name, config, dataset):
@@ -93,7 +93,7 @@ def test_on_a_backbone_pictures_are_told_apart_by_few_labels(tmp_path):
             for number in range(count):
                 picture(random, colour).save(tmp_path / part / name / f"{number}.png")
     flags = {"dataset": "folder", "data_dir": str(tmp_path), "labels_per_class": "2"}
-    config = configuration.load({**flags, "threads": "1", "backbone": "none"})
+    config = configuration.load({**flags, "backbone": "none"})
     comparisons.check("backbone", config)
     dataset = data.of(config)
     assert error("backbone", config, dataset) == (0.0, 4)
