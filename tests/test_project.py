@@ -295,4 +295,6 @@ def test_ctrl_c_leaves_the_launched_run_killed(launched):
     """MLflow's launcher marks it FAILED first; see `pipeline.tracking.experiments.keep_killed`."""
     assert launched[0]["interrupted"][0] != 0
     eventually(lambda: runs_by_name()["interrupted"].info.status == "KILLED", 60)
-    assert runs_by_name()["interrupted"].data.tags["ssgan.reason"].startswith("interrupted")
+    run = runs_by_name()["interrupted"]
+    how = f"interrupted; go on with: python -m pipeline run --resume {run.info.run_id}"
+    assert run.data.tags["ssgan.reason"] == how

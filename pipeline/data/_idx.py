@@ -27,6 +27,7 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+LOOKED_ON = 2**24  # bytes of a file that is too long, in which damage may show
 REMEDY = "replace the file with an intact one, or leave data_dir out to download it"
 NEEDED = f"{', '.join(FILES)} (with or without .gz)"
 
@@ -87,7 +88,9 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
                 f"{path}: its header says {shape}, {memory.as_gb(expected)}, which is more than "
                 f"this machine's memory; {REMEDY}"
             )
-        content = file.read(expected + 1)  # no more: a gzip file may unpack to anything
+        content = file.read(expected + 1)  # hardly more: a gzip file may unpack to anything
+        if len(content) > expected:
+            file.read(LOOKED_ON)  # a damaged one is told as that
     if len(content) != expected:
         fault = f"cut short: {len(content)}" if len(content) < expected else "too long: more"
         raise UserError(

@@ -69,24 +69,7 @@ def evaluate(
         model.classify(dataset.test_images), labels, dataset.class_names, dataset.test_files
     )
     title = f"{title}, {n_labels} labels"
-    drawn = (
-        {}
-        if not draw
-        else {
-            "figures/confusion_matrix.png": figures.confusion_matrix(
-                measured.confusion, dataset.class_names, title
-            ),
-            "figures/reliability.png": figures.reliability(
-                measured.reliability, measured.metrics["ece"], title
-            ),
-            "figures/mistakes.png": figures.mistakes(
-                dataset.stretched(dataset.test_images),
-                measured.predictions,
-                dataset.class_names,
-                title,
-            ),
-        }
-    )
+    drawn = _figures(dataset, measured, title) if draw else {}
     yield Evaluation(
         metrics={f"test/{name}": value for name, value in measured.metrics.items()},
         tables={
@@ -100,6 +83,19 @@ def evaluate(
     if model.generate is not None:
         progress.phase("evaluation of samples")
         yield _samples(dataset, labels, model, seed, scorer_dir, title)
+
+
+def _figures(
+    dataset: Dataset, measured: classification.Classification, title: str
+) -> "dict[str, Figure]":
+    """How the classifier errs: where, how sure it is, on which images."""
+    names, images = dataset.class_names, dataset.stretched(dataset.test_images)
+    found = {
+        "confusion_matrix": figures.confusion_matrix(measured.confusion, names, title),
+        "reliability": figures.reliability(measured.reliability, measured.metrics["ece"], title),
+        "mistakes": figures.mistakes(images, measured.predictions, names, title),
+    }
+    return {f"figures/{name}.png": figure for name, figure in found.items()}
 
 
 def _samples(

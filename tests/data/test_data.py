@@ -148,7 +148,7 @@ GZIPPED = gzip.compress(GOOD_IMAGES)
         # Few bytes that unpack to many: no more are unpacked than the header says.
         (IMAGES, gzip.compress(GOOD_IMAGES + bytes(2**26)), "too long: more bytes"),
         (IMAGES, GZIPPED[: len(GZIPPED) // 2], "damaged gzip file"),
-        (IMAGES, GZIPPED[:20] + b"\x00" * 20 + GZIPPED[40:], "damaged gzip|too long"),
+        (IMAGES, GZIPPED[:20] + b"\x00" * 20 + GZIPPED[40:], "damaged gzip file"),
         (IMAGES, GZIPPED + b"garbage", "damaged gzip file"),
         (IMAGES, idx_bytes(np.zeros((40, 32, 32), np.uint8)), "images are 32x32.*28x28"),
         (IMAGES, idx_bytes(np.zeros((0, 28, 28), np.uint8)), "train images are empty"),
