@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import data
+from pipeline import data, tracking
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure, Stopped, UserError
@@ -80,6 +80,7 @@ def train(
         return not why
 
     shown: Any = {"more_tags": tags, "draw_split": False, "name": name, "searched": searched}
+    shown["patience"] = tracking.PATIENCE
     place = kept.place(config, _kept_as(config, dataset, split))
     with (
         kept.opened(place, config, needed=False) as folder,
@@ -101,6 +102,7 @@ def train(
         error = next(metrics[ERROR] for metrics in reversed(told) if ERROR in metrics)
         run.metrics(clock.metrics())
         trained.release()
+    tracking.check_sent()
     folder.remove()
     gc.collect()  # a finished training's graphs form cycles
     if not gc.get_freeze_count():

@@ -28,6 +28,7 @@ COMMANDS = {
     "split": "choose the labels; the run's id continues in train",
     "train": "train on the split of --run_id",
     "evaluate": "measure the models of --run_id",
+    "sync": "send what an MLflow store that was away has not got",
     "sample": "draw images with the generator of --run_id, as PNG files and a contact sheet",
 }
 SAMPLE = {  # the flags of `sample`
@@ -38,6 +39,10 @@ SAMPLE = {  # the flags of `sample`
     "seed": "of the random numbers; the same seed draws the same images (default: 0)",
     "interpolate": "true writes a sheet of ways from one image to another, too (default: false)",
 }
+SYNC_MEANING = (
+    "Send the records of runs that ended while their MLflow store (MLFLOW_TRACKING_URI) was away, "
+    "in order, nothing twice."
+)
 RESUME = "resume"
 RESUME_MEANING = "go on with this run, which was ended early, in the same MLflow run"
 ANEW = ("run", "split")  # which continue from no run
@@ -54,6 +59,9 @@ def _run(argv: Sequence[str]) -> None:
     if command == "ui":
         _ui(flags)
         return
+    if command == "sync":
+        _sync(flags)
+        return
     if command == "sample":
         _sample(flags)
         return
@@ -67,6 +75,7 @@ def _run(argv: Sequence[str]) -> None:
 
     with progress.shown():
         progress.phase("loading MLflow")
+        from pipeline import tracking
         from pipeline.runs import flow, summary
 
         if RESUME in flags:
@@ -76,6 +85,7 @@ def _run(argv: Sequence[str]) -> None:
         else:
             result = flow.train(flags) if command == "train" else flow.evaluate(flags)
     summary.show(result)
+    tracking.check_sent()
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -89,7 +99,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, meaning in COMMANDS.items():
-        if name == "sample":  # takes no key of the configuration
+        if name in ("sync", "sample"):  # take no key of the configuration
             continue
         anew = name in ANEW
         command = commands.add_parser(
@@ -102,6 +112,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
         if name == "run":
             command.add_argument("--resume", metavar="ID", help=RESUME_MEANING)
         add_keys(command, ("run_id",) if anew else (), values)
+    commands.add_parser("sync", help=COMMANDS["sync"], description=SYNC_MEANING)
     sample = commands.add_parser("sample", help=COMMANDS["sample"], description=COMMANDS["sample"])
     for key, meaning in SAMPLE.items():
         sample.add_argument(f"--{key}", metavar="", help=meaning)
@@ -110,6 +121,19 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     known, rest = parser.parse_known_args(argv)
     flags = {key: value for key, value in vars(known).items() if value is not None}
     return flags.pop("command"), flags | own_keys(rest)
+
+
+def _sync(flags: dict[str, str]) -> None:
+    if flags:
+        raise UserError(f"--{next(iter(flags))}: sync takes no flags.")
+    from pipeline import progress
+
+    with progress.shown():
+        progress.phase("loading MLflow")
+        from pipeline import tracking
+
+        sent = tracking.sync()
+    print(sent)
 
 
 def _sample(flags: dict[str, str]) -> None:

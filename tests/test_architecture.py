@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "networks": "config errors ops",
     "parts": "config measure ops networks",
     "methods": "config ops networks parts",
-    "tracking": "config errors interrupts life masking networks",
+    "tracking": "config errors interrupts life masking networks progress",
     "training": "config errors interrupts memory measure progress ops networks parts methods",
     "stages": "config errors progress data figures measure ops networks methods training",
     "runs": "config errors interrupts progress data figures measure ops networks stages "
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "__main__": "command_line config errors progress runs tracking",
     "experiments.space": "config errors",
     "experiments.plan": "config errors experiments.space",
-    "experiments.trial": "config data errors runs stages training",
+    "experiments.trial": "config data errors runs stages tracking training",
     "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts life experiments.trial",
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "

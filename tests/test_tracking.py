@@ -20,6 +20,7 @@ def test_an_experiment_s_first_runs_may_log_the_same_data_at_once(store: str) ->
         ready.wait()
         try:
             run.dataset("digits", "0123abcd", images)
+            assert run.outbox.close()
         except Exception as error:
             refused.append(error)
 
@@ -41,6 +42,7 @@ def test_an_experiment_s_first_runs_may_log_the_same_data_at_once(store: str) ->
 def test_images_of_any_shape_are_logged(store: str, shape: tuple[int, int, int]) -> None:
     with open_run("run", experiment="images", name="one") as run:
         run.image(np.full(shape, 7, np.uint8), "samples", 100)
+        assert run.outbox.sent()
         logged = [each.path for each in run.client.list_artifacts(run.id, "images")]
         (file,) = [path for path in logged if path.endswith(".png")]
         found = np.asarray(Image.open(run.client.download_artifacts(run.id, file)))

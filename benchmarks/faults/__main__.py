@@ -17,6 +17,7 @@ FAULTS = (
     "two_commands",
     "changed_space",
     "resume",
+    "lost_store",
 )
 
 

@@ -43,14 +43,19 @@ class Scene:
     """A folder with a store, a home and their commands."""
 
     folder: Path
+    uri: str = ""  # of the store; "" is a file in the folder
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start `python -m pipeline run` in a process group of its own."""
+    def __post_init__(self) -> None:
+        """Name the store."""
+        self.uri = self.uri or f"sqlite:///{self.folder}/mlflow.db"
+
+    def start(self, *words: str, command: str = "run") -> subprocess.Popen[str]:
+        """Start `python -m pipeline <command>` in a process group of its own."""
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         kept |= {"PYTHONPATH": str(ROOT), "HOME": str(self.folder)}
-        kept |= {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
+        kept |= {"MLFLOW_TRACKING_URI": self.uri}
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "run", *words],
+            [sys.executable, "-m", "pipeline", command, *words],
             cwd=self.folder,
             env=kept,
             stdout=subprocess.DEVNULL,
@@ -67,7 +72,7 @@ class Scene:
     @property
     def client(self) -> MlflowClient:
         """Of the store."""
-        return MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        return MlflowClient(self.uri)
 
     def arms(self, run_id: str) -> tuple[Run, ...]:
         """A run and its children."""

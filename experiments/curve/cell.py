@@ -77,6 +77,7 @@ def perform(cell: Cell, job: Job, began: Callable[[], None]) -> None:
     }
     name = "all labels: {}" if cell.method == CEILING else "{}"
     options: Any = {"more_tags": tags, "draw_split": False, "name": name, "ours": not theirs}
+    options["patience"] = tracking.PATIENCE
     with logged.opened(tracking.CELL_KIND, config, dataset, split, **options) as run:
         began()
         run.metrics({N_TEST: len(split.test)})
@@ -85,6 +86,7 @@ def perform(cell: Cell, job: Job, began: Callable[[], None]) -> None:
         else:
             _train(run, config, dataset, split, clock, job.generator)
         run.metrics(clock.metrics())
+    tracking.check_sent()
     gc.collect()  # a finished training's graphs form cycles
     if not gc.get_freeze_count():
         gc.freeze()  # the libraries' million objects stay and need not be searched every time

@@ -164,8 +164,9 @@ def _work_off(grid: Grid, wanted: Sequence[Cell], hands: Hands, job: Job, told: 
     """Look at the cells, every second or less often, until all that are wanted have ended."""
     while True:
         begin = time.monotonic()
-        tracking.end_lost(grid.experiment, grid.name)
-        now = state(tracking.cells(grid.experiment, grid.name), job.command)
+        tracking.patiently(lambda: tracking.end_lost(grid.experiment, grid.name))
+        found = tracking.patiently(lambda: tracking.cells(grid.experiment, grid.name))
+        now = state(found, job.command)
         told.look(wanted, now)
         waiting = now.open(wanted)
         if not waiting:

@@ -124,7 +124,8 @@ def _lock(job: Job, name: str) -> FileLock:
 
 
 def _still_open(cell: Cell, job: Job) -> bool:
-    return bool(state(tracking.cells(job.experiment, job.curve), job.command).open([cell]))
+    found = tracking.patiently(lambda: tracking.cells(job.experiment, job.curve))
+    return bool(state(found, job.command).open([cell]))
 
 
 def _attempt(cell: Cell, job: Job) -> None:

@@ -23,11 +23,11 @@ from experiments.search.told import Told
 from experiments.search.work import Job, work
 from pipeline import data, life, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.errors import RunFailure, UserError
+from pipeline.errors import RunFailure
 from pipeline.masking import masked
 from pipeline.ops import runtime
 from pipeline.runs import flow
-from pipeline.tracking import Run
+from pipeline.tracking import Run, StoreAway
 
 PAUSE = 0.5  # seconds between two looks at the study
 LOST = "the worker was lost (killed, out of memory, or its machine went away)"
@@ -134,7 +134,7 @@ def _look_after(study: Study, watch: life.Watch) -> None:
     for cell, trial in study.running():
         if watch.gone(trial._trial_id, trial.user_attrs.get("alive")):
             # First the run: whoever is interrupted in between finds the trial still to be buried.
-            with contextlib.suppress(UserError):  # the store is away: at the next look
+            with contextlib.suppress(StoreAway):  # the store is away: at the next look
                 tracking.kill_trial(study.plan.experiment, cell.name, trial.number, LOST)
                 study.give_up(trial._trial_id, LOST, blame=True)
     reasons = study.failures_in_a_row()

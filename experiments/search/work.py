@@ -16,7 +16,7 @@ from experiments.search.study import Study
 from experiments.trial import Outcome
 from pipeline import interrupts, life
 from pipeline.errors import Collapsed, Diverged, Stopped
-from pipeline.tracking import CELL, STUDY, TRIAL
+from pipeline.tracking import CELL, STUDY, TRIAL, StoreAway
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def work(job: Job) -> int:
 
     Raises:
         UserError: the storage cannot be used, or holds another study of this name.
+        StoreAway: MLflow's store stays away; the trial is given back.
     """
     trials.detach()
     study = patiently(lambda: Study.open(job.plan, connected(job.place), job.digest))
@@ -45,7 +46,7 @@ def work(job: Job) -> int:
             if claim is None:
                 return done
             perform(claim, job, begin)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, StoreAway):  # nothing is the trial's fault
         with contextlib.suppress(*AWAY):  # then it is found to be lost
             study.give_back()
         raise
@@ -66,6 +67,8 @@ def perform(claim: Claim, job: Job, begin: float) -> None:
             # The sampler learns from a pruned trial to stay away, from a failed one nothing.
             hopeless = claim.plan.settings.mode == "pareto" or isinstance(error, Collapsed)
             _tell(claim, TrialState.PRUNED if hopeless else TrialState.FAIL, str(error))
+        except StoreAway:
+            raise
         except Exception as error:
             interrupts.heed()
             _tell(claim, TrialState.FAIL, f"{type(error).__name__}: {error}")

@@ -242,7 +242,7 @@ def _conclude(
         seeds=(config.seed, config.split_seed),
         metrics=metrics,
         baseline=baseline.metrics if baseline and baseline.metrics else None,
-        model=measured.classifier if measured else "",
+        model=run.model_id(measured.classifier) if measured and measured.classifier else "",
     )
     if result.verdict:
         run.tags({verdict.TAG: result.verdict})

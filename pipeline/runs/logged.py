@@ -52,7 +52,7 @@ class Measured:
     metrics: dict[str, float]
     wrong: NDArray[np.bool_]  # [n_test], where the class was wrong
     wrong_valid: NDArray[np.bool_]  # [n_valid], the same of the validation images
-    classifier: str  # its id in MLflow
+    classifier: str  # its role in the run, or its id in MLflow; "" if MLflow does not keep it
 
 
 @contextmanager
@@ -70,6 +70,7 @@ def opened(
     searched: Collection[str] = (),
     earlier: str = "",
     ours: bool = True,
+    patience: float | None = None,
 ) -> Iterator[Run]:
     """A run with everything that is known before training: parameters, inputs, provenance.
 
@@ -79,6 +80,8 @@ def opened(
     earlier: id of a run to go on with, instead of a new one.
     ours: `config.method` is a method of the pipeline; of another, which has no recipe, only what
         says the split, the seed and the backbone is logged as parameters.
+    patience: seconds that a store is waited for that is away, at the beginning and at the end. By
+        default it must be there at the beginning, and is waited for a minute at the end.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
@@ -94,6 +97,7 @@ def opened(
         parent=parent,
         tags=tags,
         earlier=earlier,
+        patience=patience,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
         run.params(_compared(config, searched) if ours else _of_others(config))
@@ -217,8 +221,8 @@ def keep_models(
     """Log the classifier and, if there is one, the generator."""
     progress.phase("logging the models")
 
-    def keep(role: str, model: Any, example: NDArray[Any], output: NDArray[Any]) -> str:
-        return run.model(
+    def keep(role: str, model: Any, example: NDArray[Any], output: NDArray[Any]) -> None:
+        run.model(
             model,
             f"{config.dataset}-{config.method}-{split.n_labels}-labels-{role}",
             role,
@@ -232,12 +236,13 @@ def keep_models(
         )
 
     latents, images = trained.model.latents, dataset.train_images[:EXAMPLES]
-    classifier = keep(CLASSIFIER, trained.classifier, images, trained.model.classify(images))
+    keep(CLASSIFIER, trained.classifier, images, trained.model.classify(images))
     generator = ""
     if latents is not None and trained.model.generate is not None:
         example = latents.draw(EXAMPLES, np.random.default_rng(0), latents.grid_labels(EXAMPLES))
-        generator = keep(GENERATOR, trained.generator, example, trained.model.generate(example))
-    return LoggedModels(trained.model, classifier, generator)
+        keep(GENERATOR, trained.generator, example, trained.model.generate(example))
+        generator = GENERATOR
+    return LoggedModels(trained.model, CLASSIFIER, generator)
 
 
 def _classes(names: Sequence[str]) -> str:
@@ -267,7 +272,7 @@ def evaluate(
 ) -> Measured:
     """Measure models and log metrics (on the run and on the models), tables and figures.
 
-    Models that MLflow does not keep have the id "". draw: figures of the classifier too.
+    draw: figures of the classifier too.
     """
     from pipeline.stages import evaluate as evaluation
 
@@ -289,8 +294,8 @@ def evaluate(
         if part is None:
             break
         progress.phase("logging tables and figures")
-        model_id = models.classifier if "test/error" in part.metrics else models.generator
-        run.metrics(part.metrics, model_id=model_id, dataset=(dataset.name, dataset.digest))
+        model = models.classifier if "test/error" in part.metrics else models.generator
+        run.metrics(part.metrics, model=model, dataset=(dataset.name, dataset.digest))
         for path, table in part.tables.items():
             run.table(table, path)
         for path, figure in part.figures.items():

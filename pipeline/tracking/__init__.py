@@ -29,11 +29,13 @@ from pipeline.tracking.earlier import (
     tag,
 )
 from pipeline.tracking.experiments import end_attached_run
+from pipeline.tracking.faults import StoreAway
 from pipeline.tracking.models import LoadedModel, load_model
+from pipeline.tracking.outbox import check_sent
 from pipeline.tracking.reopened import Ended, child_to_go_on_with, ended
 from pipeline.tracking.run import Run
 from pipeline.tracking.runs import open_run
-from pipeline.tracking.store import KIND, NOTE, REASON, SOURCE
+from pipeline.tracking.store import KIND, NOTE, PATIENCE, REASON, SOURCE, patiently
 from pipeline.tracking.studies import (
     CELL,
     STUDY,
@@ -46,6 +48,7 @@ from pipeline.tracking.studies import (
     kill_trial,
     study_run,
 )
+from pipeline.tracking.sync import send_of, sync
 from pipeline.tracking.system import system_metrics
 from pipeline.tracking.views import COLOUR, CURVES, LABELS, TRIALS, WINNERS, colour
 
@@ -61,6 +64,7 @@ __all__ = [
     "KIND",
     "LABELS",
     "NOTE",
+    "PATIENCE",
     "REASON",
     "SOURCE",
     "STUDY",
@@ -71,7 +75,9 @@ __all__ = [
     "Found",
     "LoadedModel",
     "Run",
+    "StoreAway",
     "cells",
+    "check_sent",
     "child_of",
     "child_to_go_on_with",
     "chosen",
@@ -93,10 +99,13 @@ __all__ = [
     "load_model",
     "open_run",
     "parameter",
+    "patiently",
     "run_name",
+    "send_of",
     "source_kind",
     "store_name",
     "study_run",
+    "sync",
     "system_metrics",
     "tag",
 ]

@@ -10,6 +10,7 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline import life
+from pipeline.tracking import spool
 from pipeline.tracking.store import KIND, REASON, tell
 
 PROCESS = "ssgan.process"  # tag: the sign of the process that writes the run
@@ -21,6 +22,7 @@ NOTHING_KEPT = (
     "--config <file>"
 )
 GO_ON = "python -m pipeline run --resume {}"
+SYNC = "python -m pipeline sync"
 
 
 def sign() -> dict[str, str]:
@@ -47,6 +49,10 @@ def end_left(client: mlflow.MlflowClient, running: Iterable[Run], current: str =
     current: id of a run that this process goes on with, which stays.
     """
     left = [run for run in running if _is_left(run) and _owner(run) != current]
+    if waiting := [run for run in left if run.info.run_id in spool.ended()]:
+        left = [run for run in left if run not in waiting]
+        runs = "1 run has" if len(waiting) == 1 else f"{len(waiting)} runs have"
+        tell(f"{runs} ended while the store was away; send their records with: {SYNC}")
     kept = {_owner(run) for run in left if _is_kept(run)}
     for run in left:
         then = f"Go on with: {GO_ON.format(_owner(run))}" if _owner(run) in kept else NOTHING_KEPT

@@ -6,7 +6,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.tracking.store import KIND, NOT_THERE, connect, reachable
+from pipeline.tracking.faults import NOT_THERE
+from pipeline.tracking.store import KIND, connect, reachable
 
 
 @reachable()

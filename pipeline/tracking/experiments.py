@@ -6,25 +6,18 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import mlflow
-from mlflow.entities import Experiment, RunInfo
+from mlflow.entities import Experiment, RunInfo, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
 from pipeline.masking import masked
 from pipeline.tracking import launched, places
-from pipeline.tracking.store import (
-    FAULTS,
-    KIND,
-    NOT_THERE,
-    REASON,
-    REASON_LENGTH,
-    connect,
-    sqlite_file,
-    tell,
-)
+from pipeline.tracking.faults import FAULTS, NOT_THERE
+from pipeline.tracking.store import KIND, REASON, REASON_LENGTH, connect, sqlite_file, tell
 
 DEFAULT = "ssgan"  # the experiment of runs for which none is named
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # what `mlflow run` calls a run by itself
@@ -104,8 +97,10 @@ def attached_run() -> str | None:
     return os.environ.get("MLFLOW_RUN_ID")
 
 
-def attach(client: mlflow.MlflowClient, run_id: str) -> RunInfo:
+def attach(client: mlflow.MlflowClient, run_id: str, tags: Mapping[str, str]) -> RunInfo:
     """Take the run that `mlflow run` has made; nobody else may write to it from now on.
+
+    tags: set at once; the kind among them says that it is taken.
 
     Raises:
         UserError: there is no such run, it has ended, or another process has taken it.
@@ -123,6 +118,7 @@ def attach(client: mlflow.MlflowClient, run_id: str) -> RunInfo:
             raise _refused(run_id, "another command writes that run, or was killed while it did")
         raise _refused(run_id, f"that run has ended ({run.info.status}) and is not written again")
     _taken.add(run_id)
+    client.log_batch(run_id, tags=[RunTag(key, masked(value)) for key, value in tags.items()])
     if run.info.status != "RUNNING":
         client.update_run(run_id, status="RUNNING")
         client.delete_tag(run_id, REASON)

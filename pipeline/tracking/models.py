@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from pipeline.tracking.store import NOTE, reachable
 
 ROLE = "ssgan.role"
 CLASS_NAMES = "class_names"  # metadata of a model: what its classes 0..K-1 are called
+GIVEN = ("artifact_path", "model_id", "model_uuid", "run_id")  # of a model, by the store
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
 
 
@@ -32,37 +34,65 @@ class LoadedModel:
     class_names: tuple[str, ...]  # of the classes 0..K-1
 
 
-def log_model(
-    client: mlflow.MlflowClient,
-    experiment_id: str,
-    run_id: str,
+def save(
+    folder: Path,
     model: Any,
-    name: str,
-    role: str,
     example: NDArray[Any],
     output: NDArray[Any],
     *,
-    params: Mapping[str, object],
-    note: str,
     class_names: Sequence[str],
     latents: Latents | None = None,
-    register_as: str | None = None,
-) -> str:
-    """Log a Keras model to a run and return the logged model's id; see `Run.model`."""
-    from mlflow.models import Model, ModelSignature
+) -> None:
+    """Save a Keras model in MLflow's format to `folder`, which is not there; see `Run.model`.
+
+    The validation by loading the model back is left out: a test does it once, every run would pay
+    for it.
+    """
+    import mlflow.keras
+    from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     signature = ModelSignature(
         Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
         Schema([TensorSpec(output.dtype, (-1, *output.shape[1:]))]),
     )
+    folder.mkdir()  # mlflow 3.17.2 fails on an input example without it
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints what it exports
+        mlflow.keras.save_model(
+            model,
+            str(folder),
+            save_exported_model=True,
+            signature=signature,
+            input_example=example,
+            pip_requirements=_requirements(),
+            metadata={CLASS_NAMES: list(class_names)}
+            | ({"latents": asdict(latents)} if latents else {}),
+        )
+
+
+def send(
+    client: mlflow.MlflowClient,
+    experiment_id: str,
+    run_id: str,
+    files: Path,
+    *,
+    name: str,
+    role: str,
+    params: Mapping[str, str],
+    note: str,
+    register_as: str | None,
+) -> str:
+    """Log a model that `save` has kept in a folder of `files` to a run; the logged model's id."""
+    from mlflow.models import Model
+
+    (folder,) = files.iterdir()
     # Made here, because Model.log would make it in the process-global experiment.
     entry = client.create_logged_model(
         experiment_id,
         name,
         source_run_id=run_id,
         tags={ROLE: role},
-        params={key: str(value) for key, value in params.items()},
+        params=dict(params),
         model_type=role,
     )
     usage = f"`mlflow.pyfunc.load_model('models:/{entry.model_id}').predict(…)`"
@@ -71,15 +101,9 @@ def log_model(
         artifact_path=None,
         name=name,
         model_id=entry.model_id,
-        flavor=_KerasFlavor,
+        flavor=_Saved,
         run_id=run_id,
-        model=model,
-        save_exported_model=True,
-        signature=signature,
-        input_example=example,
-        pip_requirements=_requirements(),
-        metadata={CLASS_NAMES: list(class_names)}
-        | ({"latents": asdict(latents)} if latents else {}),
+        folder=folder,
         validate_serving_input=False,
         registered_model_name=register_as,
     )
@@ -155,21 +179,18 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
     )
 
 
-class _KerasFlavor:
-    """mlflow.keras, with the folder made in which it wants to put the input example.
-
-    mlflow 3.17.2 fails on an input example without it. The validation by loading the model back
-    is left out: a test does it once, every run would pay for it.
-    """
+class _Saved:
+    """A flavour whose model is a folder that is there already."""
 
     @staticmethod
-    def save_model(path: str, validate_serving_input: bool, **arguments: Any) -> None:
-        """Save as `mlflow.keras.save_model` does."""
-        import mlflow.keras
+    def save_model(path: str, mlflow_model: Any, folder: Path, **arguments: Any) -> None:
+        """Copy the folder to `path`, with the ids that the store has given the model."""
+        from mlflow.models import Model
 
-        Path(path).mkdir(parents=True)
-        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints what it exports
-            mlflow.keras.save_model(path=path, **arguments)
+        shutil.copytree(folder, path)
+        given = {key: value for key, value in vars(mlflow_model).items() if key in GIVEN}
+        vars(mlflow_model).update({**vars(Model.load(str(folder))), **given})
+        mlflow_model.save(str(Path(path, "MLmodel")))
 
 
 def _requirements() -> list[str]:

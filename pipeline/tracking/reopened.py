@@ -1,10 +1,7 @@
 """A run that goes on: written again, but nothing twice."""
 
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -13,13 +10,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.tracking import dead
-from pipeline.tracking.models import logged_model, register
+from pipeline.tracking.faults import NOT_THERE
 from pipeline.tracking.run import Run
-from pipeline.tracking.store import KIND, NOT_THERE, REASON, connect, reachable
-
-# As MLflow names its files: 3.17.2 with "+", older ones with "%".
-IMAGE = re.compile(r"images/(.+)[+%]step[+%](\d+)[+%]timestamp[+%](\d+)[+%]")
-FILES = 2  # of an image: itself, and a small one
+from pipeline.tracking.sending import images
+from pipeline.tracking.store import KIND, REASON, connect, reachable
 
 
 @dataclass(frozen=True)
@@ -27,33 +21,29 @@ class ReopenedRun(Run):
     """A run of an earlier process. What it has logged already is left as it is."""
 
     points: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False)
-    images: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False)
+    shown: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False)
+
+    def first_step(self, prefix: str) -> int:
+        """The first step that no metric of this prefix has."""
+        return max((step + 1 for key, step in self.points if key.startswith(prefix)), default=0)
 
     def metrics(
         self,
         values: Mapping[str, float],
         step: int = 0,
         *,
-        model_id: str = "",
+        model: str = "",
         dataset: tuple[str, str] = ("", ""),
     ) -> None:
         """Log the metrics that the run does not have at this step."""
         new = {key: value for key, value in values.items() if (key, step) not in self.points}
         if new:
-            super().metrics(new, step, model_id=model_id, dataset=dataset)
+            super().metrics(new, step, model=model, dataset=dataset)
 
     def image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
         """Log an image, unless the run has it."""
-        if (key, step) not in self.images:
+        if (key, step) not in self.shown:
             super().image(image, key, step)
-
-    def model(self, model: Any, name: str, role: str, *shown: NDArray[Any], **options: Any) -> str:
-        """Log a model, unless the run has one of this role that is whole; its id."""
-        with reachable():
-            there = logged_model(self.client, self.experiment_id, self.id, role)
-            if there and (registered := options.get("register_as")):
-                register(self.client, self.id, there, registered)
-        return there or super().model(model, name, role, *shown, **options)
 
 
 def reopen(client: mlflow.MlflowClient, run_id: str, parent: Run | None) -> Run:
@@ -68,7 +58,7 @@ def reopen(client: mlflow.MlflowClient, run_id: str, parent: Run | None) -> Run:
         for point in client.get_metric_history(run_id, key)
     }
     return ReopenedRun(
-        run_id, found.info.experiment_id, client, parent, frozenset(points), _images(client, run_id)
+        run_id, found.info.experiment_id, client, parent, frozenset(points), images(client, run_id)
     )
 
 
@@ -111,13 +101,8 @@ def ended(run_id: str, key: str) -> Ended:
 @reachable()
 def child_to_go_on_with(run: Run, kind: str) -> tuple[str, bool]:
     """Id of the newest child of a kind, "" without one, and whether it has finished."""
+    if not isinstance(run, ReopenedRun):  # a new run has none
+        return "", False
     query = f"tags.`{dead.PARENT}` = '{run.id}' and tags.`{KIND}` = '{kind}'"
     found = run.client.search_runs([run.experiment_id], query, max_results=1)
     return (found[0].info.run_id, found[0].info.status == "FINISHED") if found else ("", False)
-
-
-def _images(client: mlflow.MlflowClient, run_id: str) -> frozenset[tuple[str, int]]:
-    """Key and step of the images that are there with all their files."""
-    names = [IMAGE.match(file.path) for file in client.list_artifacts(run_id, "images")]
-    files = Counter(match.groups() for match in names if match)
-    return frozenset((key, int(step)) for (key, step, _), n in files.items() if n >= FILES)

@@ -1,9 +1,13 @@
-"""A run that is being written, with an explicit id: several may be open at once."""
+"""A run that is being written, with an explicit id: several may be open at once.
 
+Nothing here waits for the store: see `outbox`.
+"""
+
+import contextlib
+import functools
 import math
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +16,15 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.data import numpy_dataset
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
+from PIL import Image
 
-from pipeline.interrupts import undisturbed
 from pipeline.masking import masked_addresses
 from pipeline.networks.spec import Latents
-from pipeline.tracking import views
-from pipeline.tracking.models import describe_versions, log_model
+from pipeline.tracking import models, views
+from pipeline.tracking.faults import StoreAway
+from pipeline.tracking.outbox import Outbox
+from pipeline.tracking.sending import described
 from pipeline.tracking.store import reachable
 
 if TYPE_CHECKING:
@@ -30,14 +34,30 @@ LONGEST = 128  # times the shorter side of a logged image
 PADDING = 235  # grey of what is added to it
 
 
+def now() -> int:
+    """The time as MLflow counts it: milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
 @dataclass(frozen=True)
 class Run:
-    """An open run; every method writes to it at once."""
+    """An open run. What is told of it is kept on disk at once and sent in order.
 
-    id: str
+    Every method raises RunFailure if the store has refused something that was told before, or if
+    no disk takes what is told.
+    """
+
+    id: str  # of a child that was begun while the store was away: what its spool calls it
     experiment_id: str
     client: mlflow.MlflowClient
     parent: "Run | None" = None
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """What sends the records of the run, and of its children."""
+        if self.parent:
+            return self.parent.outbox
+        return Outbox(self.id, self.experiment_id, self.client)
 
     @property
     def address(self) -> str:
@@ -49,95 +69,72 @@ class Run:
         """The address of a view of the run's experiment; see `views`."""
         return views.address(self.experiment_id, key)
 
-    @reachable()
+    def first_step(self, prefix: str) -> int:
+        """The first step that no metric of this prefix has."""
+        return 0
+
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters, leaving out those that `mlflow run` has logged as typed."""
-        there = self.client.get_run(self.id).data.params
-        missing = [
-            Param(key, masked_addresses(str(value)))
-            for key, value in values.items()
-            if key not in there
-        ]
-        with undisturbed():
-            self.client.log_batch(self.id, params=missing)
+        shown = {key: masked_addresses(str(value)) for key, value in values.items()}
+        self.outbox.put("params", self.id, values=shown)
 
-    @reachable()
     def metrics(
         self,
         values: Mapping[str, float],
         step: int = 0,
         *,
-        model_id: str = "",
+        model: str = "",
         dataset: tuple[str, str] = ("", ""),
     ) -> None:
         """Log metrics at a step (optimiser steps).
 
-        model_id: of the logged model that they measure, if any.
+        model: that they measure, if any: its role in the run, or its id.
         dataset: name and digest of the data that they are measured on, if any.
         """
-        named = {"dataset_name": dataset[0] or None, "dataset_digest": dataset[1] or None}
-        now = int(time.time() * 1000)
-        batch = [
-            Metric(key, float(value), now, step, model_id=model_id or None, run_id=self.id, **named)
-            for key, value in values.items()
-        ]
-        with undisturbed():  # Ctrl-C inside a transaction would leave SQLite locked
-            self.client.log_batch(self.id, metrics=batch)
+        numbers = {key: float(value) for key, value in values.items()}
+        shown: Any = {"step": step, "time": now(), "model": model, "dataset": dataset}
+        self.outbox.put("metrics", self.id, values=numbers, **shown)
 
-    @reachable()
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        with undisturbed():
-            tags = [RunTag(key, masked_addresses(value)) for key, value in values.items()]
-            self.client.log_batch(self.id, tags=tags)
+        shown = {key: masked_addresses(value) for key, value in values.items()}
+        self.outbox.put("tags", self.id, values=shown)
 
-    @reachable()
     def image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
         """Log an image [h, w, 3] that the UI shows in its grid by key and step."""
         # MLflow 3.17.2 makes a small one of it, of no pixel where one side is that much longer.
         short = math.ceil(max(image.shape[:2]) / LONGEST)
         missing = [(0, max(0, short - side)) for side in image.shape[:2]]
         padded = np.pad(image, [*missing, (0, 0)], constant_values=PADDING)
-        self.client.log_image(self.id, padded, key=key, step=step, synchronous=True)
 
-    @reachable()
+        def write(folder: Path) -> None:
+            Image.fromarray(padded).save(folder / "image.png")
+
+        self.outbox.put("image", self.id, write, key=key, step=step, time=now())
+
     def figure(self, figure: "Figure", path: str) -> None:
         """Log a matplotlib figure as an artifact."""
-        self.client.log_figure(self.id, figure, path)
+        self._artifact(path, figure.savefig)
 
-    @reachable()
     def text(self, text: str, path: str) -> None:
         """Log text as an artifact."""
-        self.client.log_text(self.id, masked_addresses(text), path)
+        shown = masked_addresses(text)
+        self._artifact(path, lambda file: file.write_text(shown, encoding="utf-8"))
 
-    @reachable()
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a table as an artifact, CSV or parquet by the ending of `path`."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(path).name
-            if file.suffix == ".parquet":
-                frame.to_parquet(file, index=False)
-            else:
-                frame.to_csv(file, index=False)
-            inside = Path(path).parent
-            self.client.log_artifact(self.id, str(file), str(inside) if inside.name else None)
+        write = frame.to_parquet if path.endswith(".parquet") else frame.to_csv
+        self._artifact(path, lambda file: write(file, index=False))
 
-    @reachable()
+    def _artifact(self, path: str, write: Callable[[Path], object]) -> None:
+        name = Path(path).name
+        self.outbox.put("artifact", self.id, lambda folder: write(folder / name), path=path)
+
     def dataset(self, name: str, digest: str, images: NDArray[np.uint8]) -> None:
         """Log the training images as the run's input: name, digest and shape, no data."""
         entry = numpy_dataset.from_numpy(images, name=name, digest=digest)
-        context = mlflow.entities.InputTag("mlflow.data.context", "training")
-        entity = mlflow.entities.DatasetInput(entry._to_mlflow_entity(), [context])
-        try:
-            self.client.log_inputs(self.id, [entity])
-        except MlflowException as error:
-            # Of two first runs of an experiment at once mlflow 3.17.2 refuses one: each would
-            # make the entry. By now it is there.
-            if error.error_code != "BAD_REQUEST":
-                raise
-            self.client.log_inputs(self.id, [entity])
+        self.outbox.put("inputs", self.id, dataset=described(entry))
 
-    @reachable()
     def model(
         self,
         model: Any,
@@ -151,8 +148,10 @@ class Run:
         class_names: Sequence[str],
         latents: Latents | None = None,
         register_as: str | None = None,
-    ) -> str:
+    ) -> None:
         """Log a Keras model as a SavedModel, which loads without our code and without a pickle.
+
+        A run that has one of this role already, whole, keeps it.
 
         Args:
             model: `call` takes what `example` shows.
@@ -162,27 +161,28 @@ class Run:
             class_names: kept with the model, of the classes 0..K-1 in this order.
             latents: kept with a generator, so that it can be fed after loading.
             register_as: name in the model registry.
-
-        Returns:
-            The logged model's id.
         """
-        return log_model(
-            self.client,
-            self.experiment_id,
-            self.id,
-            model,
-            name,
-            role,
-            example,
-            output,
-            params=params,
-            note=note,
-            class_names=class_names,
-            latents=latents,
-            register_as=register_as,
-        )
 
-    @reachable()
-    def describe_versions(self, model_id: str, tags: Mapping[str, str], description: str) -> None:
-        """Say on the registered versions of a logged model, if there are any, how good it is."""
-        describe_versions(self.client, model_id, tags, description)
+        def write(folder: Path) -> None:
+            kept: Any = {"class_names": class_names, "latents": latents}
+            models.save(folder / "model", model, example, output, **kept)
+
+        shown = {key: str(value) for key, value in params.items()}
+        told: Any = {"params": shown, "note": note, "register_as": register_as}
+        self.outbox.put("model", self.id, write, name=name, role=role, **told)
+
+    def model_id(self, role: str) -> str:
+        """The id of the model of a role, "" if the store is away; waits for it."""
+        with contextlib.suppress(StoreAway):
+            if self.outbox.sent():
+                with reachable():
+                    return self.outbox.delivery.model_id(self.id, role)
+        return ""
+
+    def describe_versions(self, model: str, tags: Mapping[str, str], description: str) -> None:
+        """Say on the registered versions of a model, if there are any, how good it is.
+
+        model: its role in the run, or its id.
+        """
+        told: Any = {"tags": dict(tags), "description": description}
+        self.outbox.put("versions", self.id, model=model, **told)

@@ -1,13 +1,18 @@
 """Opens runs and ends them; see `run` for what is written in between."""
 
+import contextlib
+import functools
+import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import mlflow
 
-from pipeline.errors import RunFailure, Stopped, UserError, advice
+from pipeline.errors import RunFailure, Stopped, advice
 from pipeline.interrupts import heard, undisturbed
-from pipeline.tracking import dead, launched, reopened, views
+from pipeline.masking import masked
+from pipeline.tracking import dead, launched, outbox, reopened, sync, views
 from pipeline.tracking.experiments import (
     attach,
     attached_run,
@@ -15,8 +20,10 @@ from pipeline.tracking.experiments import (
     keep_killed,
     rename,
 )
-from pipeline.tracking.run import Run
-from pipeline.tracking.store import FAULTS, KIND, REASON, REASON_LENGTH, connect, reachable
+from pipeline.tracking.faults import FAULTS, passes
+from pipeline.tracking.outbox import LAST_WAIT
+from pipeline.tracking.run import Run, now
+from pipeline.tracking.store import KIND, REASON_LENGTH, connect, patiently, reachable
 
 
 @contextmanager
@@ -29,98 +36,118 @@ def open_run(
     parent: Run | None = None,
     tags: Mapping[str, str] | None = None,
     earlier: str = "",
+    patience: float | None = None,
 ) -> Iterator[Run]:
     """Open a run and end it: FINISHED, FAILED with its reason, or KILLED on Ctrl-C and SIGTERM.
+
+    A store that is away as the run ends keeps its records waiting: see `outbox.unsent`.
 
     Args:
         kind: the tag `ssgan.kind`.
         experiment: the experiment's name, made if it is not there; None is the environment's.
         name: the run's name.
         keep_name: leave a name that the user gave to `mlflow run`.
-        parent: makes this its child. Without one, goes on with the run `mlflow run` has made.
+        parent: makes this its child, also while the store is away. Without one, goes on with the
+            run `mlflow run` has made.
         tags: more tags.
         earlier: id of a run to go on with, instead of a new one; it keeps its name.
+        patience: seconds to wait for a store that is away, at the beginning and at the end. By
+            default it must be there at the beginning, and is waited for a minute at the end.
 
     Raises:
-        UserError: the store cannot be reached or written, or MLFLOW_RUN_ID names a run that
-            cannot be begun.
+        StoreAway: the store does not answer; a child is begun without it.
+        UserError: the store cannot be written, or MLFLOW_RUN_ID names a run that cannot be begun.
     """
     run = None
     try:
         with undisturbed():
             tags = {KIND: kind, **(tags or {})}
-            run = (
-                _go_on(earlier, parent, tags)
-                if earlier
-                else _create(experiment, name, keep_name, parent, tags)
-            )
+            if earlier:
+                run = _go_on(earlier, parent, tags)
+            elif parent:
+                run = _child(parent, name, tags)
+            else:
+                begin = functools.partial(_create, experiment, name, keep_name, tags)
+                run = patiently(begin, patience or 0.0)
         yield run
     except BaseException as error:
         if run is not None:
-            _end(run, error)
+            # What has ended the run is told, whatever else goes wrong.
+            with contextlib.suppress(RunFailure):
+                _end(run, error, patience)
         raise
-    _end(run, None)
-
-
-def _create(
-    experiment: str | None,
-    name: str,
-    keep_name: bool,
-    parent: Run | None,
-    more_tags: Mapping[str, str],
-) -> Run:
-    run_id = attached_run() if parent is None else None
-    with reachable():
-        client = parent.client if parent else connect()
-        if parent is None:
-            launched.sweep(mlflow.get_tracking_uri(), run_id)
-            dead.sweep(mlflow.get_tracking_uri())
-        if run_id:
-            info = attach(client, run_id)
-            if keep_name:
-                rename(client, run_id, name)
-            else:
-                client.update_run(run_id, name=name)
-            run = Run(run_id, info.experiment_id, client)
-            run.tags({**more_tags, **dead.sign()})
-            views.offer(client, run.experiment_id)
-            return run
-        tags = {"mlflow.parentRunId": parent.id} if parent else {}
-        tags |= mlflow.tracking.context.registry.resolve_tags() | more_tags | dead.sign()
-        place = parent.experiment_id if parent else experiment_id(client, experiment)
-        if parent is None:
-            views.offer(client, place)
-        created = client.create_run(place, run_name=name, tags=tags)
-        return Run(created.info.run_id, place, client, parent)
+    _end(run, None, patience)
 
 
 @reachable()
+def _create(
+    experiment: str | None, name: str, keep_name: bool, more_tags: Mapping[str, str]
+) -> Run:
+    client, run_id = connect(), attached_run()
+    launched.sweep(mlflow.get_tracking_uri(), run_id)
+    dead.sweep(mlflow.get_tracking_uri())
+    if run_id:
+        info = attach(client, run_id, {**more_tags, **dead.sign()})
+        if keep_name:
+            rename(client, run_id, name)
+        else:
+            client.update_run(run_id, name=name)
+        views.offer(client, info.experiment_id)
+        return Run(run_id, info.experiment_id, client)
+    place = experiment_id(client, experiment)
+    views.offer(client, place)
+    tags = mlflow.tracking.context.registry.resolve_tags() | more_tags | dead.sign()
+    created = client.create_run(place, run_name=name, tags=tags)
+    return Run(created.info.run_id, place, client)
+
+
+def _child(parent: Run, name: str, more_tags: Mapping[str, str]) -> Run:
+    """A child run; while the store is away its beginning is a record like any other."""
+    tags = mlflow.tracking.context.registry.resolve_tags() | more_tags | dead.sign()
+    if not parent.outbox.away:
+        try:
+            tags_there = {dead.PARENT: parent.id, **tags}
+            created = parent.client.create_run(parent.experiment_id, run_name=name, tags=tags_there)
+            return Run(created.info.run_id, parent.experiment_id, parent.client, parent)
+        except FAULTS as error:
+            if not passes(error):
+                raise
+    begun_here = f"begun-{uuid.uuid4().hex}"
+    told = {"parent": parent.id, "name": name, "tags": tags, "begun": now()}
+    parent.outbox.put("child", begun_here, **told)
+    return Run(begun_here, parent.experiment_id, parent.client, parent)
+
+
 def _go_on(run_id: str, parent: Run | None, more_tags: Mapping[str, str]) -> Run:
-    client = parent.client if parent else connect()
-    run = reopened.reopen(client, run_id, parent)
-    run.tags({**more_tags, **dead.sign()})
     if parent is None:
-        launched.sweep(mlflow.get_tracking_uri(), attached_run())
-        dead.sweep(mlflow.get_tracking_uri(), run_id)
+        sync.send_of(run_id)
+    with reachable():
+        client = parent.client if parent else connect()
+        run = reopened.reopen(client, run_id, parent)
+        if parent is None:
+            launched.sweep(mlflow.get_tracking_uri(), attached_run())
+            dead.sweep(mlflow.get_tracking_uri(), run_id)
+    run.tags({**more_tags, **dead.sign()})
     return run
 
 
 @undisturbed()
-def _end(run: Run, error: BaseException | None) -> None:
-    """Set the final status; Ctrl-C meanwhile cannot leave the run open."""
+def _end(run: Run, error: BaseException | None, patience: float | None) -> None:
+    """Tell the final status; Ctrl-C meanwhile cannot leave the run open."""
     stopped = isinstance(error, Stopped)
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
     interrupted = interrupted or (error is not None and not stopped and heard())
-    killed = interrupted or stopped
+    killed, reason = interrupted or stopped, ""
+    if error is not None:
+        reason = "interrupted" if interrupted else str(error) or type(error).__name__
+        reason = masked("; ".join([reason[:REASON_LENGTH], *advice(error)]))
+    status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
     try:
-        if error is not None:
-            reason = "interrupted" if interrupted else str(error) or type(error).__name__
-            reason = "; ".join([reason[:REASON_LENGTH], *advice(error)])
-            run.tags({REASON: reason})
-        status = "FINISHED" if error is None else "KILLED" if killed else "FAILED"
-        run.client.set_terminated(run.id, status)
-        if killed and run.id == attached_run():
-            keep_killed(run.id)
-    except (UserError, *FAULTS) as failure:
-        if error is None:
-            raise RunFailure(f"the run could not be closed: {failure}") from None
+        run.outbox.put("end", run.id, status=status, reason=reason, time=now())
+    finally:
+        if run.parent is None:
+            run.outbox.close(LAST_WAIT if patience is None else patience)
+    if error is not None and (left := outbox.unsent()):
+        print(f"ssgan: {left}", file=sys.stderr)
+    if killed and run.id == attached_run():
+        keep_killed(run.id)

@@ -5,14 +5,14 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A dead server would otherwise hold a run for minutes at every call.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 # stderr is for what went wrong.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -20,22 +20,30 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import UserError, cause
+from pipeline import interrupts, progress
 from pipeline.masking import masked
 from pipeline.tracking import new_store, places
+from pipeline.tracking.faults import FAULTS, StoreAway, told
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+# At the start of a command a server that is away is told within 20 s. What is sent later waits
+# longer for an answer, and is repeated by the outbox.
+TIMEOUT, RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+FIRST, LATER = {TIMEOUT: "5", RETRIES: "2"}, {TIMEOUT: "60", RETRIES: "0"}
+# A user's own values stay; those of a process that has started this one do not.
+OURS = [name for name in FIRST if os.environ.get(name) in (None, FIRST[name], LATER[name])]
+os.environ.update({name: FIRST[name] for name in OURS})
 
 KIND = "ssgan.kind"
 REASON = "ssgan.reason"
 REASON_LENGTH = 5000  # characters that every store takes
 SOURCE = "ssgan.source"
 NOTE = "mlflow.note.content"
-NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # error codes of no such id
-FAULTS = (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, ImportError)
+PATIENCE = 600.0  # seconds that a search or a curve waits for a store that is away
+PAUSES = (1.0, 15.0)  # seconds between two attempts, the first and the longest
+T = TypeVar("T")
 
 
 def name_default_store() -> None:
@@ -54,14 +62,41 @@ name_default_store()
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Tell a store that cannot be used in one line."""
+    """Tell a store that cannot be used in one line.
+
+    Raises:
+        StoreAway: it does not answer now.
+        UserError: anything else.
+    """
     try:
         yield
     except FAULTS as error:
-        raise UserError(
-            f"the MLflow store {mlflow.get_tracking_uri()} cannot be used ({cause(error)}); set "
-            "MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db."
-        ) from None
+        raise told(error, mlflow.get_tracking_uri()) from None
+
+
+def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
+    """Ask the store, again and again while it is away, up to `patience` seconds.
+
+    Raises:
+        StoreAway: it is still away then.
+    """
+    end, pause = time.monotonic() + patience, PAUSES[0]
+    while True:
+        interrupts.heed()
+        try:
+            return ask()
+        except StoreAway as error:
+            if time.monotonic() + pause > end:
+                raise
+            if pause == PAUSES[0]:
+                progress.note(f"waiting for the MLflow store: {error}")
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSES[1])
+
+
+def begun() -> None:
+    """From now on the store is known to answer: requests wait longer, and are not repeated."""
+    os.environ.update({name: LATER[name] for name in OURS})
 
 
 def connect() -> mlflow.MlflowClient:

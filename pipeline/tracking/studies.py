@@ -11,8 +11,17 @@ from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
-from pipeline.tracking.run import Run
-from pipeline.tracking.store import KIND, NOTE, REASON, REASON_LENGTH, SOURCE, connect, reachable
+from pipeline.tracking.run import Run, now
+from pipeline.tracking.store import (
+    KIND,
+    NOTE,
+    PATIENCE,
+    REASON,
+    REASON_LENGTH,
+    SOURCE,
+    connect,
+    reachable,
+)
 
 STUDY = "ssgan.study"
 CELL = "ssgan.cell"
@@ -57,8 +66,7 @@ def summary_run(
     launched.sweep(mlflow.get_tracking_uri(), launcher)
     dead.sweep(mlflow.get_tracking_uri())
     if launcher:
-        attach(client, launcher)
-        client.set_tag(launcher, KIND, command)
+        attach(client, launcher, {KIND: command})
     there = experiment_id(client, experiment)
     views.offer(client, there, searched)
     query = f"tags.`{KIND}` = '{kind}' and tags.`{key}` = '{name}'"
@@ -66,6 +74,8 @@ def summary_run(
     if found:
         run_id = found[0].info.run_id
         client.update_run(run_id, status="RUNNING")
+        if REASON in found[0].data.tags:  # of an earlier command's end
+            client.delete_tag(run_id, REASON)
         return Run(run_id, there, client)
     tags = {KIND: kind, key: name, **mlflow.tracking.context.registry.resolve_tags()}
     created = client.create_run(there, run_name=f"{kind} {name}", tags=tags)
@@ -74,12 +84,10 @@ def summary_run(
 
 def end(run: Run, status: str, reason: str = "") -> None:
     """End a run that was opened by `summary_run`."""
-    with reachable(), undisturbed():
-        if reason:
-            run.client.set_tag(run.id, REASON, masked(reason)[:REASON_LENGTH])
-        elif REASON in run.client.get_run(run.id).data.tags:  # of an earlier command's end
-            run.client.delete_tag(run.id, REASON)
-        run.client.set_terminated(run.id, status)
+    with undisturbed():
+        reason = masked(reason)[:REASON_LENGTH]
+        run.outbox.put("end", run.id, status=status, reason=reason, time=now())
+        run.outbox.close(PATIENCE)
 
 
 @contextmanager

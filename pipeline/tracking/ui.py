@@ -13,7 +13,8 @@ import mlflow
 
 from pipeline.errors import RunFailure, UserError
 from pipeline.tracking import views
-from pipeline.tracking.store import FAULTS, KIND, connect, reachable
+from pipeline.tracking.faults import FAULTS
+from pipeline.tracking.store import KIND, connect, reachable
 
 HOST = "127.0.0.1"
 SECONDS = 120  # for the server to answer, on a busy machine

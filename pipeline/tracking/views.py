@@ -18,7 +18,8 @@ import mlflow
 
 from pipeline.interrupts import undisturbed
 from pipeline.masking import without_credentials
-from pipeline.tracking.store import FAULTS, KIND, REASON
+from pipeline.tracking.faults import FAULTS
+from pipeline.tracking.store import KIND, REASON
 
 LABELS, CURVES, SAMPLES = "ssgan-labels", "ssgan-curves", "ssgan-samples"
 TRIALS, WINNERS = "ssgan-trials", "ssgan-winners"

@@ -1,0 +1,62 @@
+"""What goes wrong with an MLflow store, told apart: away for now, refused for good, a mistake."""
+
+import errno
+import sqlite3
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.errors import RunFailure, UserError, cause
+
+FAULTS = (MlflowException, OSError, sqlite3.Error, SQLAlchemyError, ImportError)
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # error codes of no such id
+# Error codes that the same request gets again, whenever it is sent.
+REFUSED = (*NOT_THERE, "BAD_REQUEST", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS")
+FULL = ("disk is full", "No space left", "quota exceeded")
+SILENT = (
+    *("failed with exception", "Connection refused", "Connection aborted", "timed out"),
+    *("too many 5", "error code 429", "error code 50", "could not connect", "connection to server"),
+)
+OTHER_VERSION = "out-of-date database schema"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class StoreAway(RunFailure):
+    """The MLflow store does not answer now; what it was told may be told again later."""
+
+
+def passes(error: Exception) -> bool:
+    """Whether a record may be taken when it is sent again: nothing is wrong with the record."""
+    if isinstance(error, MlflowException):
+        return error.error_code not in REFUSED
+    return isinstance(error, (*FAULTS, StoreAway)) and not isinstance(error, ImportError)
+
+
+def told(error: Exception, uri: str) -> UserError | RunFailure:
+    """The fault in one line, and what helps against it. uri: the store's."""
+    said = cause(error)
+    what: type[UserError] | type[StoreAway] = UserError
+    if OTHER_VERSION in said:
+        advice = "another version of MLflow made it; "
+        advice += f"keep a copy of it, then bring it up to date: mlflow db upgrade {uri}"
+    elif isinstance(error, ImportError):
+        advice = "install the driver of that database"
+    elif "locked" in said:
+        what, advice = StoreAway, "another process has locked it; wait until it is done"
+    elif no_space(error):
+        what, advice = StoreAway, "its disk is full; make room and repeat the command"
+    elif isinstance(error, ConnectionError | TimeoutError) or any(s in said for s in SILENT):
+        what = StoreAway
+        advice = "it does not answer; start it, or name another by MLFLOW_TRACKING_URI"
+    elif isinstance(error, MlflowException) and error.error_code in REFUSED:
+        advice = "it refuses what it is told"
+    else:
+        advice = "set MLFLOW_TRACKING_URI to one that can be written, e.g. sqlite:////tmp/mlflow.db"
+    return what(f"the MLflow store {uri} cannot be used ({said}); {advice}.")
+
+
+def no_space(error: Exception) -> bool:
+    """Whether a disk is full, ours or the store's."""
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return True
+    return any(sign in str(error) for sign in FULL)

@@ -1,0 +1,186 @@
+"""What a run tells its store: kept on this disk first, sent by a thread, waited for at the end.
+
+Training never waits for the store. While it is away, records wait in their spool; they are sent in
+order when it is back. What is left when the process ends is sent by `python -m pipeline sync`.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from pipeline import interrupts, progress
+from pipeline.errors import RunFailure
+from pipeline.masking import masked_addresses
+from pipeline.tracking.dead import SYNC
+from pipeline.tracking.faults import StoreAway, passes, told
+from pipeline.tracking.sending import Delivery
+from pipeline.tracking.spool import Spool
+from pipeline.tracking.store import PAUSES, begun
+
+LAST_WAIT = 60.0  # seconds to wait, at a run's end, for a store that is away
+HURRIED = 3.0  # the same after Ctrl-C, and for a store that answers
+LOOK = 0.05  # seconds between two looks
+
+_unsent: list[str] = []  # runs of this process that have ended and whose records wait
+
+
+class Outbox:
+    """The records of a run and of its children, on their way."""
+
+    def __init__(self, run_id: str, experiment_id: str, client: mlflow.MlflowClient) -> None:
+        """Start to send.
+
+        Raises:
+            RunFailure: no disk takes the records.
+        """
+        self.run_id, self.uri = run_id, mlflow.get_tracking_uri()
+        self.spool = Spool.make(run_id, experiment_id, masked_addresses(self.uri))
+        self.delivery = Delivery(client, experiment_id, self.spool)
+        self._putting, self._changed = threading.Lock(), threading.Condition()
+        self._waiting: deque[int] = deque()
+        self._away: Exception | None = None  # why the store does not take the first record
+        self._since: float | None = None  # when that was first so
+        self._refused: Exception | None = None
+        self._told_away = self._closing = False
+        begun()
+        threading.Thread(target=self._work, daemon=True, name="outbox").start()
+
+    def put(
+        self,
+        kind: str,
+        run: str,
+        write: Callable[[Path], object] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Keep a record, to be sent.
+
+        Raises:
+            RunFailure: the store has refused an earlier one, or no disk takes it.
+        """
+        self._tell()
+        self.keep_going()
+        with self._putting:  # in order; the sender goes on meanwhile
+            number = self.spool.put(kind, run, fields, write)
+            with self._changed:
+                self._waiting.append(number)
+                self._changed.notify_all()
+
+    def keep_going(self) -> None:
+        """See that the store has refused nothing.
+
+        Raises:
+            RunFailure: it has.
+        """
+        if self._refused is not None:
+            raise RunFailure(str(told(self._refused, self.uri)))
+
+    @property
+    def away(self) -> bool:
+        """Whether the store does not answer."""
+        return self._away is not None
+
+    def sent(self, patience: float = LAST_WAIT) -> bool:
+        """Wait until everything is sent; False if the store stays away or refuses something.
+
+        patience: seconds to wait while the store is away, from now or from when it went.
+        """
+        begin = time.monotonic()
+        while self._waiting and self._refused is None:
+            now = time.monotonic()
+            if self._since is not None and now - max(begin, self._since) > patience:
+                return False
+            if interrupts.heard() and now - begin > HURRIED:
+                return False
+            time.sleep(LOOK)
+        self._tell()
+        return not self._waiting
+
+    def close(self, patience: float = LAST_WAIT) -> bool:
+        """Send what is left, and end; whether nothing is left."""
+        all_sent = self.sent(HURRIED if interrupts.heard() else patience)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if not all_sent:
+            _unsent.append(self._left())
+        else:
+            self.spool.close()
+        return all_sent
+
+    def _left(self) -> str:
+        why = self._refused or self._away
+        said = told(why, self.uri) if why else f"the MLflow store {self.uri} has not answered yet."
+        return (
+            f"not all records of run {self.run_id} are sent: {said} Nothing is lost: "
+            f"{len(self._waiting)} lie in {self.spool.folder}; send them with: {SYNC}"
+        )
+
+    def _tell(self) -> None:
+        """Say once that the store is away, and once that it is back."""
+        away = self._away
+        if away and not self._told_away:
+            progress.note(
+                f"{told(away, self.uri)} Meanwhile the work goes on, its records lie in "
+                f"{self.spool.folder}."
+            )
+            self._told_away = True
+        elif not away and self._told_away:
+            progress.note("the MLflow store is back; what had waited is sent")
+            self._told_away = False
+
+    def _work(self) -> None:
+        """Send record after record."""
+        again, pause = False, PAUSES[0]
+        while (number := self._next()) is not None:
+            try:
+                entry = self.spool.entry(number)
+                self.delivery.send(entry, again)
+            except Exception as error:
+                again = True
+                if not passes(error):
+                    self._refused = error
+                    return
+                self._away, self._since = error, self._since or time.monotonic()
+                self._rest(pause)
+                pause = min(2 * pause, PAUSES[1])
+            else:
+                again, pause = False, PAUSES[0]
+                self._away = self._since = None
+                self.spool.sent(number)
+                with self._changed:
+                    self._waiting.popleft()
+
+    def _next(self) -> int | None:
+        """The number of the first record, waited for; None at the end."""
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            return self._waiting[0] if self._waiting and not self._closing else None
+
+    def _rest(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        with self._changed:
+            while not self._closing and (left := end - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+
+def unsent() -> str:
+    """What of the runs that this process has ended is not sent, in a sentence, once; or ""."""
+    left = "; ".join(_unsent)
+    _unsent.clear()
+    return left
+
+
+def check_sent() -> None:
+    """See that the store has all that the runs of this process have told.
+
+    Raises:
+        StoreAway: it has not; the runs' records wait in their spools.
+    """
+    if left := unsent():
+        raise StoreAway(left)

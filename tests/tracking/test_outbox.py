@@ -1,0 +1,235 @@
+"""A store that is away loses nothing: a real store, locked by another connection or refused."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import tracking
+from pipeline.__main__ import main
+from pipeline.errors import RunFailure
+from pipeline.tracking import outbox, spool
+from pipeline.tracking.run import Run
+from pipeline.tracking.sending import Delivery, images
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = np.full((8, 8, 3), 7, np.uint8)
+STEPS = range(5)
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a store that says at once when it is locked, and is tried again at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db?timeout=0.1")
+    monkeypatch.setattr(outbox, "PAUSES", (0.05, 0.05))
+    outbox.unsent()
+    return tmp_path / "mlflow.db"
+
+
+@contextlib.contextmanager
+def away(store: Path) -> Iterator[None]:
+    with contextlib.closing(sqlite3.connect(store, timeout=60)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def until(asked: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not asked():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def write(run: Run, step: int) -> None:
+    run.metrics({"loss": step / 2, "error": 1.0}, step)
+    run.image(IMAGE, "samples", step)
+
+
+def points(run_id: str, key: str = "loss") -> list[tuple[int, float]]:
+    history = mlflow.MlflowClient().get_metric_history(run_id, key)
+    return [(point.step, point.value) for point in sorted(history, key=lambda p: p.timestamp)]
+
+
+def status(run_id: str) -> str:
+    return str(mlflow.MlflowClient().get_run(run_id).info.status)
+
+
+def text(run_id: str, path: str, folder: Path) -> str:
+    return tracking.fetch(run_id, path, folder).read_text()
+
+
+def test_what_is_told_while_the_store_is_away_comes_in_order_and_once(quick, tmp_path):
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        write(run, 0)
+        run.outbox.sent()
+        with away(quick):
+            for step in STEPS[1:]:
+                write(run, step)
+            run.params({"seed": 3})
+            run.tags({"said": "now"})
+            run.text("held", "inside/a.txt")
+            run.table(pd.DataFrame({"n": [1, 2]}), "inside/b.csv")
+            until(lambda: run.outbox.away)
+            assert len(run.outbox.spool.waiting()) >= len(STEPS)
+    assert points(run.id) == [(step, step / 2) for step in STEPS]
+    client = mlflow.MlflowClient()
+    assert images(client, run.id) == {("samples", step) for step in STEPS}
+    assert len(client.list_artifacts(run.id, "images")) == 2 * len(STEPS)
+    known = client.get_run(run.id)
+    assert known.data.params == {"seed": "3"}
+    assert known.data.tags["said"] == "now"
+    assert known.info.status == "FINISHED"
+    assert text(run.id, "inside/a.txt", tmp_path) == "held"
+    assert not spool.folders()
+    assert outbox.unsent() == ""
+
+
+def test_every_record_may_be_sent_twice(quick):
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        send = Delivery.send
+
+        def twice(self: Delivery, entry: spool.Entry, again: bool) -> None:
+            send(self, entry, again)
+            send(self, entry, True)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Delivery, "send", twice)
+            for step in STEPS:
+                write(run, step)
+            run.params({"seed": 3})
+            run.dataset("digits", "0123abcd", IMAGE[None])
+            begun = {"parent": run.id, "name": "child", "begun": 5, "tags": {"ssgan.kind": "c"}}
+            run.outbox.put("child", "begun-1", **begun)
+            run.outbox.put(
+                "metrics", "begun-1", values={"n": 1.0}, step=0, time=7, model="", dataset=("", "")
+            )
+            assert run.outbox.sent()
+    client = mlflow.MlflowClient()
+    assert points(run.id) == [(step, step / 2) for step in STEPS]
+    assert len(client.list_artifacts(run.id, "images")) == 2 * len(STEPS)
+    assert len(client.get_run(run.id).inputs.dataset_inputs) == 1
+    (child,) = client.search_runs([run.experiment_id], f"tags.`mlflow.parentRunId` = '{run.id}'")
+    assert points(child.info.run_id, "n") == [(0, 1.0)]
+
+
+def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(outbox, "LAST_WAIT", 0.2)
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        run.outbox.sent()
+    with contextlib.ExitStack() as gone:
+        with tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.2) as run:
+            write(run, 0)
+            run.outbox.sent()
+            gone.enter_context(away(quick))
+            write(run, 1)
+            until(lambda: run.outbox.away)
+            with tracking.open_run("baseline", experiment=None, name="b", parent=run) as child:
+                child.metrics({"loss": 9.0}, 4)
+                assert child.id.startswith("begun-")
+        with pytest.raises(tracking.StoreAway, match="python -m pipeline sync") as left:
+            tracking.check_sent()
+        assert str(run.outbox.spool.folder) in str(left.value)
+        assert main(["sync"]) == 1  # still locked
+        assert "another process has locked it" in capsys.readouterr().err
+    run.outbox.spool.lock.release()  # as its process's end does
+    assert status(run.id) == "RUNNING"
+    with tracking.open_run("pipeline", experiment="mine", name="another"):
+        pass  # takes nobody for dead who has told how it ended
+    assert status(run.id) == "RUNNING"
+    assert main(["sync"]) == 0
+    assert "records of 1 run sent" in capsys.readouterr().out
+    assert points(run.id) == [(0, 0.0), (1, 0.5)]
+    assert status(run.id) == "FINISHED"
+    client = mlflow.MlflowClient()
+    (there,) = client.search_runs([run.experiment_id], f"tags.`mlflow.parentRunId` = '{run.id}'")
+    assert there.info.status == "FINISHED"
+    assert points(there.info.run_id) == [(4, 9.0)]
+    assert main(["sync"]) == 0
+    assert "Nothing waits." in capsys.readouterr().out
+
+
+KILLED = """
+import os, sqlite3, sys
+from pipeline import tracking
+with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+    run.metrics({"loss": 0.0}, 0)
+    run.outbox.sent()
+    database = sqlite3.connect(sys.argv[1]); database.execute("BEGIN EXCLUSIVE")
+    run.metrics({"loss": 0.5}, 1)
+    print(run.id, flush=True)
+    os._exit(9)
+"""
+
+
+def test_a_killed_process_leaves_what_it_has_told(quick, capsys):
+    words = [sys.executable, "-c", KILLED, str(quick)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
+    run_id = found.stdout.strip()
+    assert found.returncode == 9, found.stderr
+    assert points(run_id) == [(0, 0.0)]
+    assert main(["sync"]) == 0
+    assert points(run_id) == [(0, 0.0), (1, 0.5)]
+    assert status(run_id) == "KILLED"  # it had not ended
+
+
+def test_what_the_store_refuses_ends_the_run_in_one_line(quick):
+    opened = tracking.open_run("pipeline", experiment="mine", name="a run")
+    run = opened.__enter__()
+    mlflow.MlflowClient().delete_run(run.id)
+    run.metrics({"loss": 1.0})
+    until(lambda: run.outbox._refused)
+    with pytest.raises(RunFailure, match="refuses") as told:
+        run.metrics({"loss": 2.0})
+    opened.__exit__(RunFailure, told.value, None)
+    assert "refuses" in outbox.unsent()
+    folder = run.outbox.spool.folder
+    run.outbox.spool.lock.release()
+    assert main(["sync"]) == 1  # told again, and kept
+    assert folder.is_dir()
+
+
+def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(spool, "LOOK", 0.01)
+    tried = []
+
+    def save() -> None:
+        tried.append(1)
+        place = "/dev/full" if len(tried) < 3 else str(tmp_path / "held")
+        Path(place).write_text("x" * 10)
+
+    spool.with_room(save, tmp_path)
+    assert (tmp_path / "held").read_text() == "x" * 10
+    monkeypatch.setattr(spool, "ROOM", 0.03)
+    with pytest.raises(RunFailure, match="the disk is full"):
+        spool.with_room(lambda: Path("/dev/full").write_text("x"), tmp_path)
+
+
+def test_a_damaged_spool_is_named(quick, capsys):
+    with tracking.open_run("pipeline", experiment="mine", name="a run"):
+        pass
+    folder = spool.root() / "damaged"
+    folder.mkdir()
+    (folder / spool.ABOUT).write_text("[")
+    assert main(["sync"]) == 1
+    assert str(folder) in capsys.readouterr().err
+    assert main(["sync", "--run_id", "x"]) == 2
+    about = {"run": "r", "experiment": "1", "store": os.environ["MLFLOW_TRACKING_URI"]}
+    (folder / spool.ABOUT).write_text(json.dumps(about))
+    for held in ("{", '{"kind": "model_id", "run": "r", "fields": {}}', '{"kind": "end"}'):
+        (folder / "1.json").write_text(held)
+        capsys.readouterr()
+        assert main(["sync"]) == 1
+        assert "to give the records of this folder up" in capsys.readouterr().err
