@@ -124,7 +124,7 @@ def _lock(job: Job, name: str) -> FileLock:
 
 
 def _still_open(cell: Cell, job: Job) -> bool:
-    found = tracking.patiently(lambda: tracking.cells(job.experiment, job.curve))
+    found = tracking.patiently(lambda: tracking.cells(job.experiment, job.curve, cell.digest))
     return bool(state(found, job.command).open([cell]))
 
 

@@ -49,10 +49,14 @@ def curve_run(experiment: str, curve: str) -> Run:
 
 
 @reachable()
-def cells(experiment: str, curve: str) -> list[Found]:
-    """Every run of a cell of the curve, the oldest first; `experiment` is its name."""
+def cells(experiment: str, curve: str, digest: str = "") -> list[Found]:
+    """Every run of a cell of the curve, the oldest first; `experiment` is its name.
+
+    digest: of one cell, whose runs alone are wanted.
+    """
     client = mlflow.MlflowClient()
     query = f"tags.`{CURVE}` = '{curve}' and tags.`{CELL}` LIKE '%'"
+    query += f" and tags.`{CELL_DIGEST}` = '{digest}'" if digest else ""
     return _search(client, _there(client, experiment), query)
 
 
