@@ -12,7 +12,7 @@ export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test docs-test cluster-test browser-test screenshots lint format ui bench audit lock
+.PHONY: help setup run test fuzz docs-test cluster-test browser-test screenshots lint format ui bench audit lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
 
 test: $(READY)  ## the test suite, a process a core, four at most
 	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+fuzz: $(READY)  ## thousands of hostile inputs for what the suite tries with few (minutes)
+	python -m pytest tests/properties --hypothesis-profile=fuzz
 
 docs-test: $(READY)  ## every command of README.md and docs/, on a small budget
 	python -m pytest -m docs tests/docs
