@@ -52,7 +52,8 @@ def with_blocks(
     plain = {key: sourced for key, sourced in whole.items() if key not in BLOCKS}
     backbone = Sourced(PRETRAINED, "the backbone") if pretrained else None
     for what, chosen in (*zip(BLOCKS, (kind, dataset), strict=True), ("kinds", backbone)):
-        if what in whole and chosen is not None:
+        # What is no text names nothing; validation refuses it.
+        if what in whole and chosen is not None and isinstance(chosen.value, str):
             blocks, source = whole[what]
             block: Mapping[str, Value] = blocks.get(chosen.value, {})  # type: ignore[union-attr]
             here = f"{source}, {what}: {chosen.value}"

@@ -34,6 +34,8 @@ def passes(error: Exception) -> bool:
 
 def told(error: Exception, uri: str) -> UserError | RunFailure:
     """The fault in one line, and what helps against it. uri: the store's."""
+    if isinstance(error, UserError | RunFailure):
+        return error
     said = cause(error)
     what: type[UserError] | type[StoreAway] = UserError
     if OTHER_VERSION in said:
