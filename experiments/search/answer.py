@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments import trial as trials
 from experiments import workers
 from experiments.plan import Cell, folder
-from experiments.search import figures
+from experiments.search import figures, sampling
 from experiments.search.sampling import best
 from experiments.search.study import Study
 from pipeline import progress, tracking
@@ -132,14 +132,14 @@ def best_so_far(study: Study) -> str:
 
 def pooled_frame(study: Study) -> pd.DataFrame:
     """All trials, lost ones too, as rows: state, values, what was searched, seconds, runs."""
-    rows = []
+    values_of, rows = partial(sampling.searched, study.plan), []
     for cell in [*study.cells, *study.tops]:
         for trial in study.optuna(cell).get_trials(deepcopy=False):
             kept = {k: v for k, v in trial.user_attrs.items() if k not in ("alive", "replaced")}
             kept |= {k: json.dumps(v) for k, v in kept.items() if isinstance(v, list)}
-            values = trial.values or [None]
+            errors = trial.values or [None]
             row = {"cell": cell.name, "number": trial.number, "state": trial.state.name}
-            row |= {"validation_error": values[0], **dict(cell.given), **trial.params, **kept}
+            row |= {"validation_error": errors[0], **dict(cell.given), **values_of(trial), **kept}
             row |= {"started": trial.datetime_start, "ended": trial.datetime_complete}
             rows.append(row)
     frame = pd.DataFrame(rows)
@@ -174,8 +174,7 @@ def front_frame(points: Sequence[Point]) -> pd.DataFrame:
 
 
 def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
-    values = {key: trial.params[key] for key in study.plan.space if key in trial.params}
-    held = {**cell.given, **values}
+    held = {**cell.given, **sampling.searched(study.plan, trial)}
     return Point(
         number=trial.number,
         method=str(held.get("method") or _method(study)),

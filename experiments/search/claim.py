@@ -8,6 +8,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from experiments import equal_time
 from experiments.plan import Cell, Plan
 from experiments.search.sampling import best
 from pipeline.config.schema import Config, Value
@@ -25,7 +26,7 @@ class Claim:
     trial: optuna.Trial
     seeds: Sequence[int]  # of each of its trainings: of study, cell and number, of no worker
     values: Mapping[str, Value]  # what it searches or repeats
-    steps: Mapping[str, int]  # of each method, where the study gives all equal time
+    steps: Mapping[str, int]  # where methods get equal time: of each combination that was timed
     is_repetition: bool  # of one of the cell's best, on fresh seeds
 
     @property
@@ -40,12 +41,22 @@ class Claim:
 
     def config(self, i: int, threads: int | None) -> Config:
         """The configuration of its training number i, in the study's MLflow experiment."""
-        values = dict(self.values)
-        method = str(self.plan.config(values).method)
-        if method in self.steps:
-            values["steps"] = self.steps[method]
         held = {"seed": self.seeds[i], "threads": threads, "experiment": self.plan.experiment}
-        return self.plan.config({**values, **held})
+        return self._config({**self.values, **held})
+
+    def longest(self) -> Config:
+        """The configuration of a trial of its cell that has the most steps."""
+        firsts, lengths = self.plan.firsts, self.plan.space.get("steps")
+        found = [*self.plan.to_time().values()] or [firsts]
+        found = [{**firsts, "steps": end} for end in lengths.ends] if lengths else found
+        configs = [self._config({**values, **self.cell.given}) for values in found]
+        return max(configs, key=lambda config: config.steps)
+
+    def _config(self, values: Mapping[str, Value]) -> Config:
+        timed = self.plan.timed
+        if timed and (name := equal_time.name(values, timed)) in self.steps:
+            values = {**values, "steps": self.steps[name]}
+        return self.plan.config(values)
 
     def falls_behind(self, step: int, error: float) -> str:
         """Mode budget: report a validation error; why the trial should end, or "".

@@ -15,6 +15,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from experiments import pace, workers
+from experiments import trial as trials
 from experiments.plan import Plan
 from experiments.search import answer
 from experiments.search.storage import AWAY, location, open_storage, patiently
@@ -49,6 +50,7 @@ def search(plan: Plan) -> answer.Answer:
     progress.phase(f"loading {first.dataset}, opening the study")
     dataset = data.of(first)
     plan = plan.on(len(dataset.train_images))
+    trials.check_splits(plan.splits(), dataset)
     first = plan.config(plan.firsts)
     if warning := configuration.short(first, plan.n_images):
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
@@ -114,14 +116,10 @@ def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int |
 
 def _even_out(study: Study, leader: "_Leader", threads: int | None) -> None:
     """Mode budget: settle, once, how many steps give every method the time of the first."""
-    plan = study.plan
-    methods = plan.methods()
-    if plan.settings.mode == "pareto" or not plan.settings.equal_time or len(methods) < 2:
+    found = study.plan.to_time()
+    if found.keys() <= patiently(study.notes).get("steps", {}).keys():
         return
-    if "steps" in patiently(study.notes):
-        return
-    firsts = plan.firsts
-    configs = {m: plan.config({**firsts, "method": m, "threads": threads}) for m in methods}
+    configs = {k: study.plan.config({**values, "threads": threads}) for k, values in found.items()}
     progress.phase("measuring how long a step of each method takes")
     with leader.renewed():
         steps = pace.equal_steps(configs)

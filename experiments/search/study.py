@@ -183,10 +183,7 @@ class Study:
         notes = self.notes()
         seed = sampling.derived(self.seed, cell.name, number, "sampler")
         sampler = sampling.sampler(notes["trials"], seed)
-        pruner = sampling.pruner(self.plan, cell, notes.get("steps", {}))
-        study = optuna.load_study(
-            study_name=cell.name, storage=self.storage, sampler=sampler, pruner=pruner
-        )
+        study = optuna.load_study(study_name=cell.name, storage=self.storage, sampler=sampler)
         running = optuna.Trial(study, trial._trial_id)
         values = {
             key: sampling.suggest(running, key, held)
@@ -194,7 +191,7 @@ class Study:
             if key not in cell.given
         }
         name, count = cell.name.removeprefix(self.plan.study), self.plan.settings.seeds_per_trial
-        return Claim(
+        claim = Claim(
             self.storage,
             self.plan,
             cell,
@@ -204,6 +201,8 @@ class Study:
             notes.get("steps", {}),
             is_repetition=cell in self.tops,
         )
+        study.pruner = sampling.pruner(self.plan, claim.config(0, None), claim.longest)
+        return claim
 
     def running(self) -> Iterator[tuple[Cell, FrozenTrial]]:
         """Trials that somebody works on, or did."""
