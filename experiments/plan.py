@@ -284,6 +284,22 @@ def _check(plan: Plan, searched: Layer, path: str) -> None:
         equal_time.check(plan.space, timed, plan.sources)
 
 
+def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """What changed between two fingerprints, as "generator_lr: {…} → {…}"."""
+    changes = []
+    for part in ("data", "seed"):
+        if theirs.get(part) != ours[part]:
+            changes.append(f"{part}: {theirs.get(part)} → {ours[part]}")
+    for part in ("space", "settings", "fixed"):
+        before, now = theirs.get(part, {}), ours[part]
+        changes += [
+            f"{key}: {before.get(key, 'not there')} → {now.get(key, 'not there')}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+    return "; ".join(changes)
+
+
 def folder(study: str) -> Path:
     """Where a study's answer is kept beside MLflow's copy."""
     return Path("studies") / study

@@ -20,6 +20,7 @@ from experiments.plan import Cell, folder
 from experiments.search import figures, sampling
 from experiments.search.sampling import best
 from experiments.search.study import Study
+from experiments.search.trials import has_failed
 from pipeline import progress, tracking
 from pipeline.config.schema import Value
 from pipeline.errors import RunFailure
@@ -87,7 +88,7 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
         run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
     everyone = study.all_trials()
     counts = Counter(trial.state.name for trial in everyone)
-    failed = [trial.user_attrs for trial in everyone if trial.user_attrs.get("failed")]
+    failed = [trial.user_attrs for trial in everyone if has_failed(trial)]
     answer = Answer(
         study.plan.study,
         study.plan.settings.mode,
@@ -188,7 +189,7 @@ def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
 
 
 def _method(study: Study) -> str:
-    return study.plan.config(study.plan.firsts).method
+    return str(study.plan.config(study.plan.firsts).method)
 
 
 def _beats(one: Point, other: Point) -> bool:

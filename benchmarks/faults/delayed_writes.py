@@ -1,0 +1,214 @@
+"""Two processes lead one study from the same moment on, and many of their writes come late.
+
+    python -m benchmarks.faults.delayed_writes --times 50
+
+What is run is the search's own: its study, lead, claims and the loop that looks after them, on a
+real journal and a real SQLite. Trials are told a made-up error in place of a training. Every fourth
+write of each process waits up to 3 seconds before it is made. With a lease of 60 seconds that is a
+slow disk. With one of 2 seconds processes are taken for dead that are alive, and write on.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.faults.scene import PATIENCE, Scene, scene, told
+from experiments import plan as plans
+from experiments.search import Study, open_storage
+from experiments.search.claim import Claim
+from pipeline import life
+
+TRIALS = 6
+LATE, SHARE = 3.0, 0.25  # seconds that a write waits at most, and the share of those that do
+LEASES = (60, 2)  # seconds
+STORAGES = ("journal", "sqlite")
+WRITES = (
+    *("create_new_study", "create_new_trial", "set_study_user_attr", "set_trial_user_attr"),
+    *("set_trial_state_values", "set_trial_param", "set_trial_system_attr"),
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One study that two processes lead."""
+
+    number: int
+    lease: int  # seconds
+    place: str  # of the storage
+    store: str  # MLflow's
+
+    @property
+    def plan(self) -> plans.Plan:
+        """What is searched."""
+        flags = {"study": "late", "trials": TRIALS, "lease": self.lease, "max_failures": 99}
+        return plans.read({key: str(value) for key, value in flags.items()})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run all rounds and print the checks."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--times", type=int, default=3, help="rounds of each storage and lease")
+    parser.add_argument("--at_once", type=int, default=3, help="rounds that go on at once")
+    asked = parser.parse_args([] if argv is None else argv)
+    scenes = []
+    for storage in STORAGES:
+        for lease in LEASES:
+            with scene(f"late writes, {storage}, a lease of {lease} s") as it:
+                scenes.append(it)
+                _rounds(it, storage, lease, asked.times, asked.at_once)
+    return told(scenes)
+
+
+def _rounds(it: Scene, storage: str, lease: int, times: int, at_once: int) -> None:
+    rounds = [
+        Round(i, lease, _place(it.folder / f"{i}", storage), f"sqlite:///{it.folder}/{i}.db")
+        for i in range(times)
+    ]
+    begin = time.monotonic()
+    failed = _led([rounds[i::at_once] for i in range(at_once)])
+    it.check("no process failed", not failed, failed or "")
+    found = [_found(each) for each in rounds]
+    exact = sum(ran == TRIALS and not left for ran, left, _, _ in found)
+    it.check(f"exactly {TRIALS} trials", exact == times, f"{exact} of {times}")
+    worst = [ran for ran, left, _, _ in found if ran != TRIALS or left]
+    it.check("every trial has ended", not any(left for _, left, _, _ in found), worst or "")
+    seen = f"{sum(d for *_, d, _ in found)} made twice, {sum(t for *_, t in found)} terms of a lead"
+    it.check("took", True, f"{time.monotonic() - begin:.0f} s; {seen}")
+
+
+def _place(folder: Path, storage: str) -> str:
+    folder.mkdir()
+    return f"sqlite:///{folder}/s.db" if storage == "sqlite" else str(folder / "journal.log")
+
+
+def _found(each: Round) -> tuple[int, int, int, int]:
+    """Of a study as it is at the end: trials that ran and count, that are left, doubles, terms."""
+    storage = open_storage(each.place)
+    ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    trials = storage.get_all_trials(ids["late"])
+    ran = [trial for trial in trials if trial.datetime_start and not _was_replaced(trial)]
+    left = sum(not trial.state.is_finished() for trial in trials)
+    doubles = sum(trial.datetime_start is None for trial in trials)
+    terms = storage.get_all_trials(ids["late/lead"]) if "late/lead" in ids else []
+    return len(ran), left, doubles, len(terms)
+
+
+def _was_replaced(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and trial.user_attrs.get("replaced", False)
+
+
+# --- two processes for every list of rounds
+
+
+def _led(lists: Sequence[Sequence[Round]]) -> int:
+    """Run them, the lists at once; how many processes have failed."""
+    context = multiprocessing.get_context("spawn")
+    barriers = [context.Barrier(2) for _ in lists]  # kept until all have ended
+    processes = [
+        context.Process(target=_process, args=(rounds, which, together))
+        for rounds, together in zip(lists, barriers, strict=True)
+        for which in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return sum(process.exitcode != 0 for process in processes)
+
+
+def _process(rounds: Sequence[Round], which: int, together: Barrier) -> None:
+    failed = False
+    for each in rounds:
+        os.environ["MLFLOW_TRACKING_URI"] = each.store
+        together.wait(PATIENCE)
+        try:
+            _lead(each, np.random.default_rng([each.number, each.lease, which]))
+        except Exception as error:  # the next round is another study
+            print(f"round {each.number}: {type(error).__name__}: {error}", file=sys.stderr)
+            failed = True
+    sys.exit(failed)
+
+
+def _lead(each: Round, random: np.random.Generator) -> None:
+    from experiments.search.conduct import conduct
+    from experiments.search.lead import Lead
+
+    make = partial(_joined, each, random)
+    study, pool = make(), Here(make, random)
+    lead = Lead(study)
+    with lead.released():
+        try:
+            conduct(study, lead, pool, 1)
+        finally:
+            pool.stop()
+
+
+def _joined(each: Round, random: np.random.Generator) -> Study:
+    return Study.open(each.plan, late(open_storage(each.place), random), "data")
+
+
+class Here:
+    """A worker in a thread of this process, which trains nothing."""
+
+    def __init__(self, join: Callable[[], Study], random: np.random.Generator) -> None:
+        """`join` opens the study for the worker."""
+        self.join, self.random = join, random
+        self.thread: threading.Thread | None = None
+
+    def tend(self, waiting: int) -> None:
+        """See `experiments.workers.Pool`."""
+        if waiting and not (self.thread and self.thread.is_alive()):
+            self.thread = threading.Thread(target=self._work)
+            self.thread.start()
+
+    def stop(self) -> None:
+        """See `experiments.workers.Pool`."""
+        if self.thread:
+            self.thread.join()
+
+    def _work(self) -> None:
+        study = self.join()
+        while claim := study.claim():
+            with life.renewed(partial(_sign, claim), study.plan.settings.lease):
+                error = float(self.random.uniform(0.05, 0.5))
+                labels = int(self.random.integers(100, 500))
+                claim.finish(TrialState.COMPLETE, [error, labels], n_labels=labels)
+
+
+def _sign(claim: Claim, sign: Mapping[str, Any]) -> None:
+    claim.note(alive=sign)
+
+
+def late(storage: BaseStorage, random: np.random.Generator) -> BaseStorage:
+    """The same storage, whose writes wait at random before they are made."""
+
+    def wait_first(write: Callable[..., Any]) -> Callable[..., Any]:
+        def later(*args: Any, **named: Any) -> Any:
+            if random.random() < SHARE:
+                time.sleep(random.uniform(0, LATE))
+            return write(*args, **named)
+
+        return later
+
+    for name in WRITES:
+        setattr(storage, name, wait_first(getattr(storage, name)))
+    return storage
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main(sys.argv[1:]))
