@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.faults.late import late
 from benchmarks.faults.scene import PATIENCE, Scene, scene, told
 from experiments import plan as plans
 from experiments.search import Study, open_storage
@@ -33,13 +33,8 @@ from experiments.search.claim import Claim
 from pipeline import life
 
 TRIALS = 6
-LATE, SHARE = 3.0, 0.25  # seconds that a write waits at most, and the share of those that do
 LEASES = (60, 2)  # seconds
 STORAGES = ("journal", "sqlite")
-WRITES = (
-    *("create_new_study", "create_new_trial", "set_study_user_attr", "set_trial_user_attr"),
-    *("set_trial_state_values", "set_trial_param", "set_trial_system_attr"),
-)
 
 
 @dataclass(frozen=True)
@@ -134,21 +129,21 @@ def _process(rounds: Sequence[Round], which: int, together: Barrier) -> None:
     failed = False
     for each in rounds:
         os.environ["MLFLOW_TRACKING_URI"] = each.store
-        together.wait(PATIENCE)
         try:
-            _lead(each, np.random.default_rng([each.number, each.lease, which]))
+            _lead(each, np.random.default_rng([each.number, each.lease, which]), together)
         except Exception as error:  # the next round is another study
             print(f"round {each.number}: {type(error).__name__}: {error}", file=sys.stderr)
             failed = True
     sys.exit(failed)
 
 
-def _lead(each: Round, random: np.random.Generator) -> None:
+def _lead(each: Round, random: np.random.Generator, together: Barrier) -> None:
     from experiments.search.conduct import conduct
     from experiments.search.lead import Lead
 
     make = partial(_joined, each, random)
     study, pool = make(), Here(make, random)
+    together.wait(PATIENCE)
     lead = Lead(study)
     with lead.released():
         try:
@@ -191,22 +186,6 @@ class Here:
 
 def _sign(claim: Claim, sign: Mapping[str, Any]) -> None:
     claim.note(alive=sign)
-
-
-def late(storage: BaseStorage, random: np.random.Generator) -> BaseStorage:
-    """The same storage, whose writes wait at random before they are made."""
-
-    def wait_first(write: Callable[..., Any]) -> Callable[..., Any]:
-        def later(*args: Any, **named: Any) -> Any:
-            if random.random() < SHARE:
-                time.sleep(random.uniform(0, LATE))
-            return write(*args, **named)
-
-        return later
-
-    for name in WRITES:
-        setattr(storage, name, wait_first(getattr(storage, name)))
-    return storage
 
 
 if __name__ == "__main__":
