@@ -28,6 +28,7 @@ from pipeline.tracking import Run
 
 REASONS, REASON = 5, 200  # why trials failed: how many, and characters of each
 TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
+BOOKKEEPING = ("alive", "replaced", "index")  # of trials, which no table shows
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def pooled_frame(study: Study) -> pd.DataFrame:
     values_of, rows = partial(sampling.searched, study.plan), []
     for cell in [*study.cells, *study.tops]:
         for trial in study.optuna(cell).get_trials(deepcopy=False):
-            kept = {k: v for k, v in trial.user_attrs.items() if k not in ("alive", "replaced")}
+            kept = {k: v for k, v in trial.user_attrs.items() if k not in BOOKKEEPING}
             kept |= {k: json.dumps(v) for k, v in kept.items() if isinstance(v, list)}
             errors = trial.values or [None]
             row = {"cell": cell.name, "number": trial.number, "state": trial.state.name}
