@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmarks.faults.late import late
 from benchmarks.faults.scene import PATIENCE, Scene, scene, told
 from experiments import plan as plans
+from experiments import workers
 from experiments.search import Study, open_storage
 from experiments.search.claim import Claim
 from pipeline import life
@@ -127,6 +128,7 @@ def _led(lists: Sequence[Sequence[Round]]) -> int:
 
 
 def _process(rounds: Sequence[Round], which: int, together: Barrier) -> None:
+    workers.follow_parent()
     failed = False
     for each in rounds:
         os.environ["MLFLOW_TRACKING_URI"] = each.store
