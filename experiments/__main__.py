@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments import plan as plans
+from experiments import settings as of_searches
 from experiments.curve import grid as grids
 from experiments.curve.settings import Settings
 from experiments.space import Choices
@@ -135,7 +136,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     )
     report = commands.add_parser("report", help="the same report on any finished runs")
     storage = commands.add_parser("storage", help="serve a database to many workers over gRPC")
-    _add(argv, search, "search", plans.names(), plans.Settings, plans.REFUSED, _presets)
+    _add(argv, search, "search", plans.names(), of_searches.Settings, plans.REFUSED, _presets)
     _add(argv, curve, "curve", grids.names(), Settings, grids.REFUSED, _of_curve)
     for key, meaning in REPORT.items():
         report.add_argument(f"--{key}", metavar="", help=meaning.replace("%", "%%"))
@@ -151,7 +152,7 @@ def _add(
     parser: Parser,
     command: str,
     names: Sequence[str],
-    settings: type[plans.Settings] | type[Settings],
+    settings: type[of_searches.Settings] | type[Settings],
     refused: frozenset[str],
     presets: Callable[[Mapping[str, str]], Values],
 ) -> None:

@@ -21,10 +21,10 @@ STEPS = 40  # that are timed
 
 
 def equal_steps(configs: Mapping[str, Config]) -> dict[str, int]:
-    """Steps of each method that take as long as those of the first, measured one after another.
+    """Steps of each configuration that take as long as those of the first, timed one by one.
 
     Args:
-        configs: a configuration for each method, its `steps` and `threads` among them.
+        configs: by name, with `steps` and `threads`.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:

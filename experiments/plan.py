@@ -4,19 +4,22 @@ One flat YAML of `configs/search/`: a setting of the search, a configuration key
 stays), or a configuration key with a distribution (it is searched).
 """
 
+import functools
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from experiments import equal_time
+from experiments import settings as of_searches
+from experiments.settings import ELASTIC, SETTINGS, Settings
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
-from pipeline.config.schema import RECORD, Config, Count, Number, Optional, Rate, Value
+from pipeline.config.schema import RECORD, SPLIT, Config, Value
 from pipeline.errors import UserError, looked_for
 
 SEARCHES = CONFIGS / "search"
@@ -26,53 +29,6 @@ RATES = ("generator_lr", "discriminator_lr")
 REFUSED = RECORD | {"split_file", "baseline"}
 # What all trials of a study have in common, or derive from its number.
 UNSEARCHED = frozenset({"dataset", "data_dir", "seed", "threads"})
-# Where the same trials run, not which.
-ELASTIC = frozenset(
-    {"study", "trials", "workers", "storage", "trials_per_process", "lease", "max_failures"}
-    | {"cpus_per_trial", "gpus_per_trial", "label_cost"}
-)
-
-
-class Settings(BaseModel):
-    """How a study is run; values in `configs/search/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    study: Annotated[str | None, Field(pattern=r"^[^'\"`\\]+$"), Optional] = Field(
-        description="the study's name, by which it goes on, without quotes and backslashes; "
-        "none = <dataset>-<search>"
-    )
-    mode: Literal["pareto", "budget"] = Field(
-        description="pareto: error against labels used; budget: best rates at each label count"
-    )
-    trials: Count = Field(description="trials; in mode budget, of each method at each label count")
-    workers: Annotated[int, Field(ge=1)] | Literal["ray"] = Field(
-        description="processes on this machine, or ray: as many as the cluster takes"
-    )
-    storage: Annotated[str | None, Optional] = Field(
-        description="Optuna's storage: a journal file, an SQLAlchemy URL or grpc://host:port"
-    )
-    label_cost: Rate = Field(description="price of a label, > 0; 1 counts labels")
-    seeds_per_trial: Count = Field(description="trainings a trial is scored over, ≥ 1")
-    top: Count = Field(description="mode budget: the best that are trained again on fresh seeds")
-    pruner: Literal["none", "median", "hyperband"] = Field(
-        description="mode budget: ends trials that fall behind, by their curves"
-    )
-    equal_time: bool = Field(
-        description="mode budget: steps of each method so that all take the time of the first"
-    )
-    trials_per_process: Count = Field(description="trials before a worker process is renewed")
-    lease: Annotated[float, Field(ge=2), Number] = Field(
-        description="seconds without a sign of life after which a worker is given up, ≥ 2"
-    )
-    max_failures: Count = Field(description="failures in a row that end the study")
-    cpus_per_trial: Count = Field(description="workers=ray: CPUs a trial asks for, its threads")
-    gpus_per_trial: Annotated[float, Field(ge=0), Number] = Field(
-        description="workers=ray: GPUs a trial asks for, ≥ 0"
-    )
-
-
-SETTINGS = tuple(Settings.model_fields)
 
 
 @dataclass(frozen=True)
@@ -91,6 +47,7 @@ class Plan:
     settings: Settings
     space: Mapping[str, Range | Choices]
     fixed: Layer
+    sources: Mapping[str, str]  # where each key of the space comes from, for messages
     n_images: int = 0  # training images of its data; 0 while they are not loaded
 
     def on(self, n_images: int) -> "Plan":
@@ -136,6 +93,35 @@ class Plan:
         """The methods that are compared, if `method` is searched."""
         return [str(name) for name in self.space["method"].ends] if "method" in self.space else []
 
+    @functools.cached_property
+    def timed(self) -> list[str]:
+        """Where methods get equal time: the keys whose choices are timed, or else none."""
+        methods = self.methods() if self.settings.mode == "budget" else []
+        if len(methods) < 2 or not self.settings.equal_time:
+            return []
+        configs = [self._resolved({**self.firsts, "method": method}) for method in methods]
+        # With more labels than these a method has no warm-up, whose steps take another time.
+        of_labels = any(config.own.get("warm_up_labels") for config in configs)
+        return equal_time.keys(self.space, [self.label_key] if of_labels else [])
+
+    def to_time(self) -> dict[str, dict[str, Value]]:
+        """By name the values of every combination of the choices that are `timed`."""
+        # The upper end of a range: an amount of 0 may leave out what the others compute.
+        others = {
+            key: held.ends[-1 if isinstance(held, Range) else 0] for key, held in self.space.items()
+        }
+        timed = self.timed
+        found = equal_time.combinations(self.space, timed) if timed else []
+        return {equal_time.name(values, timed): {**others, **values} for values in found}
+
+    def splits(self) -> Iterator[tuple[Config, str]]:
+        """For every split that the ends of the space give a configuration, and what it searches."""
+        keys = [key for key in self.space if key in SPLIT]
+        for ends in itertools.product(*(self.space[key].ends for key in keys)):
+            found = dict(zip(keys, ends, strict=True))
+            said = ", ".join(f"{k} = {v!r} (from {self.sources[k]})" for k, v in found.items())
+            yield self.config({**self.firsts, **found}), said
+
     def cells(self) -> list[Cell]:
         """What Optuna searches: one cell, or in mode budget one a method and label count."""
         if self.settings.mode == "pareto":
@@ -148,7 +134,7 @@ class Plan:
                 ),
                 {self.label_key: label} | ({"method": method} if method else {}),
             )
-            for label in sorted(self.space[self.label_key].ends)  # type: ignore[type-var]
+            for label in sorted(self.space[self.label_key].ends)
             for method in methods
         ]
 
@@ -219,7 +205,7 @@ def read(flags: Mapping[str, str]) -> Plan:
     given = {k: Sourced(v, f"--{k}") for k, v in flags.items() if k not in ("search", "config")}
     merged |= given
     _reject(merged)
-    settings = _settings({key: merged[key] for key in SETTINGS})
+    settings = of_searches.read({key: merged[key] for key in SETTINGS})
     rest = {key: sourced for key, sourced in merged.items() if key not in SETTINGS}
     searched = {key: s for key, s in rest.items() if isinstance(s.value, dict)}
     fixed = {key: s for key, s in rest.items() if key not in searched}
@@ -230,7 +216,7 @@ def read(flags: Mapping[str, str]) -> Plan:
     plain = configuration.resolve(fixed, _firsts(searched))
     space = {key: read_distribution(key, sourced, plain) for key, sourced in searched.items()}
     study = settings.study or f"{plain.dataset}-{path.stem}"
-    plan = Plan(study, settings, space, fixed)
+    plan = Plan(study, settings, space, fixed, {key: s.source for key, s in searched.items()})
     _check(plan, searched, str(path))
     return plan
 
@@ -247,17 +233,6 @@ def _reject(merged: Layer) -> None:
                 f"{key} = {merged[key].value} (from {merged[key].source}): cannot be searched; "
                 "give it a value."
             )
-
-
-def _settings(values: Layer) -> Settings:
-    try:
-        return Settings.model_validate({key: sourced.value for key, sourced in values.items()})
-    except ValidationError as error:
-        key = str(error.errors()[0]["loc"][0])
-        raise UserError(
-            f"{key} = {values[key].value!r} (from {values[key].source}): not allowed; {key}: "
-            f"{Settings.model_fields[key].description}."
-        ) from None
 
 
 def _firsts(searched: Layer) -> Layer:
@@ -305,6 +280,24 @@ def _check(plan: Plan, searched: Layer, path: str) -> None:
             f"search = {path}: mode budget searches rates at each label count; give one of "
             f"{', '.join(RATES)} a distribution."
         )
+    if timed := plan.timed:
+        equal_time.check(plan.space, timed, plan.sources)
+
+
+def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """What changed between two fingerprints, as "generator_lr: {…} → {…}"."""
+    changes = []
+    for part in ("data", "seed"):
+        if theirs.get(part) != ours[part]:
+            changes.append(f"{part}: {theirs.get(part)} → {ours[part]}")
+    for part in ("space", "settings", "fixed"):
+        before, now = theirs.get(part, {}), ours[part]
+        changes += [
+            f"{key}: {before.get(key, 'not there')} → {now.get(key, 'not there')}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+    return "; ".join(changes)
 
 
 def folder(study: str) -> Path:

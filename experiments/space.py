@@ -1,6 +1,7 @@
 """What a key of a search may be: numbers of a range, or one of several values."""
 
 import json
+import math
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipeline.config.reading import Sourced
 from pipeline.config.schema import Config, Number, Value
 from pipeline.errors import UserError
+
+NEAR = 1e-9  # relative: what rounding may make of a number
 
 
 class Range(BaseModel):
@@ -39,9 +42,24 @@ class Range(BaseModel):
         return f"searched from {self.low:g} to {self.high:g}{', on a log scale' * self.log}"
 
     @property
-    def ends(self) -> list[Value]:
-        """The values at both ends."""
-        return [int(v) if self.whole else v for v in (self.low, self.high)]
+    def ends(self) -> list[Any]:
+        """The lowest and the highest value that a trial may have."""
+        return [self.on_grid(self.low), self.on_grid(self.high)]
+
+    def on_grid(self, value: float) -> float:
+        """The nearest value that a trial may have: within the range, so many steps above `low`."""
+        value = min(max(value, self.low), self.high)
+        if self.step:
+            most = math.floor((self.high - self.low) / self.step + NEAR)
+            value = self.low + self.step * min(most, round((value - self.low) / self.step))
+            value = float(f"{value:.12g}")  # 0.1 + 2 * 0.1 is 0.30000000000000004
+        return round(value) if self.whole else value
+
+    def has(self, value: Value) -> bool:
+        """Whether a trial may have this value."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return math.isclose(self.on_grid(value), value, rel_tol=NEAR)
 
 
 class Choices(BaseModel):
@@ -53,7 +71,7 @@ class Choices(BaseModel):
 
     @model_validator(mode="after")
     def _each_once(self) -> "Choices":
-        texts = [json.dumps(choice) for choice in self.choices]
+        texts = self.texts
         if repeated := {text for text in texts if texts.count(text) > 1}:
             raise ValueError(f"{', '.join(sorted(repeated))} stands there more than once")
         return self
@@ -66,6 +84,15 @@ class Choices(BaseModel):
     def ends(self) -> list[Value]:
         """Every value."""
         return list(self.choices)
+
+    @property
+    def texts(self) -> list[str]:
+        """Every value as JSON: Optuna takes no lists, and takes 1 and true for the same."""
+        return [json.dumps(choice) for choice in self.choices]
+
+    def of(self, text: str) -> Value:
+        """The value that one of `texts` stands for."""
+        return self.choices[self.texts.index(text)]  # type: ignore[no-any-return]
 
 
 def read_distribution(key: str, sourced: Sourced, plain: Config) -> Range | Choices:

@@ -3,7 +3,7 @@
 import functools
 import gc
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,23 @@ def train(
         run_id=run.id,
         training_s=trained.history.seconds,
     )
+
+
+def check_splits(splits: Iterable[tuple[Config, str]], dataset: Dataset) -> None:
+    """Try splits that a search may ask for.
+
+    Args:
+        splits: a configuration, and what of it is searched, for messages.
+        dataset: the study's data.
+
+    Raises:
+        UserError: one of them cannot be made, such as too few labels for one of each class.
+    """
+    for config, searched in splits:
+        try:
+            choose_split(config, dataset.unread())
+        except UserError as error:
+            raise UserError(f"{searched}: {error}") from None
 
 
 def _kept_as(config: Config, dataset: Dataset, split: Split) -> str:

@@ -35,18 +35,21 @@ MAY_IMPORT = {
     "command_line": "config errors interrupts masking tracking",
     "__main__": "command_line config errors progress runs tracking",
     "experiments.space": "config errors",
-    "experiments.plan": "config errors experiments.space",
+    "experiments.settings": "config errors",
+    "experiments.equal_time": "config errors experiments.space",
+    "experiments.plan": "config errors experiments.space experiments.settings "
+    "experiments.equal_time",
     "experiments.trial": "config data errors runs stages tracking training",
     "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts life experiments.trial",
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
-    "experiments.plan experiments.space experiments.trial experiments.pace "
-    "experiments.workers",
+    "experiments.plan experiments.space experiments.equal_time experiments.trial "
+    "experiments.pace experiments.workers",
     "experiments.curve": "config data errors figures interrupts measure methods networks ops "
     "progress runs stages tracking training experiments.trial experiments.workers",
     "experiments.report": "experiments.search experiments.curve",
     "experiments.__main__": "command_line config errors masking progress experiments.space "
-    "experiments.plan experiments.search experiments.curve experiments.report",
+    "experiments.settings experiments.plan experiments.search experiments.curve experiments.report",
 }
 USE_TENSORFLOW = ("ops", "networks", "parts", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}

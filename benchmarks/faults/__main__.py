@@ -15,6 +15,7 @@ FAULTS = (
     "lost_database",
     "failing_trials",
     "two_commands",
+    "delayed_writes",
     "changed_space",
     "resume",
     "lost_store",

@@ -62,8 +62,8 @@ class Scene:
         held = {key: value for key, value in {**SPACE, **changes}.items() if value is not None}
         (self.folder / "space.yaml").write_text(yaml.safe_dump(held))
 
-    def start(self, **flags: object) -> subprocess.Popen[str]:
-        """Start the command in a process group of its own."""
+    def start(self, module: str = "experiments", /, **flags: object) -> subprocess.Popen[str]:
+        """Start the command, or another module's, in a process group of its own."""
         given = {**SMALL, **SHORT, "search": "space.yaml", **flags}
         if self.storage:
             given["storage"] = self.storage
@@ -71,7 +71,7 @@ class Scene:
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
         process = subprocess.Popen(
-            [sys.executable, "-m", "experiments", "search", *words],
+            [sys.executable, "-m", module, "search", *words],
             cwd=self.folder,
             env={**kept, "MLFLOW_TRACKING_URI": self.uri, "HOME": str(self.folder)},
             stdout=subprocess.DEVNULL,

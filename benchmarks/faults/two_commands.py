@@ -16,11 +16,13 @@ def main() -> int:
         _together(it)
     with scene("two commands; the one that leads is killed mid-trial") as other:
         _leader_dies(other)
-    return told([it, other])
+    with scene("two commands at the same moment, many writes come late") as slow:
+        _together(slow, "benchmarks.faults.late")
+    return told([it, other, slow])
 
 
-def _together(it: Scene) -> None:
-    commands = [it.start(trials=4, **SHORT) for _ in range(2)]
+def _together(it: Scene, module: str = "experiments") -> None:
+    commands = [it.start(module, trials=4, **SHORT) for _ in range(2)]
     _both_end(it, [it.end(command) for command in commands], 4)
 
 

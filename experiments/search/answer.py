@@ -17,9 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments import trial as trials
 from experiments import workers
 from experiments.plan import Cell, folder
-from experiments.search import figures
+from experiments.search import figures, sampling
 from experiments.search.sampling import best
 from experiments.search.study import Study
+from experiments.search.trials import has_failed
 from pipeline import progress, tracking
 from pipeline.config.schema import Value
 from pipeline.errors import RunFailure
@@ -27,6 +28,7 @@ from pipeline.tracking import Run
 
 REASONS, REASON = 5, 200  # why trials failed: how many, and characters of each
 TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
+BOOKKEEPING = ("alive", "replaced", "index")  # of trials, which no table shows
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
         run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
     everyone = study.all_trials()
     counts = Counter(trial.state.name for trial in everyone)
-    failed = [trial.user_attrs for trial in everyone if trial.user_attrs.get("failed")]
+    failed = [trial.user_attrs for trial in everyone if has_failed(trial)]
     answer = Answer(
         study.plan.study,
         study.plan.settings.mode,
@@ -132,14 +134,14 @@ def best_so_far(study: Study) -> str:
 
 def pooled_frame(study: Study) -> pd.DataFrame:
     """All trials, lost ones too, as rows: state, values, what was searched, seconds, runs."""
-    rows = []
+    values_of, rows = partial(sampling.searched, study.plan), []
     for cell in [*study.cells, *study.tops]:
         for trial in study.optuna(cell).get_trials(deepcopy=False):
-            kept = {k: v for k, v in trial.user_attrs.items() if k not in ("alive", "replaced")}
+            kept = {k: v for k, v in trial.user_attrs.items() if k not in BOOKKEEPING}
             kept |= {k: json.dumps(v) for k, v in kept.items() if isinstance(v, list)}
-            values = trial.values or [None]
+            errors = trial.values or [None]
             row = {"cell": cell.name, "number": trial.number, "state": trial.state.name}
-            row |= {"validation_error": values[0], **dict(cell.given), **trial.params, **kept}
+            row |= {"validation_error": errors[0], **dict(cell.given), **values_of(trial), **kept}
             row |= {"started": trial.datetime_start, "ended": trial.datetime_complete}
             rows.append(row)
     frame = pd.DataFrame(rows)
@@ -174,8 +176,7 @@ def front_frame(points: Sequence[Point]) -> pd.DataFrame:
 
 
 def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
-    values = {key: trial.params[key] for key in study.plan.space if key in trial.params}
-    held = {**cell.given, **values}
+    held = {**cell.given, **sampling.searched(study.plan, trial)}
     return Point(
         number=trial.number,
         method=str(held.get("method") or _method(study)),
@@ -189,7 +190,7 @@ def _point(study: Study, cell: Cell, trial: FrozenTrial) -> Point:
 
 
 def _method(study: Study) -> str:
-    return study.plan.config(study.plan.firsts).method
+    return str(study.plan.config(study.plan.firsts).method)
 
 
 def _beats(one: Point, other: Point) -> bool:

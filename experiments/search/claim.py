@@ -1,18 +1,60 @@
 """A trial that one process works on, from its claim to its end."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from experiments import equal_time
 from experiments.plan import Cell, Plan
 from experiments.search.sampling import best
+from pipeline import life
 from pipeline.config.schema import Config, Value
 from pipeline.interrupts import undisturbed
 from pipeline.masking import shown
+
+AnyTrial = FrozenTrial | optuna.Trial
+
+
+def id_of(trial: AnyTrial) -> int:
+    """The storage's number of a trial, which Optuna tells nowhere else."""
+    return trial._trial_id
+
+
+def keep(storage: BaseStorage, trial: AnyTrial, **attributes: object) -> None:
+    """Keep something with a trial.
+
+    Raises:
+        UpdateFinishedTrialError: it has ended.
+    """
+    for key, value in attributes.items():
+        storage.set_trial_user_attr(id_of(trial), key, shown(value))
+
+
+def take(storage: BaseStorage, trial: FrozenTrial) -> bool:
+    """Claim a waiting trial, with a sign of life; False if another has, or if it has ended."""
+    with undisturbed(), contextlib.suppress(UpdateFinishedTrialError):
+        # Without a sign it would be missed only after a lease.
+        if storage.set_trial_state_values(id_of(trial), TrialState.RUNNING):
+            keep(storage, trial, alive=life.sign(), node=life.node())
+            return True
+    return False
+
+
+def end(
+    storage: BaseStorage,
+    trial: AnyTrial,
+    state: TrialState,
+    values: Sequence[float] | None = None,
+) -> bool:
+    """End a trial; False if it had ended."""
+    with contextlib.suppress(UpdateFinishedTrialError):
+        return storage.set_trial_state_values(id_of(trial), state, values)
+    return False
 
 
 @dataclass(frozen=True)
@@ -25,27 +67,36 @@ class Claim:
     trial: optuna.Trial
     seeds: Sequence[int]  # of each of its trainings: of study, cell and number, of no worker
     values: Mapping[str, Value]  # what it searches or repeats
-    steps: Mapping[str, int]  # of each method, where the study gives all equal time
+    steps: Mapping[str, int]  # where methods get equal time: of each combination that was timed
     is_repetition: bool  # of one of the cell's best, on fresh seeds
 
     @property
     def id(self) -> int:
         """The storage's number of it."""
-        return self.trial._trial_id
+        return id_of(self.trial)
 
     def note(self, **attributes: object) -> None:
         """Keep something with the trial."""
-        for key, value in attributes.items():
-            self.storage.set_trial_user_attr(self.trial._trial_id, key, shown(value))
+        keep(self.storage, self.trial, **attributes)
 
     def config(self, i: int, threads: int | None) -> Config:
         """The configuration of its training number i, in the study's MLflow experiment."""
-        values = dict(self.values)
-        method = str(self.plan.config(values).method)
-        if method in self.steps:
-            values["steps"] = self.steps[method]
         held = {"seed": self.seeds[i], "threads": threads, "experiment": self.plan.experiment}
-        return self.plan.config({**values, **held})
+        return self._config({**self.values, **held})
+
+    def longest(self) -> Config:
+        """The configuration of a trial of its cell that has the most steps."""
+        firsts, lengths = self.plan.firsts, self.plan.space.get("steps")
+        found = [*self.plan.to_time().values()] or [firsts]
+        found = [{**firsts, "steps": end} for end in lengths.ends] if lengths else found
+        configs = [self._config({**values, **self.cell.given}) for values in found]
+        return max(configs, key=lambda config: config.steps)
+
+    def _config(self, values: Mapping[str, Value]) -> Config:
+        timed = self.plan.timed
+        if timed and (name := equal_time.name(values, timed)) in self.steps:
+            values = {**values, "steps": self.steps[name]}
+        return self.plan.config(values)
 
     def falls_behind(self, step: int, error: float) -> str:
         """Mode budget: report a validation error; why the trial should end, or "".
@@ -74,15 +125,13 @@ class Claim:
 
     def is_ours(self) -> bool:
         """False once another process has given the trial up."""
-        return self.storage.get_trial(self.trial._trial_id).state == TrialState.RUNNING
+        return self.storage.get_trial(self.id).state == TrialState.RUNNING
 
     def finish(
         self, state: TrialState, values: Sequence[float] | None, **attributes: object
     ) -> bool:
         """End the trial; False if it had been given up meanwhile."""
-        try:
-            with undisturbed():
-                self.note(**attributes)
-                return self.storage.set_trial_state_values(self.id, state, values)
-        except UpdateFinishedTrialError:
-            return False
+        with undisturbed(), contextlib.suppress(UpdateFinishedTrialError):
+            self.note(**attributes)
+            return end(self.storage, self.trial, state, values)
+        return False

@@ -8,16 +8,17 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from optuna.trial import TrialState
 
 from experiments import pace, workers
+from experiments import trial as trials
 from experiments.plan import Plan
 from experiments.search import answer
-from experiments.search.storage import AWAY, location, open_storage, patiently
+from experiments.search.claim import id_of
+from experiments.search.lead import Lead
+from experiments.search.storage import location, open_storage, patiently
 from experiments.search.study import Study
 from experiments.search.told import Told
 from experiments.search.work import Job, work
@@ -35,7 +36,6 @@ NO_BACKBONE = (
     "backbone = auto is decided in single runs only: here every trial trains from scratch. Do a "
     "single run first, and name what it chose, e.g. backbone=efficientnet_lite0"
 )
-SETTLE = 1.0  # seconds for two who want to lead to see each other
 
 
 def search(plan: Plan) -> answer.Answer:
@@ -49,6 +49,7 @@ def search(plan: Plan) -> answer.Answer:
     progress.phase(f"loading {first.dataset}, opening the study")
     dataset = data.of(first)
     plan = plan.on(len(dataset.train_images))
+    trials.check_splits(plan.splits(), dataset)
     first = plan.config(plan.firsts)
     if warning := configuration.short(first, plan.n_images):
         print(f"ssgan: {warning}", file=sys.stderr, flush=True)
@@ -60,45 +61,50 @@ def search(plan: Plan) -> answer.Answer:
     job = Job(plan, place, digest, _threads(plan, first.threads))
     pool = _pool(job, first.data_dir)
     study = Study.open(plan, open_storage(place), digest)
-    leader = _Leader(study)
+    lead = Lead(study)
     with (
-        leader.released(),
-        tracking.closed(_summary(study, leader)) as run,
+        lead.released(),
+        tracking.closed(_summary(study, lead)) as run,
         progress.subject(plan.study),
     ):
         patiently(lambda: study.note(summary=run.id))
-        told = study.notes()
-        study.note(trials=max(plan.settings.trials, told["trials"]), stopped="")
+        study.want(plan.settings.trials)
+        study.note(stopped="")
         study.forgive_failures()
         _greet(plan, study, place, run)
         note = f"Study **{plan.study}**: {run.view(tracking.TRIALS)}"
         tracking.describe_attached("search", f"command of study {plan.study}", note)
         try:
-            _conduct(study, leader, pool, job.threads)
+            conduct(study, lead, pool, job.threads)
         finally:
             pool.stop()
-        if not patiently(leader.leads):
+        if not patiently(lead.held):
             progress.phase("waiting for the command that gives the answer first")
-        while not patiently(leader.leads):
+        while not patiently(lead.held):
             time.sleep(PAUSE)
-        with leader.renewed():
-            return answer.give(study, run, job.threads)
+        return answer.give(study, run, job.threads)
 
 
-def _summary(study: Study, leader: "_Leader") -> Run:
-    """The study's one summary run: the leader makes it, and the store, for all that join."""
-    while not patiently(leader.leads) and "summary" not in patiently(study.notes):
+def _summary(study: Study, lead: Lead) -> Run:
+    """The study's one summary run: who leads makes it, and the store, for all that join."""
+    while not patiently(lead.held) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
     return tracking.study_run(study.plan.experiment, study.plan.study, list(study.plan.space))
 
 
-def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int | None) -> None:
-    """Look at the study twice a second until every trial has ended."""
+def conduct(study: Study, lead: Lead, pool: workers.Pool, threads: int | None) -> None:
+    """Look at the study twice a second until every trial has ended.
+
+    threads: of each training, to time steps with.
+
+    Raises:
+        RunFailure: too many trials in a row failed, or no worker comes up.
+    """
     watch = life.Watch(study.plan.settings.lease)
     told = Told(study)
     while True:
-        if patiently(leader.leads):
-            _even_out(study, leader, threads)
+        if patiently(lead.held):
+            _even_out(study, threads)
             patiently(lambda: _look_after(study, watch))
         trials = patiently(study.all_trials)
         target = patiently(study.target)
@@ -112,78 +118,32 @@ def _conduct(study: Study, leader: "_Leader", pool: workers.Pool, threads: int |
         time.sleep(PAUSE)
 
 
-def _even_out(study: Study, leader: "_Leader", threads: int | None) -> None:
+def _even_out(study: Study, threads: int | None) -> None:
     """Mode budget: settle, once, how many steps give every method the time of the first."""
-    plan = study.plan
-    methods = plan.methods()
-    if plan.settings.mode == "pareto" or not plan.settings.equal_time or len(methods) < 2:
+    found = study.plan.to_time()
+    if found.keys() <= patiently(study.notes).get("steps", {}).keys():
         return
-    if "steps" in patiently(study.notes):
-        return
-    firsts = plan.firsts
-    configs = {m: plan.config({**firsts, "method": m, "threads": threads}) for m in methods}
+    configs = {k: study.plan.config({**values, "threads": threads}) for k, values in found.items()}
     progress.phase("measuring how long a step of each method takes")
-    with leader.renewed():
-        steps = pace.equal_steps(configs)
+    steps = pace.equal_steps(configs)
     patiently(lambda: study.note(steps=steps))
 
 
 def _look_after(study: Study, watch: life.Watch) -> None:
-    """What the leader does: missing trials, lost trials, too many failures."""
+    """What the one that leads does: missing trials, lost trials, too many failures."""
     study.fill()
     for cell, trial in study.running():
-        if watch.gone(trial._trial_id, trial.user_attrs.get("alive")):
+        if watch.gone(id_of(trial), trial.user_attrs.get("alive")):
             # First the run: whoever is interrupted in between finds the trial still to be buried.
             with contextlib.suppress(StoreAway):  # the store is away: at the next look
                 tracking.kill_trial(study.plan.experiment, cell.name, trial.number, LOST)
-                study.give_up(trial._trial_id, LOST, blame=True)
+                study.give_up(id_of(trial), LOST, blame=True)
     reasons = study.failures_in_a_row()
     if len(reasons) >= study.plan.settings.max_failures:
         study.note(
             stopped=f"study {study.plan.study}: {len(reasons)} trials in a row failed, the last "
             f"with: {reasons[0]}. Mend it; the same command then goes on."
         )
-
-
-class _Leader:
-    """Whether this process leads, renewed by asking."""
-
-    def __init__(self, study: Study) -> None:
-        self.study, self.beat = study, 0
-        self.watch = life.Watch(study.plan.settings.lease)
-        self.signed = 0.0
-
-    def leads(self) -> bool:
-        now = time.monotonic()
-        theirs = self.study.notes().get("leader")
-        if life.ours(theirs):
-            if now - self.signed > self.study.plan.settings.lease / life.BEATS:
-                self._sign(now)
-            return True
-        if theirs is None or self.watch.gone("leader", theirs):
-            self._sign(now)
-            time.sleep(SETTLE)
-            return life.ours(self.study.notes()["leader"])
-        return False
-
-    def renewed(self) -> contextlib.AbstractContextManager[None]:
-        """Keep the lead while the block takes long."""
-        lease = self.study.plan.settings.lease
-        return life.renewed(lambda sign: self.study.note(leader=sign), lease)
-
-    def _sign(self, now: float) -> None:
-        self.beat, self.signed = self.beat + 1, now
-        self.study.note(leader=life.sign(self.beat))
-
-    @contextmanager
-    def released(self) -> Iterator[None]:
-        """Let another lead as the block ends."""
-        try:
-            yield
-        finally:
-            with contextlib.suppress(*AWAY):
-                if life.ours(self.study.notes().get("leader")):
-                    self.study.note(leader=None)
 
 
 def _pool(job: Job, data_dir: Path | None) -> workers.Pool:

@@ -9,7 +9,10 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.search.sampling import searched
 from experiments.search.study import Study
+from experiments.space import Choices
+from pipeline.config.schema import Value
 from pipeline.tracking import Run
 
 COST, ERROR = "label cost", "validation error (share)"
@@ -36,16 +39,24 @@ def draw(study: Study, run: Run, there: Path) -> None:
 def pooled(study: Study) -> optuna.Study:
     """All searched trials as one study of two objectives, in memory."""
     pool = optuna.create_study(directions=["minimize", "minimize"])
+    choices = {
+        key: CategoricalDistribution([_plain(choice) for choice in held.choices])
+        for key, held in study.plan.space.items()
+        if isinstance(held, Choices)
+    }
     for cell in study.cells:
         for trial in study.trials(cell):
             if trial.state == TrialState.COMPLETE:
-                given: dict[str, Any] = dict(cell.given)
-                distributions: dict[str, Any] = {
-                    **trial.distributions,
-                    **{key: CategoricalDistribution([given[key]]) for key in given},
-                }
-                pool.add_trial(_pooled(trial, distributions, {**trial.params, **given}))
+                values = {**cell.given, **searched(study.plan, trial)}
+                params = {key: _plain(value) for key, value in values.items()}
+                distributions = {**trial.distributions, **choices}
+                pool.add_trial(_pooled(trial, {k: distributions[k] for k in params}, params))
     return pool
+
+
+def _plain(value: Value) -> Any:
+    """A value as Optuna takes it: a list becomes text."""
+    return str(value) if isinstance(value, list) else value
 
 
 def _pooled(trial: FrozenTrial, distributions: Any, params: Any) -> FrozenTrial:

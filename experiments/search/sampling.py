@@ -1,17 +1,17 @@
 """How trials get their values and are ranked: the first ones, the sampler, the pruner, seeds."""
 
+import copy
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import optuna
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.plan import Cell, Plan
+from experiments.plan import Plan
 from experiments.space import Choices, Range
-from pipeline.config.schema import Value
+from pipeline.config.schema import Config, Value
 
 STARTUP = 10  # trials before the sampler models anything, at most
 
@@ -40,27 +40,50 @@ def sampler(trials: int, seed: int) -> BaseSampler:
     )
 
 
-def pruner(plan: Plan, cell: Cell, steps: dict[str, int]) -> BasePruner:
+def pruner(plan: Plan, config: Config, longest: Callable[[], Config]) -> BasePruner:
     """What ends a trial of mode budget early; several objectives cannot be pruned.
 
-    steps: of each method, where they were evened out.
+    config: of the trial. longest: gives that of a trial of its cell with the most steps.
     """
     settings = plan.settings
     if settings.mode == "pareto" or settings.pruner == "none":
         return optuna.pruners.NopPruner()
     if settings.seeds_per_trial > 1:
         return optuna.pruners.WilcoxonPruner(p_threshold=0.2)  # three seeds that all lose: 0.125
-    values = {**plan.firsts, **cell.given}
-    length = steps.get(plan.config(values).method)
-    # The share of the warm-up depends on the length.
-    config = plan.config(values | ({"steps": length} if length else {}))
-    length = config.steps
     if settings.pruner == "hyperband":
-        return optuna.pruners.HyperbandPruner(config.report_every, length, reduction_factor=3)
+        last = longest()
+        every, most = last.report_every, max(last.report_every, last.steps - _warm_up(last))
+        return _FromFirstReport(HyperbandPruner(every, most, reduction_factor=3), every)
     # Early in the schedule the errors say little about the end.
-    first = round(config.own.get("warm_up_share", 0.0) * length)
-    early = first + (length - first) // 3
+    first = _warm_up(config)
+    early = first + (config.steps - first) // 3
     return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=early)
+
+
+class _FromFirstReport(BasePruner):
+    """Lets another pruner count a trial's steps from its first report on.
+
+    Before it lies a warm-up, without errors. Hyperband would take all rungs in it by that one
+    error, and prune on nearly every trial's first report.
+    """
+
+    def __init__(self, pruner: BasePruner, every: int) -> None:
+        """The first report counts as `every` steps."""
+        self.pruner, self.every = pruner, every
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        begin = min(trial.intermediate_values) - self.every
+        counted = copy.copy(trial)
+        counted.intermediate_values = {
+            step - begin: error for step, error in trial.intermediate_values.items()
+        }
+        return self.pruner.prune(study, counted)
+
+
+def _warm_up(config: Config) -> int:
+    """Steps before the first of which an error is known."""
+    share: float = config.own.get("warm_up_share", 0.0)
+    return round(share * config.steps)
 
 
 def first_values(plan: Plan, trials: int) -> list[dict[str, Value]]:
@@ -70,8 +93,11 @@ def first_values(plan: Plan, trials: int) -> list[dict[str, Value]]:
         return []
     rungs = -(-startup(trials) // 2)
     shares = [(2 * i + 1) / (2 * rungs) for i in range(rungs)]
-    defaults = plan.config({plan.label_key: labels.ends[0]}).flat()
-    known = {key: defaults[key] for key, held in plan.space.items() if _has(held, defaults[key])}
+    ranges = {key: held for key, held in plan.space.items() if isinstance(held, Range)}
+    # A method that is searched has keys of its own.
+    chosen = {key: value for key, value in plan.firsts.items() if key not in ranges}
+    defaults = plan.config({**chosen, plan.label_key: labels.ends[0]}).flat()
+    known = {key: defaults[key] for key, held in ranges.items() if held.has(defaults[key])}
     ladder = [{plan.label_key: _between(labels, share)} for share in shares]
     return [first for rung in ladder for first in ({**known, **rung}, rung)][: startup(trials)]
 
@@ -79,21 +105,24 @@ def first_values(plan: Plan, trials: int) -> list[dict[str, Value]]:
 def suggest(trial: optuna.Trial, key: str, held: Range | Choices) -> Value:
     """A trial's value of a key: fixed, or drawn by the sampler."""
     if isinstance(held, Choices):
-        texts = [json.dumps(choice) for choice in held.choices]  # a choice may be a list
-        return held.choices[texts.index(trial.suggest_categorical(key, texts))]  # type: ignore[no-any-return]
+        return held.of(trial.suggest_categorical(key, held.texts))
+    low, high = held.ends
     if held.whole:
-        step = int(held.step or 1)
-        return trial.suggest_int(key, int(held.low), int(held.high), step=step, log=held.log)
-    return trial.suggest_float(key, held.low, held.high, step=held.step, log=held.log)
+        return trial.suggest_int(key, low, high, step=int(held.step or 1), log=held.log)
+    return trial.suggest_float(key, low, high, step=held.step, log=held.log)
 
 
-def _has(held: Range | Choices, value: Value) -> bool:
-    """Whether a range contains a value; choices are left to the sampler."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(held, Range) and number and held.low <= value <= held.high  # type: ignore[operator]
+def searched(plan: Plan, trial: FrozenTrial) -> dict[str, Value]:
+    """What a trial searches, each key's value as a configuration has it."""
+    held = {key: plan.space[key] for key in plan.space if key in trial.params}
+    return {
+        key: one.of(trial.params[key]) if isinstance(one, Choices) else trial.params[key]
+        for key, one in held.items()
+    }
 
 
 def _between(held: Range, share: float) -> Value:
     low, high = held.low, held.high
     value = low * (high / low) ** share if held.log else low + share * (high - low)
-    return round(value) if held.whole else float(f"{value:.3g}")
+    # Three digits are enough, but must not lead out of the range.
+    return held.on_grid(value if held.whole or held.step else float(f"{value:.3g}"))

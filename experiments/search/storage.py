@@ -12,10 +12,17 @@ from typing import TypeVar
 
 import grpc
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from optuna.study import StudyDirection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 
 from experiments.search import journal
 from pipeline import interrupts
@@ -82,6 +89,15 @@ def connected(place: str) -> BaseStorage:
     return _journal(Path(place))
 
 
+def created(storage: BaseStorage, name: str, objectives: int) -> bool:
+    """Make a study that minimises so many objectives; False if there is one of this name."""
+    try:
+        storage.create_new_study([StudyDirection.MINIMIZE] * objectives, name)
+    except DuplicatedStudyError:
+        return False
+    return True
+
+
 def serve(place: str, host: str, port: int) -> None:
     """Serve a database to workers over gRPC until interrupted: one connection, not hundreds."""
     with told(place):
@@ -128,7 +144,7 @@ def _database(place: str) -> BaseStorage:
         try:
             return make()
         except DBAPIError as error:
-            if "already exists" not in str(error):
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
                 raise
             time.sleep(pause)
     return make()

@@ -110,6 +110,71 @@ def test_a_search_that_cannot_answer_is_refused(flags, said):
     assert said in str(caught.value)
 
 
+BUDGET = """\
+mode: budget
+valid_labels: 50
+label_frac: {choices: [0.05, 0.1]}
+method: {choices: [ssgan, supervised]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps: {low: 100, high: 300}\n", ["steps", "line 5", "equal_time"]),
+        ("steps: {choices: [100, 300]}\n", ["steps", "line 5", "equal_time"]),
+        ("batch_size: {low: 8, high: 64}\n", ["batch_size", "line 5", "{choices: […]}"]),
+        ("augment_cutout: {low: 0, high: 0.4, step: 0.2}\n", ["augment_cutout", "line 5"]),
+        (
+            "batch_size: {choices: [8, 16, 32]}\nnetwork: {choices: [conv, dense]}\n"
+            "precision: {choices: [float32, bfloat16]}\n",
+            ["batch_size, network, precision", "24 combinations", "16"],
+        ),
+    ],
+)
+def test_with_equal_time_what_cannot_be_timed_is_refused_and_without_it_searched(
+    tmp_path, text, said
+):
+    path = written(tmp_path, BUDGET + text)
+    with pytest.raises(UserError, match=r"^[^\n]*$") as caught:
+        plan.read({"search": path})
+    assert all(part in str(caught.value) for part in said), caught.value
+    without = plan.read({"search": path, "equal_time": "false"})
+    assert without.to_time() == {}
+    assert plan.read({"search": path, "method": "ssgan"}).to_time() == {}  # nothing to even out
+
+
+def test_with_equal_time_every_combination_that_decides_the_speed_is_timed(tmp_path):
+    rates = "generator_lr: {low: 0.001, high: 0.01}\n"
+    found = plan.read({"search": written(tmp_path, BUDGET + rates)}).to_time()
+    assert [*found] == ["ssgan", "supervised"]
+    text = rates + "network: {choices: [conv, dense]}\nlayer_noise: {low: 0, high: 0.5}\n"
+    found = plan.read({"search": written(tmp_path, BUDGET + text)}).to_time()
+    pairs = [(values["method"], values["network"]) for values in found.values()]
+    assert pairs == [(m, n) for m in ("ssgan", "supervised") for n in ("conv", "dense")]
+    assert len(found) == 4
+    assert {values["layer_noise"] for values in found.values()} == {0.5}
+    # Beyond so many labels there is no warm-up, whose steps take another time.
+    limited = BUDGET.replace("[ssgan, supervised]", "[ssgan, feature_matching]") + rates
+    read = plan.read({"search": written(tmp_path, limited), "dataset": "cifar10"})
+    by_labels = any(
+        read.config({**read.firsts, "method": method}).own.get("warm_up_labels")
+        for method in read.methods()
+    )
+    assert by_labels
+    assert len(read.to_time()) == 4
+
+
+def test_the_ends_of_a_range_with_a_step_are_values_that_a_trial_may_have():
+    held = Range(low=0.05, high=0.32, step=0.1)
+    assert held.ends == [0.05, 0.25]
+    assert [held.on_grid(value) for value in (0, 0.14, 0.2, 1)] == [0.05, 0.15, 0.25, 0.25]
+    assert [held.has(value) for value in (0.15, 0.2, 0.35, True)] == [True, False, False, False]
+    whole = Range(low=500, high=1900, step=500, whole=True)
+    assert whole.ends == [500, 1500]
+    assert all(isinstance(end, int) for end in whole.ends)
+
+
 def test_the_fingerprint_sees_the_space_but_not_how_it_is_run(tmp_path):
     path = written(tmp_path, SPACE)
     first = plan.read({"search": path}).fingerprint("data", 0)
@@ -137,7 +202,8 @@ def test_a_study_of_data_of_any_size_settles_the_steps_of_each_method_once(tmp_p
     assert settled.fingerprint("d", 0) != read.on(3000).fingerprint("d", 0)
     assert settled.config({**read.firsts, "steps": 70}).steps == 70
     # With the space's own numbers nothing is left to settle.
-    searched = plan.read({"search": written(tmp_path, text + "steps: {low: 100, high: 300}\n")})
+    text += "steps: {low: 100, high: 300}\nequal_time: false\n"
+    searched = plan.read({"search": written(tmp_path, text)})
     assert searched.on(2000).config(searched.firsts).steps == 100
 
 

@@ -214,6 +214,27 @@ def test_trials_on_data_of_any_size_have_the_steps_of_their_number(folder):
     assert "training steps" not in err  # a trial tells no time
 
 
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("label_frac: {low: 0.001, high: 0.1}\n", ["label_frac = 0.001", "line 1", "one each"]),
+        ("label_frac: {low: 0.02, high: 0.99}\n", ["label_frac = 0.99", "line 1", "valid_labels"]),
+        ("labels_per_class: {low: 1, high: 900}\n", ["labels_per_class = 900", "only"]),
+    ],
+)
+def test_label_counts_that_the_data_cannot_give_are_refused_before_anything_is_made(
+    folder, space, said
+):
+    (folder / "few.yaml").write_text(space)
+    process = command("--search", "few.yaml", "--trials", "2", study="few")
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 2
+    line = err.strip().splitlines()[-1]
+    assert all(part in line for part in said), line
+    assert not trials("few")
+    assert mlflow.MlflowClient().get_experiment_by_name("ssgan/few") is None
+
+
 def test_five_failures_in_a_row_end_the_study_with_their_reason(folder):
     process = command("--trials", "9", "--discriminator_lr", "1e38", study="bad")
     _, err = process.communicate(timeout=240)

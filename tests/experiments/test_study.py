@@ -7,27 +7,11 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from experiments import plan
-from experiments.search import Study, open_storage
+from experiments.search import open_storage
 from experiments.search.storage import location
 from pipeline import life
 from pipeline.errors import UserError
-
-
-@pytest.fixture(params=["journal.log", "sqlite"])
-def place(request, tmp_path):
-    return f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(tmp_path / "j.log")
-
-
-def opened(place, digest="data", **flags):
-    found = plan.read({"study": "s", "trials": "6", **flags})
-    study = Study.open(found, open_storage(place), digest)
-    study.note(trials=found.settings.trials)
-    return study
-
-
-def finished(claim, error=0.1, labels=120):
-    return claim.finish(TrialState.COMPLETE, [error, labels], n_labels=labels, errors=[error])
+from tests.experiments.studies import finished, opened
 
 
 def test_every_trial_is_claimed_once_and_there_are_no_more(place):
