@@ -5,12 +5,17 @@ from rich.table import Table
 
 from experiments.curve.answering import Given
 from experiments.search.answer import Answer, columns, failures, headline, next_command, table
+from pipeline.errors import RunFailure
 
 WIDTH = 110  # of a table that goes into a file
 
 
 def show(answer: Answer) -> None:
-    """Print the table of the recommended trials and the next commands to type."""
+    """Print the table of the recommended trials and the next commands to type.
+
+    Raises:
+        RunFailure: there is none: no trial was completed.
+    """
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -18,8 +23,9 @@ def show(answer: Answer) -> None:
     for line in failures(answer):
         console.print(line)
     if not answer.points:
-        console.print(f"no trial was completed; run {answer.address}")
-        return
+        raise RunFailure(
+            f"study {answer.study}: no trial was completed; the run says more: {answer.address}."
+        )
     shown = Table()
     for column in columns(answer):
         shown.add_column(column, justify="left" if column == "method" else "right")

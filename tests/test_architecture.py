@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "experiments.pace experiments.workers",
     "experiments.curve": "config data errors figures interrupts measure methods networks ops "
     "progress runs stages tracking training experiments.trial experiments.workers",
-    "experiments.report": "experiments.search experiments.curve",
+    "experiments.report": "errors experiments.search experiments.curve",
     "experiments.__main__": "command_line config errors masking progress experiments.space "
     "experiments.settings experiments.plan experiments.search experiments.curve experiments.report",
 }
