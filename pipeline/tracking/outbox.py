@@ -48,7 +48,8 @@ class Outbox:
         self._refused: Exception | None = None
         self._told_away = self._closing = False
         begun()
-        threading.Thread(target=self._work, daemon=True, name="outbox").start()
+        self._sender = threading.Thread(target=self._work, daemon=True, name="outbox")
+        self._sender.start()
 
     def put(
         self,
@@ -108,8 +109,7 @@ class Outbox:
             self._changed.notify_all()
         if not all_sent:
             _unsent.append(self._left())
-        else:
-            self.spool.close()
+        self._sender.join(HURRIED if all_sent else LOOK)  # it gives the spool up
         return all_sent
 
     def _left(self) -> str:
@@ -134,6 +134,14 @@ class Outbox:
             self._told_away = False
 
     def _work(self) -> None:
+        """Send until the run is closed, then let others have what is left."""
+        self._send()
+        with self._changed:
+            while not self._closing:  # something was refused
+                self._changed.wait()
+        self.spool.close()
+
+    def _send(self) -> None:
         """Send record after record."""
         again, pause = False, PAUSES[0]
         while (number := self._next()) is not None:

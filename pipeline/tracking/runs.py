@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import mlflow
 
@@ -20,7 +21,7 @@ from pipeline.tracking.experiments import (
     keep_killed,
     rename,
 )
-from pipeline.tracking.faults import FAULTS, passes
+from pipeline.tracking.faults import FAULTS, passes, told
 from pipeline.tracking.outbox import LAST_WAIT
 from pipeline.tracking.run import Run, now
 from pipeline.tracking.store import KIND, REASON_LENGTH, connect, patiently, reachable
@@ -111,10 +112,11 @@ def _child(parent: Run, name: str, more_tags: Mapping[str, str]) -> Run:
             return Run(created.info.run_id, parent.experiment_id, parent.client, parent)
         except FAULTS as error:
             if not passes(error):
-                raise
+                raise told(error, mlflow.get_tracking_uri()) from None
     begun_here = f"begun-{uuid.uuid4().hex}"
-    told = {"parent": parent.id, "name": name, "tags": tags, "begun": now()}
-    parent.outbox.put("child", begun_here, **told)
+    shown = {key: masked(str(value)) for key, value in tags.items()}
+    given: Any = {"parent": parent.id, "name": name, "tags": shown, "begun": now()}
+    parent.outbox.put("child", begun_here, **given)
     return Run(begun_here, parent.experiment_id, parent.client, parent)
 
 

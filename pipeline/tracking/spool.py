@@ -71,7 +71,7 @@ class Spool:
     @classmethod
     def opened(cls, folder: Path) -> "Spool | None":
         """A folder that is there; None if another process has it."""
-        lock = FileLock(folder / LOCK)
+        lock = FileLock(folder / LOCK, thread_local=False)  # the sender gives it up
         try:
             lock.acquire(timeout=0)
         except Timeout:

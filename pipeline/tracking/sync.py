@@ -21,6 +21,7 @@ class Sent:
 
     runs: int
     records: int
+    busy: int  # runs that a process still writes
     elsewhere: Sequence[str]  # other stores for which records wait
 
     def __str__(self) -> str:
@@ -31,7 +32,8 @@ class Sent:
             f" Records wait for {store}, too: set MLFLOW_TRACKING_URI to it."
             for store in self.elsewhere
         )
-        return done + there
+        busy = " A run is still at work, and sends its own." if self.busy else ""
+        return done + busy + there
 
 
 def sync() -> Sent:
@@ -44,10 +46,11 @@ def sync() -> Sent:
     with reachable():
         client = connect()
     begun()
-    runs, records, elsewhere = set(), 0, set()
+    runs, records, busy, elsewhere = set(), 0, 0, set()
     for folder in folders():
         with held(folder) as spool:
-            if spool is None:  # a process still writes it
+            if spool is None:
+                busy += 1
                 continue
             about = spool.about()
             if about["store"] != _store():
@@ -61,7 +64,7 @@ def sync() -> Sent:
     with reachable():
         launched.sweep(mlflow.get_tracking_uri(), None)
         dead.sweep(mlflow.get_tracking_uri())
-    return Sent(len(runs), records, sorted(elsewhere))
+    return Sent(len(runs), records, busy, sorted(elsewhere))
 
 
 def send_of(run_id: str) -> None:

@@ -143,7 +143,6 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
         assert str(run.outbox.spool.folder) in str(left.value)
         assert main(["sync"]) == 1  # still locked
         assert "another process has locked it" in capsys.readouterr().err
-    run.outbox.spool.lock.release()  # as its process's end does
     assert status(run.id) == "RUNNING"
     with tracking.open_run("pipeline", experiment="mine", name="another"):
         pass  # takes nobody for dead who has told how it ended
@@ -196,7 +195,6 @@ def test_what_the_store_refuses_ends_the_run_in_one_line(quick):
     opened.__exit__(RunFailure, told.value, None)
     assert "refuses" in outbox.unsent()
     folder = run.outbox.spool.folder
-    run.outbox.spool.lock.release()
     assert main(["sync"]) == 1  # told again, and kept
     assert folder.is_dir()
 
