@@ -28,7 +28,7 @@ EXPERIMENT = f"ssgan/{STUDY}"
 SMALL = {"method": "supervised", "network": "dense", "dense_units": "[8]", "threads": "1"}
 SMALL |= {f"augment_{how}": "0" for how in ("rotation", "scale", "shear", "shift")}
 SMALL |= {"deterministic": "false", "study": STUDY}
-SHORT = {"steps": "60", "report_every": "20"}
+SHORT = {"steps": "250", "report_every": "50"}  # fewer, and a search warns
 LONG = {"steps": "4000", "report_every": "250"}  # long enough to be killed in
 SPACE = {
     "valid_labels": 100,
