@@ -84,7 +84,7 @@ class Scene:
         return process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-        """Wait for a command: its exit code, and what it said but for greeting, progress, WARNED."""
+        """Wait for a command: its exit code, and what it said but greeting, progress, WARNED."""
         _, said = process.communicate(timeout=PATIENCE)
         lines = said.splitlines()
         return process.returncode, [
