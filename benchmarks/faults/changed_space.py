@@ -23,7 +23,7 @@ def _changed(it: Scene) -> None:
     changes = {
         "space": ({"discriminator_lr": rate}, {}, ("discriminator_lr:", "0.01", "0.05")),
         "what is searched": ({"discriminator_lr": None}, {}, ("discriminator_lr:", "not there")),
-        "a fixed key": ({}, {"steps": 260}, ("steps: 250 → 260",)),
+        "a fixed key": ({}, {"steps": 40}, ("steps: 60 → 40",)),
         "the seed": ({}, {"seed": 7}, ("seed: 0 → 7",)),
     }
     for what, (space, flags, words) in changes.items():

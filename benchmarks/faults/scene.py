@@ -28,7 +28,8 @@ EXPERIMENT = f"ssgan/{STUDY}"
 SMALL = {"method": "supervised", "network": "dense", "dense_units": "[8]", "threads": "1"}
 SMALL |= {f"augment_{how}": "0" for how in ("rotation", "scale", "shear", "shift")}
 SMALL |= {"deterministic": "false", "study": STUDY}
-SHORT = {"steps": "250", "report_every": "50"}  # fewer, and a search warns
+SHORT = {"steps": "60", "report_every": "20"}  # too short to be judged as collapsed
+WARNED = r"ssgan: [\d,]+ steps are [\d.]+% of the [\d,]+ that "  # what a search says of that
 LONG = {"steps": "4000", "report_every": "250"}  # long enough to be killed in
 SPACE = {
     "valid_labels": 100,
@@ -83,11 +84,11 @@ class Scene:
         return process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-        """Wait for a command: its exit code, and what it said but for greeting and progress."""
+        """Wait for a command: its exit code, and what it said but greeting, progress, WARNED."""
         _, said = process.communicate(timeout=PATIENCE)
         lines = said.splitlines()
         return process.returncode, [
-            line for line in lines if not re.match(r"\d+:\d\d:\d\d  |\s", line)
+            line for line in lines if not re.match(rf"\d+:\d\d:\d\d  |\s|{WARNED}", line)
         ]
 
     def check(self, what: str, holds: object, figures: object = "") -> None:
