@@ -9,6 +9,7 @@ is in the total.
 
 import argparse
 import contextlib
+import signal
 import socket
 import statistics
 import sys
@@ -89,7 +90,7 @@ def main(delay: float, rounds: int, given: dict[str, str]) -> int:
                 for scene, held in zip(scenes, took.values(), strict=True):
                     held.append(seconds(scene, flags, known))
         finally:
-            server.process.kill()
+            server.send(signal.SIGKILL)
     table = Table("the server answers", "training", "the whole command", title="medians")
     medians = [
         [statistics.median(row[i] for row in held) for i in (0, 1)] for held in took.values()
