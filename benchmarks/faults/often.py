@@ -65,7 +65,10 @@ TESTED = {
     "a damaged entry of the cache": "data/test_cache.py::test_a_damaged_entry",
     "reading pictures is interrupted": "data/test_cache.py::test_an_interrupted_reading",
     "images of any shape": "test_tracking.py::test_images_of_any_shape",
-    "hostile flags, files and bytes": "properties/test_inputs.py::test_",
+    "hostile flags": "properties/test_inputs.py::test_flags_make_a_configuration",
+    "hostile YAML": "properties/test_inputs.py::test_a_file_makes_a_configuration",
+    "a hostile table of labels": "properties/test_inputs.py::test_a_table_of_labels",
+    "any bytes as arrays": "properties/test_inputs.py::test_any_bytes_as_an_archive",
 }
 
 
