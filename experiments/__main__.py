@@ -68,9 +68,11 @@ def _search(flags: Mapping[str, str]) -> None:
         progress.phase("loading MLflow and Optuna")
         from experiments import report
         from experiments.search.conduct import search
+        from pipeline import tracking
 
         answer = search(plan)
     report.show(answer)
+    tracking.check_sent()
 
 
 def _curve(flags: Mapping[str, str], typed: str) -> None:
@@ -81,9 +83,11 @@ def _curve(flags: Mapping[str, str], typed: str) -> None:
         progress.phase("loading MLflow")
         from experiments import report
         from experiments.curve.conduct import draw
+        from pipeline import tracking
 
         given = draw(grid, typed)
     report.show_curve(given)
+    tracking.check_sent()
 
 
 def _report(flags: Mapping[str, str], typed: str) -> None:
@@ -97,11 +101,13 @@ def _report(flags: Mapping[str, str], typed: str) -> None:
         progress.phase("loading MLflow")
         from experiments import report
         from experiments.curve.answering import Asked, of_runs
+        from pipeline import tracking
 
         asked = {key: flags.get(key) for key in ("experiment", "curve", "out")}
         against = flags.get("against") or "supervised"
         given = of_runs(Asked(flags.get("filter") or "", against=against, **asked), typed)
     report.show_curve(given)
+    tracking.check_sent()
 
 
 def _serve(flags: Mapping[str, str]) -> None:

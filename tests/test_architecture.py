@@ -48,8 +48,9 @@ MAY_IMPORT = {
     "experiments.curve": "config data errors figures interrupts measure methods networks ops "
     "progress runs stages tracking training experiments.trial experiments.workers",
     "experiments.report": "errors experiments.search experiments.curve",
-    "experiments.__main__": "command_line config errors masking progress experiments.space "
-    "experiments.settings experiments.plan experiments.search experiments.curve experiments.report",
+    "experiments.__main__": "command_line config errors masking progress tracking "
+    "experiments.space experiments.settings experiments.plan experiments.search experiments.curve "
+    "experiments.report",
 }
 USE_TENSORFLOW = ("ops", "networks", "parts", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}

@@ -111,7 +111,9 @@ def of_runs(asked: Asked, command: str) -> Given:
     summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
     if summary:
         tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
-        return _written(answer, frame, summary, there, asked.out)
+        given = _written(answer, frame, summary, there, asked.out)
+        summary.outbox.close()
+        return given
     with tracking.open_run(
         "report", experiment=experiment, name=f"report: {dataset}, {len(frame)} runs"
     ) as run:

@@ -240,6 +240,7 @@ def _evaluate(run_ids: Sequence[str], experiment: str, threads: int | None) -> i
         tracking.kill_evaluation(run_id, "the process that evaluated was lost")
         flags: dict[str, Any] = {"run_id": run_id, "experiment": experiment}
         flow.evaluate(flags | ({"threads": str(threads)} if threads else {}))
+        tracking.check_sent()
     return len(run_ids)
 
 

@@ -50,6 +50,7 @@ def continue_from(
             f"{stage} needs run_id: the run to continue from, of kind {' or '.join(kinds)}; "
             "the end of every run shows its id."
         )
+    tracking.send_of(source)
     kind = tracking.source_kind(source)
     if kind not in kinds:
         raise UserError(

@@ -16,7 +16,6 @@ from pipeline.tracking.curves import (
     end_lost,
     kill,
     latest_summary,
-    store_name,
 )
 from pipeline.tracking.dead import CHECKPOINTS
 from pipeline.tracking.earlier import (
@@ -35,7 +34,7 @@ from pipeline.tracking.outbox import check_sent
 from pipeline.tracking.reopened import Ended, child_to_go_on_with, ended
 from pipeline.tracking.run import Run
 from pipeline.tracking.runs import open_run
-from pipeline.tracking.store import KIND, NOTE, PATIENCE, REASON, SOURCE, patiently
+from pipeline.tracking.store import KIND, NOTE, PATIENCE, REASON, SOURCE, patiently, store_name
 from pipeline.tracking.studies import (
     CELL,
     STUDY,

@@ -9,10 +9,10 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.tracking import dead
+from pipeline.tracking import dead, sync
 from pipeline.tracking.experiments import DEFAULT
 from pipeline.tracking.run import Run
-from pipeline.tracking.store import KIND, REASON, connect, reachable, sqlite_file
+from pipeline.tracking.store import KIND, REASON, connect, reachable
 from pipeline.tracking.studies import CELL, summary_run
 
 CURVE = "ssgan.curve"  # tag: the name of the curve
@@ -64,6 +64,7 @@ def cells(experiment: str, curve: str, digest: str = "") -> list[Found]:
 def end_lost(experiment: str, curve: str) -> None:
     """End the cells that a process of this machine has left RUNNING: KILLED."""
     client = mlflow.MlflowClient()
+    sync.send_left(client)
     query = f"tags.`{CURVE}` = '{curve}' and attributes.status = 'RUNNING'"
     dead.end_left(client, client.search_runs(_there(client, experiment), query))
 
@@ -81,11 +82,6 @@ def _there(client: mlflow.MlflowClient, experiment: str) -> list[str]:
     if found is None:
         raise UserError(f"experiment = {experiment!r}: it is not in {mlflow.get_tracking_uri()}.")
     return [str(found.experiment_id)]
-
-
-def store_name() -> str:
-    """What tells the store from others, wherever a command is typed."""
-    return str(sqlite_file() or mlflow.get_tracking_uri())
 
 
 def chosen(query: str, experiment: str | None) -> list[Found]:

@@ -49,10 +49,8 @@ def end_left(client: mlflow.MlflowClient, running: Iterable[Run], current: str =
     current: id of a run that this process goes on with, which stays.
     """
     left = [run for run in running if _is_left(run) and _owner(run) != current]
-    if waiting := [run for run in left if run.info.run_id in spool.ended()]:
-        left = [run for run in left if run not in waiting]
-        runs = "1 run has" if len(waiting) == 1 else f"{len(waiting)} runs have"
-        tell(f"{runs} ended while the store was away; send their records with: {SYNC}")
+    waiting = spool.ended() if left else set()  # how they have ended is still to be sent
+    left = [run for run in left if run.info.run_id not in waiting]
     kept = {_owner(run) for run in left if _is_kept(run)}
     for run in left:
         then = f"Go on with: {GO_ON.format(_owner(run))}" if _owner(run) in kept else NOTHING_KEPT

@@ -18,6 +18,7 @@ SILENT = (
     *("too many 5", "error code 429", "error code 50", "could not connect", "connection to server"),
 )
 OTHER_VERSION = "out-of-date database schema"
+BELIEVED = 5  # attempts
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -25,10 +26,15 @@ class StoreAway(RunFailure):
     """The MLflow store does not answer now; what it was told may be told again later."""
 
 
-def passes(error: Exception) -> bool:
-    """Whether a record may be taken when it is sent again: nothing is wrong with the record."""
+def passes(error: Exception, attempt: int = 1) -> bool:
+    """Whether a record may be taken when it is sent again: nothing is wrong with the record.
+
+    attempt: how often it was sent. MLflow 3.17.2 says BAD_REQUEST of a database's lost connection,
+    too, so only one that stays is believed.
+    """
     if isinstance(error, MlflowException):
-        return error.error_code not in REFUSED
+        doubtful = error.error_code == "BAD_REQUEST" and attempt < BELIEVED
+        return doubtful or error.error_code not in REFUSED
     return isinstance(error, (*FAULTS, StoreAway)) and not isinstance(error, ImportError)
 
 

@@ -19,10 +19,11 @@ from pipeline.masking import masked_addresses
 from pipeline.tracking.dead import SYNC
 from pipeline.tracking.faults import StoreAway, passes, told
 from pipeline.tracking.sending import Delivery
-from pipeline.tracking.spool import Spool
-from pipeline.tracking.store import PAUSES, begun
+from pipeline.tracking.spool import END, Spool
+from pipeline.tracking.store import PAUSES, begun, store_name
 
 LAST_WAIT = 60.0  # seconds to wait, at a run's end, for a store that is away
+SILENCE = 240.0  # more, for a store that neither answers nor fails
 HURRIED = 3.0  # the same after Ctrl-C, and for a store that answers
 LOOK = 0.05  # seconds between two looks
 
@@ -39,7 +40,7 @@ class Outbox:
             RunFailure: no disk takes the records.
         """
         self.run_id, self.uri = run_id, mlflow.get_tracking_uri()
-        self.spool = Spool.make(run_id, experiment_id, masked_addresses(self.uri))
+        self.spool = Spool.make(run_id, experiment_id, masked_addresses(store_name()))
         self.delivery = Delivery(client, experiment_id, self.spool)
         self._putting, self._changed = threading.Lock(), threading.Condition()
         self._waiting: deque[int] = deque()
@@ -47,6 +48,7 @@ class Outbox:
         self._since: float | None = None  # when that was first so
         self._refused: Exception | None = None
         self._told_away = self._closing = False
+        self._moved = time.monotonic()  # when the store last took a record
         begun()
         self._sender = threading.Thread(target=self._work, daemon=True, name="outbox")
         self._sender.start()
@@ -64,8 +66,10 @@ class Outbox:
             RunFailure: the store has refused an earlier one, or no disk takes it.
         """
         self._tell()
-        self.keep_going()
-        with self._putting:  # in order; the sender goes on meanwhile
+        if kind != END:  # how a run has ended is kept whatever was refused
+            self.keep_going()
+        # In order; the sender goes on meanwhile. What lies on disk is in the queue, too.
+        with interrupts.undisturbed(), self._putting:
             number = self.spool.put(kind, run, fields, write)
             with self._changed:
                 self._waiting.append(number)
@@ -91,8 +95,11 @@ class Outbox:
         patience: seconds to wait while the store is away, from now or from when it went.
         """
         begin = time.monotonic()
-        while self._waiting and self._refused is None:
+        while self._waiting and self._refused is None and self._sender.is_alive():
+            self._tell()
             now = time.monotonic()
+            if now - max(begin, self._moved) > patience + SILENCE:
+                return False
             if self._since is not None and now - max(begin, self._since) > patience:
                 return False
             if interrupts.heard() and now - begin > HURRIED:
@@ -143,23 +150,23 @@ class Outbox:
 
     def _send(self) -> None:
         """Send record after record."""
-        again, pause = False, PAUSES[0]
+        attempt, pause = 1, PAUSES[0]
         while (number := self._next()) is not None:
             try:
-                entry = self.spool.entry(number)
-                self.delivery.send(entry, again)
+                self.delivery.send(self.spool.entry(number), attempt > 1)
+                self.spool.sent(number)
             except Exception as error:
-                again = True
-                if not passes(error):
+                attempt += 1
+                if not passes(error, attempt):
                     self._refused = error
                     return
                 self._away, self._since = error, self._since or time.monotonic()
                 self._rest(pause)
                 pause = min(2 * pause, PAUSES[1])
             else:
-                again, pause = False, PAUSES[0]
+                attempt, pause = 1, PAUSES[0]
                 self._away = self._since = None
-                self.spool.sent(number)
+                self._moved = time.monotonic()
                 with self._changed:
                     self._waiting.popleft()
 

@@ -30,6 +30,7 @@ from pipeline.tracking.store import reachable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SOON = 10.0  # seconds to wait for a store that is away, for an id that the terminal shows
 LONGEST = 128  # times the shorter side of a logged image
 PADDING = 235  # grey of what is added to it
 
@@ -174,7 +175,7 @@ class Run:
     def model_id(self, role: str) -> str:
         """The id of the model of a role, "" if the store is away; waits for it."""
         with contextlib.suppress(StoreAway):
-            if self.outbox.sent():
+            if self.outbox.sent(SOON):
                 with reachable():
                     return self.outbox.delivery.model_id(self.id, role)
         return ""

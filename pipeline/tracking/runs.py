@@ -85,6 +85,7 @@ def _create(
     experiment: str | None, name: str, keep_name: bool, more_tags: Mapping[str, str]
 ) -> Run:
     client, run_id = connect(), attached_run()
+    sync.send_left(client)
     launched.sweep(mlflow.get_tracking_uri(), run_id)
     dead.sweep(mlflow.get_tracking_uri())
     if run_id:
@@ -105,7 +106,8 @@ def _create(
 def _child(parent: Run, name: str, more_tags: Mapping[str, str]) -> Run:
     """A child run; while the store is away its beginning is a record like any other."""
     tags = mlflow.tracking.context.registry.resolve_tags() | more_tags | dead.sign()
-    if not parent.outbox.away:
+    tried = not parent.outbox.away
+    if tried:
         try:
             tags_there = {dead.PARENT: parent.id, **tags}
             created = parent.client.create_run(parent.experiment_id, run_name=name, tags=tags_there)
@@ -115,7 +117,7 @@ def _child(parent: Run, name: str, more_tags: Mapping[str, str]) -> Run:
                 raise told(error, mlflow.get_tracking_uri()) from None
     begun_here = f"begun-{uuid.uuid4().hex}"
     shown = {key: masked(str(value)) for key, value in tags.items()}
-    given: Any = {"parent": parent.id, "name": name, "tags": shown, "begun": now()}
+    given: Any = {"parent": parent.id, "name": name, "tags": shown, "begun": now(), "tried": tried}
     parent.outbox.put("child", begun_here, **given)
     return Run(begun_here, parent.experiment_id, parent.client, parent)
 
@@ -149,7 +151,8 @@ def _end(run: Run, error: BaseException | None, patience: float | None) -> None:
     finally:
         if run.parent is None:
             run.outbox.close(LAST_WAIT if patience is None else patience)
-    if error is not None and (left := outbox.unsent()):
-        print(f"ssgan: {left}", file=sys.stderr)
+            # Of a run that has ended well, the command tells it below its result.
+            if (error is not None or heard()) and (left := outbox.unsent()):
+                print(f"ssgan: {left}", file=sys.stderr)
     if killed and run.id == attached_run():
         keep_killed(run.id)

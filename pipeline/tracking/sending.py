@@ -58,7 +58,7 @@ class Delivery:
     def _child(self, entry: Entry, run_id: str, again: bool) -> None:
         """Begin a child run."""
         parent, tags = self.run_id(entry.fields["parent"]), dict(entry.fields["tags"])
-        if again:
+        if again or entry.fields["tried"]:
             query = f"tags.`{PARENT}` = '{parent}' and tags.`{KIND}` = '{tags[KIND]}'"
             there = self.client.search_runs([self.experiment_id], query, max_results=1)
             if there:

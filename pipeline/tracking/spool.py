@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +26,7 @@ from pipeline.tracking.faults import no_space
 ABOUT, IDS, LOCK = "about.json", "ids.json", "lock"
 GIVE_UP = "to give the records of this folder up, remove it"
 END = "end"  # the kind of a run's last record
+T = TypeVar("T")
 ROOM, LOOK = 600.0, 5.0  # seconds to wait for room on a full disk, and between two attempts
 
 
@@ -59,12 +60,13 @@ class Spool:
         folder = root() / f"{run_id}-{uuid.uuid4().hex[:8]}"
         about = {"run": run_id, "experiment": experiment, "store": uri}
 
-        def begin() -> None:
+        def begin() -> "Spool | None":
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            spool = cls.opened(folder)  # before anybody can find it
             _write(folder / ABOUT, about)
+            return spool
 
-        with_room(begin, folder)
-        spool = cls.opened(folder)
+        spool = with_room(begin, folder)
         assert spool is not None
         return spool
 
@@ -161,8 +163,11 @@ def root() -> Path:
 def folders() -> list[Path]:
     """The folders of all runs with records that wait, the oldest first."""
     there = root()
-    found = [about.parent for about in there.glob(f"*/{ABOUT}")] if there.is_dir() else []
-    return sorted(found, key=lambda folder: (folder / ABOUT).stat().st_mtime)
+    found = []
+    for about in there.glob(f"*/{ABOUT}"):
+        with contextlib.suppress(OSError):  # sent meanwhile
+            found.append((about.stat().st_mtime, about.parent))
+    return [folder for _, folder in sorted(found)]
 
 
 def ended() -> set[str]:
@@ -178,7 +183,7 @@ def ended() -> set[str]:
     return found
 
 
-def with_room(write: Callable[[], object], where: Path) -> None:
+def with_room(write: Callable[[], T], where: Path) -> T:
     """Write; while the disk is full, wait for room.
 
     Raises:
@@ -187,8 +192,7 @@ def with_room(write: Callable[[], object], where: Path) -> None:
     end, told = time.monotonic() + ROOM, False
     while True:
         try:
-            write()
-            return
+            return write()
         except Exception as error:
             if not no_space(error):
                 if isinstance(error, OSError):

@@ -29,9 +29,9 @@ from pipeline.tracking.faults import FAULTS, StoreAway, told
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 # At the start of a command a server that is away is told within 20 s. What is sent later waits
-# longer for an answer, and is repeated by the outbox.
+# longer for an answer.
 TIMEOUT, RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-FIRST, LATER = {TIMEOUT: "5", RETRIES: "2"}, {TIMEOUT: "60", RETRIES: "0"}
+FIRST, LATER = {TIMEOUT: "5", RETRIES: "2"}, {TIMEOUT: "60", RETRIES: "2"}
 # A user's own values stay; those of a process that has started this one do not.
 OURS = [name for name in FIRST if os.environ.get(name) in (None, FIRST[name], LATER[name])]
 os.environ.update({name: FIRST[name] for name in OURS})
@@ -95,7 +95,7 @@ def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
 
 
 def begun() -> None:
-    """From now on the store is known to answer: requests wait longer, and are not repeated."""
+    """From now on the store is known to answer: requests wait longer."""
     os.environ.update({name: LATER[name] for name in OURS})
 
 
@@ -112,6 +112,11 @@ def connect() -> mlflow.MlflowClient:
             database.execute("BEGIN IMMEDIATE")  # asks for the right to write
             tell(places.find_again(database, file))
     return mlflow.MlflowClient()
+
+
+def store_name() -> str:
+    """What tells the store from others, wherever a command is typed."""
+    return str(sqlite_file() or mlflow.get_tracking_uri())
 
 
 def sqlite_file() -> Path | None:

@@ -9,7 +9,7 @@ from mlflow.entities import RunTag
 from pipeline.errors import Stopped
 from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked
-from pipeline.tracking import dead, launched, views
+from pipeline.tracking import dead, launched, sync, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
 from pipeline.tracking.run import Run, now
 from pipeline.tracking.store import (
@@ -63,6 +63,7 @@ def summary_run(
         UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
     """
     client, launcher = connect(), attached_run()
+    sync.send_left(client)
     launched.sweep(mlflow.get_tracking_uri(), launcher)
     dead.sweep(mlflow.get_tracking_uri())
     if launcher:

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 
 from pipeline import interrupts, progress
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UserError
 from pipeline.masking import masked_addresses
 from pipeline.tracking import dead, launched
-from pipeline.tracking.faults import passes, told
+from pipeline.tracking.faults import StoreAway, passes, told
 from pipeline.tracking.sending import Delivery
 from pipeline.tracking.spool import GIVE_UP, Spool, folders, held
-from pipeline.tracking.store import begun, connect, reachable
+from pipeline.tracking.store import begun, connect, reachable, store_name, tell
 
 
 @dataclass(frozen=True)
@@ -46,25 +48,64 @@ def sync() -> Sent:
     with reachable():
         client = connect()
     begun()
-    runs, records, busy, elsewhere = set(), 0, 0, set()
+    runs, records, busy, elsewhere, faults = set(), 0, 0, set(), []
     for folder in folders():
-        with held(folder) as spool:
-            if spool is None:
-                busy += 1
-                continue
-            about = spool.about()
-            if about["store"] != _store():
-                elsewhere.add(about["store"])
-                continue
-            if waiting := len(spool.waiting()):
-                progress.phase(f"sending {waiting} records of run {about['run']}")
-                _send(spool, client, about["experiment"])
-                runs.add(about["run"])
-                records += waiting
+        try:
+            found = _sent(folder, client)
+        except StoreAway:
+            raise
+        except RunFailure as error:  # the others are not kept waiting
+            faults.append(error)
+            continue
+        busy += found is None
+        if isinstance(found, str):
+            elsewhere.add(found)
+        elif found:
+            runs.add(found.run)
+            records += found.records
     with reachable():
         launched.sweep(mlflow.get_tracking_uri(), None)
         dead.sweep(mlflow.get_tracking_uri())
+    if faults:
+        raise faults[0]
     return Sent(len(runs), records, busy, sorted(elsewhere))
+
+
+def send_left(client: mlflow.MlflowClient) -> None:
+    """Send, as a command begins, what processes that are gone have left for its store.
+
+    What cannot be sent is told on stderr, and keeps waiting.
+
+    Raises:
+        StoreAway: the store does not answer.
+    """
+    for folder in folders():
+        try:
+            _sent(folder, client)
+        except StoreAway:
+            raise
+        except (RunFailure, UserError) as error:
+            tell(f"records of an earlier run are not sent: {error}")
+
+
+class _Folder(NamedTuple):
+    run: str
+    records: int
+
+
+def _sent(folder: Path, client: mlflow.MlflowClient) -> _Folder | str | None:
+    """Send a folder's records: how many; or the store that they are for; None if it is in use."""
+    with held(folder) as spool:
+        if spool is None:
+            return None
+        about = spool.about()
+        if about["store"] != _store():
+            return about["store"]
+        waiting = len(spool.waiting())
+        if waiting:
+            progress.phase(f"sending {waiting} records of run {about['run']}")
+            _send(spool, client, about["experiment"])
+        return _Folder(about["run"], waiting)
 
 
 def send_of(run_id: str) -> None:
@@ -79,6 +120,7 @@ def send_of(run_id: str) -> None:
                 if spool and spool.waiting() and spool.about()["store"] == _store():
                     with reachable():
                         client = connect()
+                    begun()
                     _send(spool, client, spool.about()["experiment"])
 
 
@@ -102,4 +144,4 @@ def _send(spool: Spool, client: mlflow.MlflowClient, experiment: str) -> None:
 
 
 def _store() -> str:
-    return masked_addresses(mlflow.get_tracking_uri())
+    return masked_addresses(store_name())

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import tracking
+from pipeline import interrupts, tracking
 from pipeline.__main__ import main
 from pipeline.errors import RunFailure
 from pipeline.tracking import outbox, spool
@@ -110,7 +111,8 @@ def test_every_record_may_be_sent_twice(quick):
                 write(run, step)
             run.params({"seed": 3})
             run.dataset("digits", "0123abcd", IMAGE[None])
-            begun = {"parent": run.id, "name": "child", "begun": 5, "tags": {"ssgan.kind": "c"}}
+            begun = {"parent": run.id, "name": "child", "begun": 5, "tried": False}
+            begun["tags"] = {"ssgan.kind": "c"}
             run.outbox.put("child", "begun-1", **begun)
             run.outbox.put(
                 "metrics", "begun-1", values={"n": 1.0}, step=0, time=7, model="", dataset=("", "")
@@ -144,9 +146,6 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
         assert main(["sync"]) == 1  # still locked
         assert "another process has locked it" in capsys.readouterr().err
     assert status(run.id) == "RUNNING"
-    with tracking.open_run("pipeline", experiment="mine", name="another"):
-        pass  # takes nobody for dead who has told how it ended
-    assert status(run.id) == "RUNNING"
     assert main(["sync"]) == 0
     assert "records of 1 run sent" in capsys.readouterr().out
     assert points(run.id) == [(0, 0.0), (1, 0.5)]
@@ -161,7 +160,7 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
 
 KILLED = """
 import os, sqlite3, sys
-from pipeline import tracking
+from pipeline import interrupts, tracking
 with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
     run.metrics({"loss": 0.0}, 0)
     run.outbox.sent()
@@ -179,12 +178,13 @@ def test_a_killed_process_leaves_what_it_has_told(quick, capsys):
     run_id = found.stdout.strip()
     assert found.returncode == 9, found.stderr
     assert points(run_id) == [(0, 0.0)]
-    assert main(["sync"]) == 0
+    with tracking.open_run("pipeline", experiment="mine", name="the next"):
+        pass  # sends what others have left, and then ends whose process is gone
     assert points(run_id) == [(0, 0.0), (1, 0.5)]
     assert status(run_id) == "KILLED"  # it had not ended
 
 
-def test_what_the_store_refuses_ends_the_run_in_one_line(quick):
+def test_what_the_store_refuses_ends_the_run_in_one_line(quick, capsys):
     opened = tracking.open_run("pipeline", experiment="mine", name="a run")
     run = opened.__enter__()
     mlflow.MlflowClient().delete_run(run.id)
@@ -192,11 +192,34 @@ def test_what_the_store_refuses_ends_the_run_in_one_line(quick):
     until(lambda: run.outbox._refused)
     with pytest.raises(RunFailure, match="refuses") as told:
         run.metrics({"loss": 2.0})
-    opened.__exit__(RunFailure, told.value, None)
-    assert "refuses" in outbox.unsent()
+    assert not opened.__exit__(RunFailure, told.value, None)
+    said = capsys.readouterr().err
+    assert "refuses" in said
+    assert str(run.outbox.spool.folder) in said
+    assert not outbox.unsent()  # the next run's end is not asked for it
     folder = run.outbox.spool.folder
     assert main(["sync"]) == 1  # told again, and kept
     assert folder.is_dir()
+
+
+def interrupted(folder: Path) -> None:
+    (folder / "a.txt").write_text("x")
+    signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_interrupt_while_a_record_is_written_loses_none(quick):
+    def stopped(run: Run) -> None:
+        run.outbox.put("artifact", run.id, interrupted, path="a.txt")
+
+    opened = tracking.open_run("pipeline", experiment="mine", name="a run")
+    with interrupts.listening():
+        run = opened.__enter__()
+        with pytest.raises(KeyboardInterrupt) as raised:
+            stopped(run)
+        assert not opened.__exit__(KeyboardInterrupt, raised.value, None)
+    assert [file.path for file in mlflow.MlflowClient().list_artifacts(run.id)] == ["a.txt"]
+    assert status(run.id) == "KILLED"
+    assert not spool.folders()
 
 
 def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
@@ -224,7 +247,7 @@ def test_a_damaged_spool_is_named(quick, capsys):
     assert main(["sync"]) == 1
     assert str(folder) in capsys.readouterr().err
     assert main(["sync", "--run_id", "x"]) == 2
-    about = {"run": "r", "experiment": "1", "store": os.environ["MLFLOW_TRACKING_URI"]}
+    about = {"run": "r", "experiment": "1", "store": tracking.store_name()}
     (folder / spool.ABOUT).write_text(json.dumps(about))
     for held in ("{", '{"kind": "model_id", "run": "r", "fields": {}}', '{"kind": "end"}'):
         (folder / "1.json").write_text(held)
