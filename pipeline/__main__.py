@@ -133,6 +133,7 @@ def _sync(flags: dict[str, str]) -> None:
         from pipeline import tracking
 
         sent = tracking.sync()
+        tracking.describe_attached("sync", "sync", str(sent))
     print(sent)
 
 

@@ -11,6 +11,7 @@ from pipeline import interrupts, progress
 from pipeline.errors import RunFailure, UserError
 from pipeline.masking import masked_addresses
 from pipeline.tracking import dead, launched
+from pipeline.tracking.experiments import attached_run
 from pipeline.tracking.faults import StoreAway, passes, told
 from pipeline.tracking.sending import Delivery
 from pipeline.tracking.spool import GIVE_UP, Spool, folders, held
@@ -64,7 +65,7 @@ def sync() -> Sent:
             runs.add(found.run)
             records += found.records
     with reachable():
-        launched.sweep(mlflow.get_tracking_uri(), None)
+        launched.sweep(mlflow.get_tracking_uri(), attached_run())
         dead.sweep(mlflow.get_tracking_uri())
     if faults:
         raise faults[0]
