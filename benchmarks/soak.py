@@ -37,7 +37,6 @@ CURVE = {"dataset": "digits", "methods": "supervised,label_spreading", "label_co
 CURVE |= {"seeds": "2", "steps": "60"}
 WORK = ("run", "kill", "kill", "go_on", "search", "curve", "restart", "ask")
 SAMPLE = 1.0  # seconds between two looks at the memory of a command
-Words = list[str]
 
 
 @dataclass
@@ -55,9 +54,7 @@ class Soak:
 
     def step(self) -> None:
         """Do one thing."""
-        what = self.draw.choice(
-            ["run", "kill", "kill", "go_on", "search", "curve", "restart", "ask"]
-        )
+        what = self.draw.choice(WORK)
         if what == "go_on" and not self.killed:
             what = "kill"
         self.did[what] += 1

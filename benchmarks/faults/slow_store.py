@@ -25,7 +25,6 @@ from benchmarks.faults.lost_store import Server
 from benchmarks.faults.resume import Scene, ended
 
 CHUNK = 65536
-LEAST = {"checkpoint_every": "60"}  # as by default
 
 
 class Proxy:
@@ -79,7 +78,7 @@ def seconds(scene: Scene, flags: dict[str, str], known: set[str]) -> tuple[float
 
 def main(delay: float, rounds: int, given: dict[str, str]) -> int:
     """Print the medians and their ratio."""
-    flags, took = {**LEAST, **given}, {"at once": [], f"after {delay:g} s": []}
+    took = {"at once": [], f"after {delay:g} s": []}
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
         try:
@@ -88,7 +87,7 @@ def main(delay: float, rounds: int, given: dict[str, str]) -> int:
             scenes = [Scene(Path(folder), server.uri), Scene(Path(folder), proxy.uri)]
             for _ in range(rounds):
                 for scene, held in zip(scenes, took.values(), strict=True):
-                    held.append(seconds(scene, flags, known))
+                    held.append(seconds(scene, given, known))
         finally:
             server.send(signal.SIGKILL)
     table = Table("the server answers", "training", "the whole command", title="medians")

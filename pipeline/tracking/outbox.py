@@ -67,7 +67,7 @@ class Outbox:
         """
         self._tell()
         if kind != END:  # how a run has ended is kept whatever was refused
-            self.keep_going()
+            self._refuse()
         # In order; the sender goes on meanwhile. What lies on disk is in the queue, too.
         with interrupts.undisturbed(), self._putting:
             number = self.spool.put(kind, run, fields, write)
@@ -75,12 +75,8 @@ class Outbox:
                 self._waiting.append(number)
                 self._changed.notify_all()
 
-    def keep_going(self) -> None:
-        """See that the store has refused nothing.
-
-        Raises:
-            RunFailure: it has.
-        """
+    def _refuse(self) -> None:
+        """Take nothing more once the store has refused something."""
         if self._refused is not None:
             raise RunFailure(str(told(self._refused, self.uri)))
 

@@ -1,6 +1,5 @@
 """Tells the store one record of a spool. A record may be sent again: nothing is there twice."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from PIL import Image
 
 from pipeline.errors import RunFailure
 from pipeline.tracking import models
+from pipeline.tracking.dead import PARENT
 from pipeline.tracking.spool import END, GIVE_UP, Entry, Spool
 from pipeline.tracking.store import KIND, REASON
 
@@ -25,7 +25,6 @@ KINDS = (
     *("child", "params", "metrics", "tags", "image", "artifact", "inputs", "model", "versions"),
     END,
 )
-PARENT = "mlflow.parentRunId"
 # As MLflow names its files: 3.17.2 with "+", older ones with "%".
 IMAGE = re.compile(r"images/(.+)[+%]step[+%](\d+)[+%]timestamp[+%](\d+)[+%]")
 FILES = 2  # of an image: itself, and a small one
@@ -183,4 +182,4 @@ def images(client: mlflow.MlflowClient, run_id: str) -> frozenset[tuple[str, int
 
 def described(dataset: Any) -> dict[str, str]:
     """An MLflow data set as the fields of its entity, to be kept."""
-    return dict(json.loads(json.dumps(dict(dataset._to_mlflow_entity()))))
+    return dict(dataset._to_mlflow_entity())

@@ -55,13 +55,13 @@ def sync() -> Sent:
             found = _sent(folder, client)
         except StoreAway:
             raise
-        except RunFailure as error:  # the others are not kept waiting
+        except (RunFailure, UserError) as error:  # the others are not kept waiting
             faults.append(error)
             continue
         busy += found is None
         if isinstance(found, str):
             elsewhere.add(found)
-        elif found:
+        elif found and found.records:
             runs.add(found.run)
             records += found.records
     with reachable():
