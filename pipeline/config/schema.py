@@ -299,8 +299,8 @@ class Config(BaseModel):
     threads: Annotated[Threads | None, Optional] = key(
         "CPU threads, up to 1024; none = all cores", _WARM_UP | _TRAINING, free=True, paired=True
     )
-    precision: Literal["float32", "bfloat16"] = key(
-        "float32 or bfloat16: of the networks' products; weights and sums stay float32",
+    precision: Literal["auto", "float32", "bfloat16"] = key(
+        "float32 or bfloat16: of the networks' products and maps; auto = what this CPU is fast at",
         compared=True,
     )
     jit_compile: Annotated[bool | None, Optional] = key(

@@ -133,14 +133,15 @@ class BatchNormalization(keras.layers.Layer):
     """Batch normalisation (Ioffe & Szegedy 2015) by TensorFlow's fused kernel.
 
     Keras 3 computes moments in separate operations, 2–3 times slower on a CPU. Input [n, d] or
-    [n, h, w, d]; `update_statistics=False` keeps generated images out of the moving statistics.
+    [n, h, w, d], float32 or bfloat16, as is the output; the statistics are float32.
+    `update_statistics=False` keeps generated images out of the moving statistics.
     """
 
     def __init__(
         self, momentum: float = 0.98, epsilon: float = 1e-4, train_scale: bool = True
     ) -> None:
         """Keep `momentum` of the moving statistics at each update."""
-        super().__init__()
+        super().__init__(autocast=False)
         self.momentum, self.epsilon, self.train_scale = momentum, epsilon, train_scale
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -184,14 +185,19 @@ class BatchNormalization(keras.layers.Layer):
 
     def _across(self, x: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """By the statistics of the whole batch, which lies on several devices."""
-        axes = list(range(len(x.shape) - 1))
+        axes, given = list(range(len(x.shape) - 1)), x.dtype
+        x = tf.cast(x, tf.float32)
         mean = devices.mean(tf.reduce_mean(x, axes))
         variance = devices.mean(tf.reduce_mean(tf.square(x - mean), axes))
         y = tf.nn.batch_normalization(
             x, mean, variance, self.offset.value, self.scale.value, self.epsilon
         )
         n = devices.count() * math.prod(x.shape[:-1])
-        return y, mean, variance * (n / (n - 1))  # unbiased, as the fused kernel gives it
+        return (
+            tf.cast(y, given),
+            mean,
+            variance * (n / (n - 1)),
+        )  # unbiased, as the fused kernel gives it
 
 
 def add_noise(x: tf.Tensor, deviation: float, random: devices.Random) -> tf.Tensor:
@@ -201,4 +207,5 @@ def add_noise(x: tf.Tensor, deviation: float, random: devices.Random) -> tf.Tens
     """
     if deviation == 0:
         return x
-    return x + random.noise(x.shape, deviation * (3.0 * 255 / 257) ** 0.5)
+    noise = random.noise(x.shape, deviation * (3.0 * 255 / 257) ** 0.5)
+    return x + tf.cast(noise, x.dtype)

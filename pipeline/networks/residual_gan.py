@@ -25,8 +25,8 @@ class BiasedConvolution(keras.layers.Layer):
     """A convolution of odd kernel with bias; starts at 0 if `still`."""
 
     def __init__(self, size: int, channels: int, seed: int, policy: str, still: bool) -> None:
-        """`channels` outputs of patches of `size` × `size`; `policy` is that of the product."""
-        super().__init__()
+        """`channels` outputs of patches of `size` × `size`, whose type `policy` gives."""
+        super().__init__(autocast=False)
         self.size, self.channels = size, channels
         # A third of LeCun's variance: without normalisation larger weights blow up.
         drawn = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=seed)
@@ -40,9 +40,11 @@ class BiasedConvolution(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.channels,), initializer="zeros", name="bias")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Float32 [n, h, w, c] → float32 [n, h, w, channels]."""
-        x, kernel = (tf.cast(part, self.product_dtype) for part in (x, self.kernel.value))
-        return tf.cast(same_convolution(x, kernel), tf.float32) + self.bias.value
+        """Map [n, h, w, c] to [n, h, w, channels] of the type of the policy."""
+        x, kernel, bias = (
+            tf.cast(part, self.product_dtype) for part in (x, self.kernel.value, self.bias.value)
+        )
+        return same_convolution(x, kernel) + bias
 
 
 class _Seeds:
@@ -71,13 +73,13 @@ class ResidualBlock(keras.layers.Layer):
 
     def __init__(self, before: int, channels: int, make: _Seeds) -> None:
         """Take maps of `before` channels."""
-        super().__init__()
+        super().__init__(autocast=False)
         self.skip = None if before == channels else make.convolution(1, channels)
         self.first = make.convolution(3, channels)
         self.second = make.convolution(3, channels, still=True)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Float32 [n, h, w, before] → float32 [n, h, w, channels]."""
+        """Map [n, h, w, before] to [n, h, w, channels]."""
         skipped = x if self.skip is None else self.skip(x)
         return skipped + self.second(_leaky(self.first(_leaky(x))))
 
@@ -119,7 +121,7 @@ class ResidualGenerator(keras.Model):
         """Build for images [h, w, c] of 8 pixels a side or more.
 
         units: channels of the maps, from the smallest size on; the last one holds for all larger
-        sizes. policy: Keras's dtype policy, of products alone. mean: of the images to come, in
+        sizes. policy: Keras's dtype policy of products and maps. mean: of the images to come, in
         [0, 1], [h, w, c] or one number: where it begins. From grey, on strokes, the discriminator
         would win before the ground is black, and would never be caught up with.
         """
@@ -147,14 +149,14 @@ class ResidualGenerator(keras.Model):
         latents, labels = latents_and_labels
         # As long as a vector of 16 standard normal numbers.
         wanted = 4 * tf.math.l2_normalize(self.embedding(labels), axis=1)
-        x = tf.cast(self.start(tf.concat([latents, wanted], axis=1)), tf.float32)
+        x = self.start(tf.concat([latents, wanted], axis=1))
         x = tf.reshape(x, [-1, *self.map_sizes[0], self.width])
         for number, block in enumerate(self.blocks):
             x = doubled(x) if number else x
             x = block(x)
         x = tf.nn.depth_to_space(self.last(_leaky(x)), 2)
         x = x[:, : self.image_shape[0], : self.image_shape[1]]
-        return tf.nn.sigmoid(x + self.offset.value)
+        return tf.nn.sigmoid(tf.cast(x, tf.float32) + self.offset.value)
 
 
 class ResidualDiscriminator(keras.Model):

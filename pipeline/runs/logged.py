@@ -42,6 +42,7 @@ VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
+PRECISION = "ssgan.precision"  # tag: of the networks' products, where the machine decides it
 GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 
 
@@ -186,6 +187,8 @@ def fit(
     start(config, clock)
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report, foretell, checkpoints)
+    if config.precision == "auto":
+        run.tags({PRECISION: trained.precision})
     progress.phase("logging the curves")
     if draw:
         curves = figures.learning_curves(trained.history.frame(), title(run, config))

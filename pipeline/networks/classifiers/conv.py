@@ -34,7 +34,8 @@ class ConvClassifier(Classifier):
     ) -> None:
         """Build for images of `image_shape` (h, w, c); `pixel_scale` brings them to unit spread.
 
-        `policy` is Keras's dtype policy of the products; all else is float32.
+        `policy` is Keras's dtype policy of the products and maps; weights, statistics and what
+        leaves the network are float32.
         """
         super().__init__()
         self.image_shape = image_shape
@@ -97,7 +98,8 @@ class ConvClassifier(Classifier):
             h = norm(layer(h), training=training, update_statistics=update_statistics)
             h = add_noise(tf.nn.leaky_relu(h, LEAK), noise[1], self.random)
             maps.append(h)
-        return Activations(self.output_layer(h), (h, maps[-2]), tuple(maps[-3:-1]))
+        before, last, h = (tf.cast(part, tf.float32) for part in maps[-3:])
+        return Activations(self.output_layer(h), (h, last), (before, last))
 
 
 def build(config: Config, spec: Spec, random: Random, seed: int) -> ConvClassifier:

@@ -21,8 +21,8 @@ class Normalized(keras.layers.Layer):
     """A convolution, batch normalisation, leaky ReLU."""
 
     def __init__(self, convolution: keras.layers.Layer) -> None:
-        """Normalise and activate what `convolution` gives."""
-        super().__init__()
+        """Normalise and activate what `convolution` gives, in its type."""
+        super().__init__(autocast=False)
         self.convolution, self.norm = convolution, BatchNormalization()
 
     def call(self, x: tf.Tensor, training: bool, update_statistics: bool) -> tf.Tensor:
@@ -36,8 +36,8 @@ class Stage(keras.layers.Layer):
     """A convolution that widens, maybe halves; a pair whose result is added to its input."""
 
     def __init__(self, channels: int, stride: int, seed: int, policy: str) -> None:
-        """Three 3×3 convolutions to `channels`, the first with `stride`; `policy` of products."""
-        super().__init__()
+        """Three 3×3 convolutions to `channels`, the first with `stride`; `policy` of the maps."""
+        super().__init__(autocast=False)
         self.entry, self.first, self.second = (
             Normalized(Convolution(channels, step, seed + i, policy))
             for i, step in enumerate([stride, 1, 1])
@@ -80,7 +80,7 @@ class ResidualClassifier(Classifier):
 
         `width` is the number of channels of the first layer. `layer_noise` goes on what the first
         layer and each stage hand on, not into pairs. `policy` is Keras's dtype policy of the
-        products; all else is float32.
+        products and maps; weights, statistics and what leaves the network are float32.
         """
         super().__init__()
         self.image_shape = image_shape
@@ -124,6 +124,7 @@ class ResidualClassifier(Classifier):
         for block in self.blocks:
             h = block(h, training=training, update_statistics=update_statistics)
             h = add_noise(h, noise[1], self.random)
+        h = tf.cast(h, tf.float32)
         pooled = tf.reduce_mean(h, axis=[1, 2])
         return Activations(self.output_layer(pooled), (pooled, h), (pooled,))
 
