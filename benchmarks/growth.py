@@ -1,9 +1,10 @@
-"""What commands do with a store of many runs, beside a store of few.
+"""What commands do with a store of many runs, and a search with many trials, beside few.
 
-    python -m benchmarks.growth --runs 5000
+    python -m benchmarks.growth --runs 5000 --trials 2000
 
 A run is written as a curve's cells are, and copied in the store's tables. Each line is the median
-of `rounds` calls; the sweeps that a process does once are done anew in each.
+of `rounds` calls; the sweeps that a process does once are done anew in each. A trial is claimed,
+sampled and ended as a worker does it, with a made-up error in place of a training.
 """
 
 import argparse
@@ -18,9 +19,14 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
+from experiments import plan as plans
+from experiments.search import Study, open_storage
+from experiments.search.lead import Lead
 from pipeline import tracking
 from pipeline.tracking import dead, launched
 
@@ -99,22 +105,63 @@ def measured(folder: Path, runs: int, rounds: int) -> dict[str, float]:
     }
 
 
-def main(runs: int, rounds: int) -> int:
-    """Print the seconds of both stores and their ratio."""
-    table = Table("", f"{FEW} runs", f"{runs:,} runs", "ratio", title="an SQLite store grows")
+def searched(folder: Path, trials: int, rounds: int) -> dict[str, float]:
+    """Seconds of each thing that a search does with its journal, when so many trials have ended."""
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    plan = plans.read({"study": "grown", "trials": str(trials + rounds)})
+    place, random = str(folder / "journal.log"), np.random.default_rng(0)
+
+    def joined() -> Study:
+        return Study.open(plan, open_storage(place), "data")
+
+    study = joined()
+    study.fill()
+
+    def claimed() -> None:
+        claim = study.claim()
+        assert claim is not None
+        error, labels = float(random.uniform(0.05, 0.5)), int(random.integers(100, 500))
+        claim.finish(TrialState.COMPLETE, [error, labels], n_labels=labels)
+
+    for _ in range(trials):
+        claimed()
+    return {
+        "a worker claims, samples and ends a trial": seconds(claimed, rounds),
+        "the one that leads looks for missing trials": seconds(study.fill, rounds),
+        "somebody asks who leads": seconds(Lead(study).held, rounds),
+        "a worker or a command opens the study": seconds(joined, rounds),
+    }
+
+
+def main(runs: int, trials: int, rounds: int) -> int:
+    """Print the seconds of the small and the large ones, and their ratio."""
+    for count, title, measure in (
+        (runs, "an SQLite store grows: runs", measured),
+        (trials, "a study's journal grows: trials", searched),
+    ):
+        if count > FEW:
+            compared(count, rounds, title, measure)
+    return 0
+
+
+def compared(
+    count: int, rounds: int, title: str, measure: Callable[[Path, int, int], dict[str, float]]
+) -> None:
+    """Print a table of what is measured with few and with `count`."""
+    table = Table("", f"{FEW}", f"{count:,}", "ratio", title=title)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        few = measured(Path(one), FEW, rounds)
-        many = measured(Path(other), runs, rounds)
+        few = measure(Path(one), FEW, rounds)
+        many = measure(Path(other), count, rounds)
     for what, before in few.items():
         now = many[what]
         table.add_row(what, f"{before:.3f} s", f"{now:.3f} s", f"{now / before:.1f}")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5000)
+    parser.add_argument("--runs", type=int, default=5000, help="0: not measured")
+    parser.add_argument("--trials", type=int, default=2000, help="0: not measured")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    sys.exit(main(given.runs, given.rounds))
+    sys.exit(main(given.runs, given.trials, given.rounds))

@@ -63,6 +63,23 @@ def test_it_fits_every_size_of_image(sides, channels, policy):
     assert np.ptp(logits, axis=0).min() > 1e-3  # looks at the image
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("training", [True, False])
+def test_maps_stay_in_the_type_of_the_products(policy, training):
+    network, dtype = make(policy=policy), tf.as_dtype(keras.DTypePolicy(policy).compute_dtype)
+    run = tf.function(lambda x: network.forward(x, training, training).logits, autograph=False)
+    traced = run.get_concrete_function(tf.TensorSpec([2, 32, 32, 3]))
+    kinds = {op.type: [] for op in traced.graph.get_operations()}
+    for op in traced.graph.get_operations():
+        kinds[op.type].append(op.outputs[0].dtype if op.outputs else None)
+    maps = [made for kind in ("Conv2D", "FusedBatchNormV3", "LeakyRelu") for made in kinds[kind]]
+    assert len(maps) == 21
+    assert set(maps) == {dtype}
+    # The image, seven kernels, the last map; nothing between two products.
+    assert len(kinds.get("Cast", [])) == (9 if policy == "mixed_bfloat16" else 0)
+    assert {variable.dtype for variable in network.variables} == {"float32"}
+
+
 def test_work_grows_slowly_with_the_image():
     reference = products(make(width=32))
     assert reference == pytest.approx(12.2e6, rel=0.01)
