@@ -8,11 +8,12 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export MLFLOW_DISABLE_TELEMETRY := true
 # Of the UI, and of the addresses that runs print.
 export MLFLOW_PORT := $(or $(PORT),$(MLFLOW_PORT),5000)
+AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 # Python is quick to start only with its bytecode kept.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz docs-test cluster-test browser-test screenshots lint format ui bench audit lock
+.PHONY: help setup run test slow-test fuzz docs-test cluster-test browser-test screenshots lint format ui bench audit lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,7 +38,10 @@ run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
 	mlflow run . --env-manager local --experiment-name ssgan -P label_frac=0.1
 
 test: $(READY)  ## the test suite, a process a core, four at most
-	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	python -m pytest $(AT_ONCE)
+
+slow-test: $(READY)  ## what the suite leaves out: whole runs, searches and curves, killed and gone on with
+	python -m pytest $(AT_ONCE) -m slow
 
 fuzz: $(READY)  ## thousands of hostile inputs for what the suite tries with few (minutes)
 	python -m pytest tests/properties --hypothesis-profile=fuzz

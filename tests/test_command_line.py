@@ -366,6 +366,7 @@ def test_help_and_mistakes_are_told_at_once(argv, code, tmp_path):
         assert "--label_frac" in out
 
 
+@pytest.mark.slow
 def test_a_training_that_ends_early_is_told_and_closed(shared):
     """Ctrl-C, SIGTERM and a diverging run, in three processes at once."""
     flags = {"INT": [], "TERM": [], "": ["--discriminator_lr", "1e38", "--report_every", "5"]}

@@ -119,6 +119,7 @@ def test_a_run_on_a_server_keeps_and_shows_no_password(address, tmp_path):
     assert holders(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_an_address_that_does_not_answer_is_told_without_its_password(tmp_path):
     for uri in (f"http://me:{ESCAPED}@127.0.0.1:9", f"postgresql://me:{ESCAPED}@127.0.0.1:9/x"):
         code, said = typed(tmp_path, uri, "pipeline", "run", "--steps", "20")

@@ -47,6 +47,7 @@ def runs():
     return len(client.search_runs([client.get_experiment_by_name("Default").experiment_id]))
 
 
+@pytest.mark.slow
 def test_commands_that_make_a_store_at_once_all_succeed(store, tmp_path):
     processes = begun(4)
     go(processes)

@@ -95,6 +95,7 @@ def test_bar_step_and_time_left_stay_beside_long_losses(columns):
     assert "[a note]" in lines
 
 
+@pytest.mark.slow
 def test_a_real_run_on_a_terminal(shared, monkeypatch, capsys):
     """The loop feeds the bar; what is left in the end is the note on the labels."""
     terminal = Terminal(100)
@@ -118,6 +119,7 @@ def test_a_real_run_on_a_terminal(shared, monkeypatch, capsys):
 # ---------------------------------------------------------------- elsewhere
 
 
+@pytest.mark.slow
 def test_a_real_run_without_a_terminal(shared, capsys):
     assert main([*SHORT, "--seed", "1"]) == 0  # another warm-up than the one above
     out, err = capsys.readouterr()

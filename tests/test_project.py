@@ -116,7 +116,10 @@ def steps_of_the_workflow():
 def test_every_check_is_the_one_of_ci_run():
     script = [line.split("#")[0].strip() for line in text(".ci/run").splitlines()]
     checks = [line.removeprefix("check ") for line in script if line.startswith("check ")]
-    assert checks == ["make lint", "make test", "make cluster-test", "make browser-test"]
+    assert checks == [
+        "make lint",
+        *(f"make {each}test" for each in ("", "slow-", "cluster-", "browser-")),
+    ]
     assert [step["run"] for step in steps_of_the_workflow() if "run" in step] == ["bash .ci/run"]
     hooks = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
     assert {hook["entry"] for repo in hooks for hook in repo["hooks"]} == {"make lint"}
@@ -255,6 +258,7 @@ def interrupt_once_it_trains(process):
     os.killpg(process.pid, signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_mlflow_run_reaches_a_result(launched):
     (code, out, err), runs = launched[0]["good"], launched[1]
     assert code == 0, err
@@ -273,12 +277,14 @@ def test_mlflow_run_reaches_a_result(launched):
     assert run.data.metrics["baseline/test_error"] == child.data.metrics["test/error"]
 
 
+@pytest.mark.slow
 def test_shell_characters_stay_text(launched):
     places = {ROOT, Path.cwd()}
     assert SHELL_NAME in launched[1]
     assert not [place for place in places if (place / "PWNED").exists()]
 
 
+@pytest.mark.slow
 def test_mlflow_run_with_a_mistake_ends_failed_with_its_reason(launched):
     (code, out, err), runs = launched[0]["bad"], launched[1]
     assert code == 1
@@ -291,6 +297,7 @@ def test_mlflow_run_with_a_mistake_ends_failed_with_its_reason(launched):
     assert len(runs) == 4  # with the good one, its baseline and the interrupted one
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_launched_run_killed(launched):
     """MLflow's launcher marks it FAILED first; see `pipeline.tracking.experiments.keep_killed`."""
     assert launched[0]["interrupted"][0] != 0

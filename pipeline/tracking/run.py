@@ -114,8 +114,11 @@ class Run:
         self.outbox.put("image", self.id, write, key=key, step=step, time=now())
 
     def figure(self, figure: "Figure", path: str) -> None:
-        """Log a matplotlib figure as an artifact."""
-        self._artifact(path, figure.savefig)
+        """Log a matplotlib figure as a PNG, an artifact."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        # `savefig` draws all a second time, to lay it out; the file is the same.
+        self._artifact(path, FigureCanvasAgg(figure).print_png)
 
     def text(self, text: str, path: str) -> None:
         """Log text as an artifact."""

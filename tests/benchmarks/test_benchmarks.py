@@ -83,6 +83,7 @@ def labels_table(folder, *options):
     )
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_leaves_the_other_rows_and_they_stay(tmp_path):
     lost = "supervised:steps=60:report_every=20:discriminator_lr=100000"
     kept = "supervised:steps=60:report_every=60"

@@ -133,6 +133,7 @@ def test_rounds_double_stop_at_the_goal_and_at_the_images_there_are():
         assert one.low * 0.98 <= fall(one.n_labels) <= one.high * 1.02
 
 
+@pytest.mark.slow
 def test_intervals_hold_hidden_errors_as_often_as_they_say():
     held = []
     for draw in range(40):

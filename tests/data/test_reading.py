@@ -70,6 +70,7 @@ def test_chunks_hold_every_file_once():
     assert _reading._chunks([], 5) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path, number):
     folder = tmp_path / "mine"

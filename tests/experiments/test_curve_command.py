@@ -11,6 +11,8 @@ import mlflow
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("supervised", "ssgan", "supervised_all", "label_spreading")
 COUNTS, SEEDS, IMAGES = (20, 50), (0, 1), 1437

@@ -93,6 +93,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_the_lead_of_a_process_that_is_killed_is_free_at_once(place):
     command = [sys.executable, "-c", LEADS, place]
     kept = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -137,6 +138,7 @@ def test_a_lost_trial_that_two_processes_repeat_runs_again_once(place):
     assert [claim.seeds for claim in claims].count(lost.seeds) == 1
 
 
+@pytest.mark.slow
 def test_the_best_that_two_processes_repeat_are_trained_once(place):
     flags = {"mode": "budget", "trials": "2", "top": "1"}
     first, second = opened(place, **flags), opened(place, **flags)
@@ -208,6 +210,7 @@ open_storage(sys.argv[1]).get_all_studies()
 """
 
 
+@pytest.mark.slow
 def test_processes_that_make_a_new_database_at_once_all_have_it(tmp_path):
     command = [sys.executable, "-c", OPENS, f"sqlite:///{tmp_path}/new.db"]
     kept = {**os.environ, "PYTHONPATH": str(ROOT)}

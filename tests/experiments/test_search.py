@@ -19,6 +19,8 @@ from optuna.trial import TrialState
 
 from tests.data.files import write_npz
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--steps", "60", "--report_every", "20", "--valid_labels", "60", "--lease", "30"]
 TRIALS = 5

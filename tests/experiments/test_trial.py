@@ -56,6 +56,7 @@ def interrupted():
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_lost_trial_goes_on_when_it_is_repeated(trained, tmp_path, monkeypatch):
     expected = trained()
     assert expected[0] == "FINISHED"
@@ -71,6 +72,7 @@ def test_a_lost_trial_goes_on_when_it_is_repeated(trained, tmp_path, monkeypatch
     assert not list((tmp_path / "kept").iterdir())
 
 
+@pytest.mark.slow
 def test_another_trial_and_one_that_was_pruned_begin_anew(trained, tmp_path):
     assert trained(at(6, lambda: "it falls behind"))[0] == "KILLED"
     assert not list((tmp_path / "kept").iterdir())

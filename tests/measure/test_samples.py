@@ -197,6 +197,7 @@ def test_what_is_known_of_real_images_is_kept(digits, real, cache, monkeypatch):
 # ---------------------------------------------------------------- the domain classifier
 
 
+@pytest.mark.slow
 def test_the_classifier_is_the_same_whatever_the_run_has_set(digits, real, tmp_path):
     """Trained from a process with other threads and no determinism: the same to the last bit."""
     train, test, y_train, y_test = digits

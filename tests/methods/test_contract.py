@@ -193,6 +193,7 @@ def test_generated_images_stay_out_of_the_classifiers_statistics(name):
     assert np.abs(moving[0][0]).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["supervised", "ssgan"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_residual_network_keeps_the_contract_with_weight_decay(name, precision):

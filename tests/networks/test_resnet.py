@@ -80,6 +80,7 @@ def test_maps_stay_in_the_type_of_the_products(policy, training):
     assert {variable.dtype for variable in network.variables} == {"float32"}
 
 
+@pytest.mark.slow
 def test_work_grows_slowly_with_the_image():
     reference = products(make(width=32))
     assert reference == pytest.approx(12.2e6, rel=0.01)

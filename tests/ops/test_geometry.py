@@ -130,6 +130,7 @@ def test_points_outside_are_the_mirror_image_or_black_however_far_away(shape, mi
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", ["black", "mirror"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (9, 13, 3), (64, 64, 3)])
 def test_what_xla_compiles_moves_pixels_to_the_same_places(shape, border):

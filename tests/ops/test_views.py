@@ -29,6 +29,7 @@ def noise(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(
     ("flags", "shape"),

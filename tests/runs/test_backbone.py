@@ -13,9 +13,10 @@ from pipeline.runs import flow, resume
 from pipeline.stages import choose as choosing
 from tests.runs.test_flow import model
 
-pytestmark = pytest.mark.skipif(
-    backbones.at_hand() == backbones.NONE, reason="needs the extra pretrained"
-)
+pytestmark = [
+    pytest.mark.skipif(backbones.at_hand() == backbones.NONE, reason="needs the extra pretrained"),
+    pytest.mark.slow,
+]
 LITE = "efficientnet_lite0"
 COLOURS = {"red": (200, 60, 40), "blue": (60, 40, 200)}
 SHORT = {"dataset": "folder", "method": "supervised", "steps": "4", "report_every": "2"}

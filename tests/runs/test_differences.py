@@ -3,6 +3,7 @@
 import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.datasets import load_digits
 
 from pipeline.config import layers as config
@@ -25,6 +26,7 @@ def unbalanced(path):
     return path
 
 
+@pytest.mark.slow
 def test_an_unbalanced_pool_is_told_and_estimated(store, tmp_path, capsys):
     data = unbalanced(tmp_path / "digits.npz")
     result = flow.run(config.load({"dataset": "npz", "data_dir": str(data), **FLAGS, **ALONE}))
@@ -40,6 +42,7 @@ def test_an_unbalanced_pool_is_told_and_estimated(store, tmp_path, capsys):
     assert np.abs(found - true).sum() < 0.6 * np.abs(0.1 - true).sum()
 
 
+@pytest.mark.slow
 def test_an_equal_pool_is_not(store, capsys):
     flags = {"dataset": "digits", "labels_per_class": "10", "steps": "60", **ALONE}
     result = flow.run(config.load(flags))

@@ -214,6 +214,7 @@ def test_far_too_few_steps_are_told_once_before_training_and_kept_as_a_tag(
     assert "ssgan.short_run" not in baseline.data.tags
 
 
+@pytest.mark.slow
 def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     split = flow.split(config.load(SHORT))
     trained = flow.train({"run_id": split.run_id})

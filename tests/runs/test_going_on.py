@@ -18,6 +18,8 @@ from pipeline.runs import flow, kept
 from pipeline.tracking import dead
 from pipeline.tracking.store import REASON
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"steps": "150", "report_every": "25"}
 RESUME = "python -m pipeline run --resume"
 

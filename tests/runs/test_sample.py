@@ -16,6 +16,8 @@ from pipeline.networks.spec import Latents
 from pipeline.runs import flow
 from pipeline.runs.sample import _folders, between
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"steps": "4", "label_frac": "0.1", "baseline": "false"}
 
 

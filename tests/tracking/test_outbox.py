@@ -71,6 +71,7 @@ def text(run_id: str, path: str, folder: Path) -> str:
     return tracking.fetch(run_id, path, folder).read_text()
 
 
+@pytest.mark.slow
 def test_what_is_told_while_the_store_is_away_comes_in_order_and_once(quick, tmp_path):
     with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
         write(run, 0)
@@ -126,6 +127,7 @@ def test_every_record_may_be_sent_twice(quick):
     assert points(child.info.run_id, "n") == [(0, 1.0)]
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(outbox, "LAST_WAIT", 0.2)
     with tracking.open_run("pipeline", experiment="mine", name="a run") as run:

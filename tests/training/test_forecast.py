@@ -85,6 +85,7 @@ def all_that_differ():
     return [name for name, same in found.items() if not same]
 
 
+@pytest.mark.slow
 def test_a_training_that_was_timed_beforehand_is_the_same_to_the_last_bit():
     """In a process with one thread: with several, sums are rounded otherwise now and then."""
     code = "from pipeline.ops import runtime; runtime.start(0, 1, True);"
@@ -135,6 +136,7 @@ def test_a_training_so_short_that_finding_out_would_not_pay_is_not_timed(flags, 
     assert bool(told) == tells
 
 
+@pytest.mark.slow
 def test_it_takes_no_more_than_its_share_of_the_steps(monkeypatch):
     taken = []
     compiled = programs.Program._compile

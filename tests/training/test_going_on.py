@@ -12,6 +12,8 @@ from pipeline.stages.train import train
 from pipeline.training import checkpoints, loop, steps, warm_up
 from pipeline.training.checkpoints import Checkpoints
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"network": "dense", "dense_units": "[32, 16]", "report_every": "4", "valid_frac": "0.2"}
 SSGAN = SMALL | {"steps": "20", "warm_up_share": "0.5", "generator_steps": "6"}
 SSGAN |= {"generator_units": "[8, 8]", "generated_batch_size": "8", "labels_per_class": "5"}

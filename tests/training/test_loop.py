@@ -194,6 +194,7 @@ def test_the_average_follows_weights_and_copies_statistics():
 # ---------------------------------------------------------------- reproducibility
 
 
+@pytest.mark.slow
 def test_the_seed_gives_the_run_in_other_processes_and_with_one_thread_or_two():
     processes = [
         subprocess.Popen(

@@ -89,6 +89,7 @@ def test_pixels_stored_in_another_range_train_the_same_and_share_the_program():
     assert classifiers[1] is classifiers[0], "one program served both"
 
 
+@pytest.mark.slow
 def test_two_devices_compute_what_one_does():
     """In a process of its own: logical devices are made before TensorFlow runs anything."""
     losses = []
@@ -137,6 +138,7 @@ def shared_out(devices):
 # ---------------------------------------------------------------- precision, XLA, devices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [{"precision": "bfloat16"}, {"jit_compile": "true"}])
 def test_faster_arithmetic_trains_the_same_but_for_rounding(flags):
     errors = []
@@ -168,6 +170,7 @@ def of_digits():
     return arrays, {"dataset": "digits", "generator_units": "[32]"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [of_digits, coloured])
 def test_xla_trains_ssgan_with_its_views_and_warm_up_as_without(make):
     arrays, flags = make()

@@ -48,6 +48,7 @@ def test_another_label_draw_or_the_ablation_recalls_it_and_ends_as_if_computed(f
             assert report.metrics[name] == pytest.approx(wanted.metrics[name], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
