@@ -47,3 +47,28 @@ def test_images_of_any_shape_are_logged(store: str, shape: tuple[int, int, int])
         (file,) = [path for path in logged if path.endswith(".png")]
         found = np.asarray(Image.open(run.client.download_artifacts(run.id, file)))
     assert (found[: shape[0], : shape[1]] == 7).all()
+
+
+def test_a_run_whose_opening_was_not_answered_is_opened_once(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store makes the run, its answer is lost; the next attempt finds it."""
+    create, lost_answers = MlflowClient.create_run, [ConnectionError("timed out")]
+
+    def create_run(self, *arguments, **named):
+        made = create(self, *arguments, **named)
+        if lost_answers:
+            raise lost_answers.pop()
+        return made
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_run)
+    with open_run("trial", experiment="e", name="one", patience=30) as run:
+        run.metrics({"loss": 1.0})
+    client = MlflowClient()
+    place = client.get_experiment_by_name("e").experiment_id
+    (found,) = client.search_runs([place])
+    assert found.info.run_id == run.id
+    assert found.info.status == "FINISHED"
+    with open_run("trial", experiment="e", name="two"):
+        pass
+    assert len(client.search_runs([place])) == 2

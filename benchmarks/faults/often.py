@@ -79,7 +79,7 @@ def once() -> tuple[Counter[str], Counter[str]]:
     passed, failed = Counter[str](), Counter[str]()
     with TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        words = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}", "-k", chosen]
+        words = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}", "-m", "", "-k", chosen]
         subprocess.run(
             [sys.executable, "-m", "pytest", *words, *(f"tests/{file}" for file in files)],
             cwd=ROOT,

@@ -25,9 +25,9 @@ GO_ON = "python -m pipeline run --resume {}"
 SYNC = "python -m pipeline sync"
 
 
-def sign() -> dict[str, str]:
-    """The tag that says which process writes a run."""
-    return {PROCESS: json.dumps(life.sign())}
+def sign(opening: str = "") -> dict[str, str]:
+    """The tag that says which process writes a run; `opening` tells its runs apart."""
+    return {PROCESS: json.dumps({**life.sign(), **({"opening": opening} if opening else {})})}
 
 
 @functools.cache

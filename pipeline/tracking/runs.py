@@ -1,11 +1,11 @@
 """Opens runs and ends them; see `run` for what is written in between."""
 
 import contextlib
-import functools
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import mlflow
@@ -68,8 +68,8 @@ def open_run(
             elif parent:
                 run = _child(parent, name, tags)
             else:
-                begin = functools.partial(_create, experiment, name, keep_name, tags)
-                run = patiently(begin, patience or 0.0)
+                opening = _Opening(experiment, name, keep_name, tags)
+                run = patiently(opening.attempt, patience or 0.0)
         yield run
     except BaseException as error:
         if run is not None:
@@ -80,27 +80,42 @@ def open_run(
     _end(run, None, patience)
 
 
-@reachable()
-def _create(
-    experiment: str | None, name: str, keep_name: bool, more_tags: Mapping[str, str]
-) -> Run:
-    client, run_id = connect(), attached_run()
-    sync.send_left(client)
-    launched.sweep(mlflow.get_tracking_uri(), run_id)
-    dead.sweep(mlflow.get_tracking_uri())
-    if run_id:
-        info = attach(client, run_id, {**more_tags, **dead.sign()})
-        if keep_name:
-            rename(client, run_id, name)
-        else:
-            client.update_run(run_id, name=name)
-        views.offer(client, info.experiment_id)
-        return Run(run_id, info.experiment_id, client)
-    place = experiment_id(client, experiment)
-    views.offer(client, place)
-    tags = mlflow.tracking.context.registry.resolve_tags() | more_tags | dead.sign()
-    created = client.create_run(place, run_name=name, tags=tags)
-    return Run(created.info.run_id, place, client)
+@dataclass
+class _Opening:
+    """A run that is to be opened, once, in one attempt or several."""
+
+    experiment: str | None
+    name: str
+    keep_name: bool
+    more_tags: Mapping[str, str]
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)  # of this run, in a tag of it
+    tried: bool = False  # whether the store may have been told already
+
+    @reachable()
+    def attempt(self) -> Run:
+        """Open it, or take the run that an attempt whose answer was lost has opened."""
+        client, run_id = connect(), attached_run()
+        sync.send_left(client)
+        launched.sweep(mlflow.get_tracking_uri(), run_id)
+        dead.sweep(mlflow.get_tracking_uri())
+        if run_id:
+            info = attach(client, run_id, {**self.more_tags, **dead.sign()})
+            if self.keep_name:
+                rename(client, run_id, self.name)
+            else:
+                client.update_run(run_id, name=self.name)
+            views.offer(client, info.experiment_id)
+            return Run(run_id, info.experiment_id, client)
+        place = experiment_id(client, self.experiment)
+        views.offer(client, place)
+        if self.tried:
+            query = f"tags.`{dead.PROCESS}` LIKE '%{self.mark}%'"
+            if there := client.search_runs([place], query, max_results=1):
+                return Run(there[0].info.run_id, place, client)
+        self.tried = True
+        tags = mlflow.tracking.context.registry.resolve_tags() | self.more_tags
+        made = client.create_run(place, run_name=self.name, tags=tags | dead.sign(self.mark))
+        return Run(made.info.run_id, place, client)
 
 
 def _child(parent: Run, name: str, more_tags: Mapping[str, str]) -> Run:
