@@ -109,6 +109,7 @@ def holders(folder):
     return [path for path in files if any(form in path.read_bytes() for form in forms)]
 
 
+@pytest.mark.slow
 def test_a_run_on_a_server_keeps_and_shows_no_password(address, tmp_path):
     short = ["--steps", "20", "--method", "supervised", "--baseline", "false"]
     code, said = typed(tmp_path, address, "pipeline", "run", *short)

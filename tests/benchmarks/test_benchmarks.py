@@ -96,6 +96,7 @@ def test_a_training_that_fails_leaves_the_other_rows_and_they_stay(tmp_path):
     assert "wall_s" not in again.stdout  # nothing trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [

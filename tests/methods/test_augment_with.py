@@ -58,6 +58,7 @@ def test_without_it_there_are_no_further_steps():
     assert make("ssgan", augment_with="samples", generator="false").augment_steps == 0
 
 
+@pytest.mark.slow
 def test_further_steps_come_last_and_change_nothing_before_them():
     _, without = trained()
     method, history = trained(augment_with="samples")

@@ -24,6 +24,7 @@ def _tensorflow():
     runtime.start(0, None, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("sides", SHAPES)

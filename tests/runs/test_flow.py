@@ -236,6 +236,7 @@ def test_stages_alone_give_the_numbers_of_the_whole(whole: Result) -> None:
     assert client.get_run(evaluated.run_id).data.tags["ssgan.source"] == trained.run_id
 
 
+@pytest.mark.slow
 def test_the_classifier_loads_in_a_fresh_process_elsewhere(whole: Result, tmp_path: Path) -> None:
     """From uint8 images, without our code, without unpickling, the same probabilities."""
     address = f"models:/{model(whole.run_id, 'classifier').model_id}"
@@ -338,6 +339,7 @@ def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:
     assert "discriminator_lr" in run.data.tags["ssgan.reason"]
 
 
+@pytest.mark.slow
 def test_another_method_can_be_trained_on_the_same_split(whole: Result) -> None:
     flags = {"run_id": whole.run_id, "method": "seed_gan", "steps": "20", "baseline": "false"}
     result = flow.train(flags)

@@ -50,6 +50,7 @@ def narrow(dataset):
     return build("npz", "here", *parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", [lambda whole: whole, narrow])
 def test_gathered_images_make_the_same_model(stored, tmp_path, monkeypatch):
     dataset = stored(data.load("digits", None))

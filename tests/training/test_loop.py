@@ -225,6 +225,7 @@ def test_the_seed_gives_the_run_in_other_processes_and_with_one_thread_or_two():
     assert elsewhere[2][1] == elsewhere[1][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssgan", "seed_gan"])
 def test_a_checkpoint_holds_everything_a_method_needs_to_go_on(name, tmp_path):
     config, arrays = prepare(method=name, steps=10)

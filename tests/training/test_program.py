@@ -48,6 +48,7 @@ def trained(release, **flags):
     return predicted, result.classifier
 
 
+@pytest.mark.slow
 def test_a_program_serves_other_seeds_rates_lengths_and_label_counts_without_a_new_trace():
     first = {"label_frac": 0.1, "seed": 1, "discriminator_lr": 0.001}
     other = {"label_frac": 0.05, "seed": 2, "discriminator_lr": 0.003, "steps": 20, "split_seed": 3}

@@ -29,6 +29,7 @@ def run(**flags):
     return trained.history.recalled_steps, trained.history.reports, predicted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [{"label_frac": 0.05, "split_seed": 3}, {"generator": "false"}])
 def test_another_label_draw_or_the_ablation_recalls_it_and_ends_as_if_computed(flags):
     warm_up.forget()
