@@ -34,7 +34,11 @@ N_LABELS, TEST_ERROR, VALID_ERROR = "n_labels", "test/error", "valid/error"
 ERRORS = (TEST_ERROR, "test/error_low", "test/error_high")
 GAINS = ("baseline/test_error", "lift", "lift_low", "lift_high")
 SAMPLE_MEASURES = ("samples/read_as_wanted", "samples/kid", "samples/coverage", "samples/density")
-UNTRAINED = ("baseline", "split", "sample")  # kinds of runs that the curves leave out
+# Kinds of runs that the curves leave out: what trains nothing, and the baseline.
+UNTRAINED = (
+    *("baseline", "split", "sample", "sync", "resume", "report"),
+    *("curve", "curve_command", "search", "study"),
+)
 SEEDS = ("seed", "split_seed")
 BASIS = ("method", "dataset", *SEEDS)
 # Sections that MLflow would add by itself, open and below ours.
