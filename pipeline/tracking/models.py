@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.models.model import MLMODEL_FILE_NAME
 from numpy.typing import NDArray
 
 from pipeline.networks.spec import Latents
@@ -20,7 +21,6 @@ from pipeline.tracking.store import NOTE, reachable
 
 ROLE = "ssgan.role"
 CLASS_NAMES = "class_names"  # metadata of a model: what its classes 0..K-1 are called
-GIVEN = ("artifact_path", "model_id", "model_uuid", "run_id")  # of a model, by the store
 REQUIREMENTS = ("mlflow", "numpy", "tensorflow")  # what a logged model needs to be served
 
 
@@ -83,10 +83,9 @@ def send(
     register_as: str | None,
 ) -> str:
     """Log a model that `save` has kept in a folder of `files` to a run; the logged model's id."""
-    from mlflow.models import Model
-
     (folder,) = files.iterdir()
-    # Made here, because Model.log would make it in the process-global experiment.
+    # Not by `Model.log`: it would make the model in the process-global experiment, and asks the
+    # store for the history of every metric of the run.
     entry = client.create_logged_model(
         experiment_id,
         name,
@@ -97,17 +96,25 @@ def send(
     )
     usage = f"`mlflow.pyfunc.load_model('models:/{entry.model_id}').predict(…)`"
     client.set_logged_model_tags(entry.model_id, {NOTE: f"{note} Load it with {usage}."})
-    Model.log(
-        artifact_path=None,
-        name=name,
-        model_id=entry.model_id,
-        flavor=_Saved,
-        run_id=run_id,
-        folder=folder,
-        validate_serving_input=False,
-        registered_model_name=register_as,
-    )
+    client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
+    with tempfile.TemporaryDirectory() as kept:
+        whole = shutil.copytree(folder, Path(kept, "model"))
+        _identify(whole / MLMODEL_FILE_NAME, entry, run_id)
+        client.log_model_artifacts(entry.model_id, str(whole))
+    client.finalize_logged_model(entry.model_id, LoggedModelStatus.READY)
+    if register_as:
+        mlflow.register_model(f"models:/{entry.model_id}", register_as)
     return str(entry.model_id)
+
+
+def _identify(file: Path, entry: LoggedModel, run_id: str) -> None:
+    """Write into a saved model what the store calls it."""
+    from mlflow.models import Model
+
+    saved = Model.load(str(file))
+    saved.artifact_path, saved.run_id = entry.artifact_location, run_id
+    saved.model_id = saved.model_uuid = entry.model_id
+    saved.save(str(file))
 
 
 def logged_model(
@@ -177,20 +184,6 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
         latents=trust.latents(metadata, run_id),
         class_names=trust.class_names(metadata, run_id),
     )
-
-
-class _Saved:
-    """A flavour whose model is a folder that is there already."""
-
-    @staticmethod
-    def save_model(path: str, mlflow_model: Any, folder: Path, **arguments: Any) -> None:
-        """Copy the folder to `path`, with the ids that the store has given the model."""
-        from mlflow.models import Model
-
-        shutil.copytree(folder, path)
-        given = {key: value for key, value in vars(mlflow_model).items() if key in GIVEN}
-        vars(mlflow_model).update({**vars(Model.load(str(folder))), **given})
-        mlflow_model.save(str(Path(path, "MLmodel")))
 
 
 def _requirements() -> list[str]:
