@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from pipeline.tracking import Run, open_run
+from pipeline.tracking import Run, open_run, runs
 
 WRITERS = 4
 
@@ -72,3 +72,22 @@ def test_a_run_whose_opening_was_not_answered_is_opened_once(
     with open_run("trial", experiment="e", name="two"):
         pass
     assert len(client.search_runs([place])) == 2
+
+
+def test_of_runs_that_a_slow_store_has_made_twice_one_stays(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's client asks a server again by itself; both of its requests are heard."""
+    create = MlflowClient.create_run
+
+    def create_run(self, *arguments, **named):
+        create(self, *arguments, **named)
+        return create(self, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_run)
+    monkeypatch.setattr(runs, "SLOW", 0.0)
+    with open_run("trial", experiment="e", name="one") as run:
+        pass
+    client = MlflowClient()
+    (found,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    assert (found.info.run_id, found.info.status) == (run.id, "FINISHED")

@@ -165,6 +165,23 @@ def difference(expected: Numbers, found: Numbers) -> str:
     )
 
 
+def killed(
+    scene: Scene, known: set[str], phase: str, delay: float, sign: signal.Signals
+) -> tuple[str, float]:
+    """Begin a run and kill it in a phase: its id, and after how long.
+
+    The phase may be over sooner than in the run that was left alone: then another run is killed
+    sooner.
+    """
+    while True:
+        command = scene.new()
+        run_id = scene.run_id(command, known)
+        known.add(run_id)
+        if kill_in(scene, command, run_id, phase, delay, sign)[0]:
+            return run_id, delay
+        delay /= 2
+
+
 def main(kills: int = 5, seed: int = 0, sign: signal.Signals = signal.SIGKILL) -> int:
     """Kill so many runs and print what came of each; 1 if one did not end the same."""
     draw = random.Random(seed)
@@ -179,10 +196,7 @@ def main(kills: int = 5, seed: int = 0, sign: signal.Signals = signal.SIGKILL) -
         for i in range(kills):
             phase = PHASES[i % len(PHASES)]
             delay = draw.uniform(0, seconds[phase])
-            command = scene.new()
-            run_id = scene.run_id(command, known)
-            known.add(run_id)
-            kill_in(scene, command, run_id, phase, delay, sign)
+            run_id, delay = killed(scene, known, phase, delay, sign)
             begin = time.monotonic()
             code, said = ended(scene.start("--resume", run_id))
             took = time.monotonic() - begin

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.config import length, named, reading
+from pipeline.config.machine import with_precision
 from pipeline.config.own_keys import OWN, own_model
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, Value, is_none
@@ -110,8 +111,10 @@ def with_backbone(config: Config, name: str) -> Config:
 def settled(config: Config, n_images: int) -> Config:
     """The same with a number of steps: `steps: 0` becomes what suits so many training images.
 
-    What depends on the length follows, as if the number had been typed.
+    What depends on the length follows, as if the number had been typed. `precision: auto` becomes
+    what the machine is fast at.
     """
+    config = with_precision(config)
     if config.steps:
         return config
     chosen = _chosen_by(config)

@@ -52,5 +52,5 @@ class Latents:
 
 
 def dtype_policy(config: Config) -> str:
-    """Keras's dtype policy that `precision` names; "auto" that nobody has decided is float32."""
+    """Keras's dtype policy that `precision` names; "auto" that is not settled is float32."""
     return "mixed_bfloat16" if config.precision == "bfloat16" else "float32"

@@ -42,7 +42,6 @@ VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
-PRECISION = "ssgan.precision"  # tag: of the networks' products, where the machine decides it
 GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 
 
@@ -187,8 +186,6 @@ def fit(
     start(config, clock)
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report, foretell, checkpoints)
-    if config.precision == "auto":
-        run.tags({PRECISION: trained.precision})
     progress.phase("logging the curves")
     if draw:
         curves = figures.learning_curves(trained.history.frame(), title(run, config))
@@ -237,6 +234,7 @@ def keep_models(
             class_names=dataset.class_names,
             register_as=config.register_as if role == CLASSIFIER and run.parent is None else None,
         )
+        run.metrics({"n_labels": split.n_labels}, model=role)
 
     latents, images = trained.model.latents, dataset.train_images[:EXAMPLES]
     keep(CLASSIFIER, trained.classifier, images, trained.model.classify(images))

@@ -50,7 +50,6 @@ class TrainedModel:
     generator: Any  # keras.Model: latents → uint8 images; None without one, or if it is lost
     model: Model
     history: "History"
-    precision: str  # of its products, "float32" or "bfloat16"
     release: Callable[[], None]  # lets the next training have the compiled step and the networks
 
 
@@ -78,17 +77,11 @@ def train(
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
     progress.phase("compiling the networks")
-    from pipeline.ops import precision
     from pipeline.training import loop
     from pipeline.training import program as programs
 
     key = identity(dataset, split, config)
-    asked = as_trained(config, len(split.labelled), runtime.has_gpu())
-    if (config := precision.decided(asked)) != asked and config.precision == "bfloat16":
-        progress.note(
-            "ssgan: networks compute in bfloat16, in which this processor is far faster; "
-            "weights and sums stay float32 (--precision float32: all of it)"
-        )
+    config = as_trained(config, len(split.labelled), runtime.has_gpu())
     labels = dataset.train_labels.read(split.labelled, READER)
     images = dataset.images_to_train_on
     spec = spec_of(dataset, split.pool, labels)
@@ -114,7 +107,6 @@ def train(
             program.method.latents if generate is not None else None,
         ),
         history,
-        config.precision,
         release=lambda: programs.release(program),
     )
 

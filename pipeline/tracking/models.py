@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.networks.spec import Latents
 from pipeline.tracking import trust
+from pipeline.tracking.faults import FAULTS
 from pipeline.tracking.store import NOTE, reachable
 
 ROLE = "ssgan.role"
@@ -95,12 +96,17 @@ def send(
         model_type=role,
     )
     usage = f"`mlflow.pyfunc.load_model('models:/{entry.model_id}').predict(…)`"
-    client.set_logged_model_tags(entry.model_id, {NOTE: f"{note} Load it with {usage}."})
-    client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
-    with tempfile.TemporaryDirectory() as kept:
-        whole = shutil.copytree(folder, Path(kept, "model"))
-        _identify(whole / MLMODEL_FILE_NAME, entry, run_id)
-        client.log_model_artifacts(entry.model_id, str(whole))
+    try:
+        client.set_logged_model_tags(entry.model_id, {NOTE: f"{note} Load it with {usage}."})
+        client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
+        with tempfile.TemporaryDirectory() as kept:
+            whole = shutil.copytree(folder, Path(kept, "model"))
+            _identify(whole / MLMODEL_FILE_NAME, entry, run_id)
+            client.log_model_artifacts(entry.model_id, str(whole))
+    except Exception:
+        with contextlib.suppress(*FAULTS):  # it would look as if it were still coming
+            client.finalize_logged_model(entry.model_id, LoggedModelStatus.FAILED)
+        raise
     client.finalize_logged_model(entry.model_id, LoggedModelStatus.READY)
     if register_as:
         mlflow.register_model(f"models:/{entry.model_id}", register_as)

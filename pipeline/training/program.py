@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import ExportedGenerator, PixelTable, exported_classifier
 from pipeline.networks.spec import Spec
-from pipeline.ops import devices, precision
+from pipeline.ops import devices
 from pipeline.ops.devices import Random, local
 from pipeline.ops.optimizers import Adam
 from pipeline.parts import Part
@@ -200,7 +200,6 @@ def prepare(config: Config, spec: Spec) -> Program:
     Raises:
         UserError: a batch does not divide among the devices.
     """
-    config = precision.decided(config)
     strategy = devices.strategy(config.devices)
     for key in ("batch_size", "unlabelled_batch_size", "generated_batch_size"):
         size = config.flat().get(key, 0)

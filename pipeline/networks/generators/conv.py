@@ -44,13 +44,13 @@ def build(
         keras.layers.Dense(
             rows * columns * units[0], use_bias=False, kernel_initializer=start(), dtype=policy
         ),
-        keras.layers.Reshape([rows, columns, units[0]]),
+        keras.layers.Reshape([rows, columns, units[0]], dtype=policy),
         BatchNormalization(momentum=0.95),
-        keras.layers.ReLU(),
+        keras.layers.ReLU(dtype=policy),
     ]
     for number in range(1, doublings):
         layers += [
-            keras.layers.UpSampling2D(2),
+            keras.layers.UpSampling2D(2, dtype=policy),
             keras.layers.Conv2D(
                 units[min(number, len(units) - 1)],
                 3,
@@ -60,7 +60,7 @@ def build(
                 dtype=policy,
             ),
             BatchNormalization(momentum=0.95),
-            keras.layers.ReLU(),
+            keras.layers.ReLU(dtype=policy),
         ]
     last = keras.initializers.LecunNormal(seed=next(seeds))
     layers += [
