@@ -51,11 +51,15 @@ def make_dense(shape=(8, 8, 1), n_classes=10, units=(60, 40), noise=0.3):
     )
 
 
-def make_conv(shape=(8, 8, 1), n_classes=10, noise=0.3):
+POLICIES = ("float32", "mixed_bfloat16")
+
+
+def make_conv(shape=(8, 8, 1), n_classes=10, noise=0.3, policy="float32"):
     return ConvClassifier(
         shape,
         n_classes,
         pixel_scale=2.0,
+        policy=policy,
         input_noise=noise,
         layer_noise=noise,
         random=make_random(),
@@ -163,6 +167,17 @@ def test_generated_images_can_stay_out_of_the_statistics():
 
 
 # ---------------------------------------------------------------- classifiers
+
+
+def test_the_convolutional_classifier_rounds_its_maps_and_nothing_that_leaves_it(digits):
+    whole, rounded = (make_conv(noise=0.0, policy=policy) for policy in POLICIES)
+    images = tf.constant(digits / np.float32(255))
+    expected, found = (each.forward(images, True, True) for each in (whole, rounded))
+    for one, other in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
+        assert one.dtype == other.dtype == tf.float32
+        assert np.abs(one - other).max() < 0.05 * np.abs(one).max()
+    assert not np.array_equal(expected.logits, found.logits)
+    assert {variable.dtype for variable in rounded.variables} == {"float32"}
 
 
 def test_noise_has_the_deviation_asked_for():
