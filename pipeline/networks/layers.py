@@ -193,11 +193,8 @@ class BatchNormalization(keras.layers.Layer):
             x, mean, variance, self.offset.value, self.scale.value, self.epsilon
         )
         n = devices.count() * math.prod(x.shape[:-1])
-        return (
-            tf.cast(y, given),
-            mean,
-            variance * (n / (n - 1)),
-        )  # unbiased, as the fused kernel gives it
+        # Unbiased, as the fused kernel gives it.
+        return tf.cast(y, given), mean, variance * (n / (n - 1))
 
 
 def add_noise(x: tf.Tensor, deviation: float, random: devices.Random) -> tf.Tensor:
