@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import RECORD, SAID, SPLIT, Config, Value, is_none
+from pipeline.config.schema import Config
 from pipeline.data import Dataset, reported
-from pipeline.runs import differences, provenance
+from pipeline.runs import differences, provenance, shown
 from pipeline.runs.clock import Clock
 from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
 from pipeline.stages import split as splitting
@@ -92,7 +92,9 @@ def opened(
     with tracking.open_run(
         kind,
         experiment=config.experiment,
-        name=_named(config, split, name) if parent or not config.run_name else config.run_name,
+        name=shown.name_of(config, split, name)
+        if parent or not config.run_name
+        else config.run_name,
         keep_name=config.run_name is None,
         parent=parent,
         tags=tags,
@@ -100,7 +102,7 @@ def opened(
         patience=patience,
     ) as run:
         run.text(configuration.to_yaml(config), CONFIG_FILE)
-        run.params(_compared(config, searched) if ours else _of_others(config))
+        run.params(shown.compared(config, searched) if ours else shown.of_others(config))
         run.metrics({"n_labels": split.n_labels})
         run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
@@ -118,32 +120,6 @@ def opened(
             run.figure(counts, "split/label_counts.png")
         with tracking.system_metrics(run) if config.system_metrics else nullcontext():
             yield run
-
-
-def _named(config: Config, split: Split, name: str) -> str:
-    seeds = f"seed {config.seed}" + (f", split {config.split_seed}" if config.split_seed else "")
-    return name.format(f"{config.dataset}, {config.method}, {split.n_labels} labels, {seeds}")
-
-
-def _compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value]:
-    """What people compare, and whatever the user has changed or a search varies.
-
-    Everything else lies in the run's `config.yaml`: MLflow prints every parameter over its images.
-    """
-    compared = {name for name, said in SAID.items() if said.compared}
-    flat, keys = config.flat(), {*compared, *configuration.changed(config), *searched}
-    if config.labels_per_class or config.split_file:
-        keys -= {"label_frac"}  # says nothing then
-    shown = [key for key in flat if key in keys - RECORD]
-    return {key: flat[key] for key in shown if not is_none(flat[key])}
-
-
-def _of_others(config: Config) -> dict[str, Value]:
-    """The parameters of a method that is none of the pipeline's."""
-    compared = {name for name, said in SAID.items() if said.compared}
-    shown = (compared & SPLIT) | {"method", "seed", "backbone"}
-    flat = config.flat()
-    return {key: flat[key] for key in flat if key in shown and not is_none(flat[key])}
 
 
 def start(config: Config, clock: Clock) -> None:
@@ -220,6 +196,7 @@ def keep_models(
 ) -> LoggedModels:
     """Log the classifier and, if there is one, the generator."""
     progress.phase("logging the models")
+    name = shown.name_of(config, split, "{}")
 
     def keep(role: str, model: Any, example: NDArray[Any], output: NDArray[Any]) -> None:
         run.model(
@@ -229,8 +206,8 @@ def keep_models(
             example,
             output,
             latents=latents if role == GENERATOR else None,
-            params=_compared(config),
-            note=f"{MODELS[role]} {_named(config, split, '{}')}. {_classes(dataset.class_names)}",
+            params=shown.compared(config),
+            note=f"{MODELS[role]} {name}. {_classes(dataset.class_names)}",
             class_names=dataset.class_names,
             register_as=config.register_as if role == CLASSIFIER and run.parent is None else None,
         )
@@ -308,8 +285,8 @@ def evaluate(
             models.classifier,
             {"test_error": f"{measured.metrics['test/error']:.4f}", "n_labels": str(split.n_labels)}
             | {"dataset": config.dataset, "method": config.method},
-            f"{_named(config, split, '{}')}: test error {measured.metrics['test/error']:.2%} on "
-            f"{len(split.test):,} images (run {run.id}).",
+            f"{shown.name_of(config, split, '{}')}: test error "
+            f"{measured.metrics['test/error']:.2%} on {len(split.test):,} images (run {run.id}).",
         )
     return measured
 
