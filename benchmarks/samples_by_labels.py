@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -60,10 +61,8 @@ def main() -> None:
     console.print(table)
     if options.picture:
         rows = np.repeat(np.arange(len(shown)), len(shown[0]))
-        title = f"{options.dataset}: images by class, over the number of labels"
-        figures.sample_grid(np.concatenate(shown), title, rows, names).savefig(
-            options.picture, dpi=110
-        )
+        sheet = figures.class_sheet(np.concatenate(shown), rows, names)
+        Image.fromarray(sheet).save(options.picture)
 
 
 def _trained(options: argparse.Namespace, count: str) -> tuple[Dataset, Model, int]:

@@ -23,6 +23,7 @@ NOT_RUN = {
     r"--labels_per_class 400\b": "needs the 50,000 pictures of CIFAR-10",
     r"--search mnist\b": "needs the 60,000 images of MNIST",
     r"^make (test|lint|bench|\w+-test|screenshots)$": "are tests themselves, or take long",
+    r"^python -m benchmarks\.samples_by_labels": "five whole trainings: minutes",
     r"^python -m benchmarks\.label_curve": "hundreds of simulated curves, and MNIST: minutes",
     r"^sudo |^echo ": "changes the machine: PostgreSQL; `make cluster-test` starts one of its own",
     r"^ray |^psql |^export RAY_ADDRESS|^export MLFLOW_TRACKING_URI=http|--workers ray\b|@db/|"
