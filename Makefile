@@ -37,7 +37,7 @@ $(READY): requirements.lock
 run: $(READY)  ## the pipeline on the bundled digits, with 10 % of the labels
 	mlflow run . --env-manager local --experiment-name ssgan -P label_frac=0.1
 
-test: $(READY)  ## the test suite, a process a core, four at most
+test: $(READY)  ## the quick tests, a process a core, four at most
 	python -m pytest $(AT_ONCE)
 
 slow-test: $(READY)  ## what the suite leaves out: whole runs, searches and curves, killed and gone on with

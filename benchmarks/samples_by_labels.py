@@ -6,7 +6,7 @@
 The same generator, trained on the same images with the classes that the classifier of so many
 labels gives them; `all` = every true label, the best that labels can do. Prints what a run measures
 of its samples (docs/measures.md) with standard errors, and the classifier's test error. The picture
-shows a row for each number of labels, an image of every class in it, from the same latents.
+shows a row for each number of labels, images of every class in it, from the same latents.
 """
 
 import argparse

@@ -1,13 +1,16 @@
 """The MLflow store, written by several at once."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+from mlflow.models import Model
 from PIL import Image
 
-from pipeline.tracking import Run, open_run, runs
+from pipeline.tracking import Run, models, open_run, runs
 
 WRITERS = 4
 
@@ -91,3 +94,29 @@ def test_of_runs_that_a_slow_store_has_made_twice_one_stays(
     client = MlflowClient()
     (found,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     assert (found.info.run_id, found.info.status) == (run.id, "FINISHED")
+
+
+def test_a_model_whose_files_did_not_arrive_is_failed_and_sent_again(
+    store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "files" / "model").mkdir(parents=True)
+    Model().save(str(tmp_path / "files" / "model" / "MLmodel"))
+    send, lost = MlflowClient.log_model_artifacts, [ConnectionError("timed out")]
+
+    def log_model_artifacts(self, *arguments, **named):
+        if lost:
+            raise lost.pop()
+        return send(self, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", log_model_artifacts)
+    with open_run("pipeline", experiment="e", name="one") as run:
+        named = {"name": "a-model", "role": "classifier", "params": {}, "note": ""}
+        given = (run.client, run.experiment_id, run.id, tmp_path / "files")
+        with pytest.raises(ConnectionError):
+            models.send(*given, **named, register_as=None)
+        (failed,) = run.client.search_logged_models([run.experiment_id])
+        assert failed.status == LoggedModelStatus.FAILED
+        assert models.logged_model(*given[:3], "classifier") is None  # and it is removed
+        sent = models.send(*given, **named, register_as=None)
+        (whole,) = run.client.search_logged_models([run.experiment_id])
+        assert (whole.model_id, whole.status) == (sent, LoggedModelStatus.READY)

@@ -33,6 +33,8 @@ FLAGS = {"network": "dense", "dense_units": "[64, 32]", "steps": "600", "report_
 FLAGS |= {"warm_up_share": "0.4", "generator_steps": "60", "generator_units": "[16, 16]"}
 FLAGS |= {"generated_batch_size": "16", "labels_per_class": "10", "valid_frac": "0.2"}
 FLAGS |= {"checkpoint_every": "0"}
+# Exit codes of a run that a signal has ended: SIGKILL at once, the others in good order.
+ENDED_BY = {signal.SIGKILL: (-9,), signal.SIGTERM: (130, 143), signal.SIGINT: (130,)}
 DIFFER = ("time/", "memory/", "train/images_per_second")  # metrics that may
 PATIENCE = 600  # seconds for one command
 Numbers = dict[str, list[tuple[int, float]]]  # of every metric, steps and values
@@ -173,13 +175,17 @@ def killed(
     The phase may be over sooner than in the run that was left alone: then another run is killed
     sooner.
     """
-    while True:
+    for _ in range(8):
         command = scene.new()
         run_id = scene.run_id(command, known)
         known.add(run_id)
-        if kill_in(scene, command, run_id, phase, delay, sign)[0]:
+        code, said = kill_in(scene, command, run_id, phase, delay, sign)
+        if code in ENDED_BY[sign]:
             return run_id, delay
+        if code:
+            raise RuntimeError(f"it ended by itself: {said}")
         delay /= 2
+    raise RuntimeError(f"no run was still in its phase {phase} when it was to be killed")
 
 
 def main(kills: int = 5, seed: int = 0, sign: signal.Signals = signal.SIGKILL) -> int:

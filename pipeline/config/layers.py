@@ -112,7 +112,7 @@ def settled(config: Config, n_images: int) -> Config:
     """The same with a number of steps: `steps: 0` becomes what suits so many training images.
 
     What depends on the length follows, as if the number had been typed. `precision: auto` becomes
-    what the machine is fast at.
+    what the processor's instructions say.
     """
     config = with_precision(config)
     if config.steps:

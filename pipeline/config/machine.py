@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.config.schema import Config
 
-PROCESSOR = Path("/proc/cpuinfo")
+PROCESSOR, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia")
 # Four times as many products a second in bfloat16 as in float32; AVX-512 alone has less than two.
 MATRICES = "amx_bf16"
 
@@ -13,11 +13,11 @@ def with_precision(config: Config) -> Config:
     """The configuration with `precision: auto` decided: bfloat16 where the CPU has AMX.
 
     By the processor's instructions, not by a timing: the same machine always decides the same.
-    Float32 under `jit_compile`, because XLA does not use them.
+    Float32 on a machine with a GPU of NVIDIA's, and under `jit_compile`: neither uses them.
     """
     if config.precision != "auto":
         return config
-    fast = not config.jit_compile and MATRICES in _instructions()
+    fast = not (config.jit_compile or DRIVER.exists()) and MATRICES in _instructions()
     return config.model_copy(update={"precision": "bfloat16" if fast else "float32"})
 
 

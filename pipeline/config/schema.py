@@ -300,7 +300,7 @@ class Config(BaseModel):
         "CPU threads, up to 1024; none = all cores", _WARM_UP | _TRAINING, free=True, paired=True
     )
     precision: Literal["auto", "float32", "bfloat16"] = key(
-        "of the networks' products and maps: float32, bfloat16 or auto (bfloat16 on CPUs with AMX)",
+        "of products and convolutions' maps: float32, bfloat16 or auto (bfloat16 on CPUs with AMX)",
         compared=True,
     )
     jit_compile: Annotated[bool | None, Optional] = key(

@@ -206,12 +206,11 @@ def keep_models(
             example,
             output,
             latents=latents if role == GENERATOR else None,
-            params=shown.compared(config),
+            params={**shown.compared(config), "n_labels": split.n_labels},
             note=f"{MODELS[role]} {name}. {_classes(dataset.class_names)}",
             class_names=dataset.class_names,
             register_as=config.register_as if role == CLASSIFIER and run.parent is None else None,
         )
-        run.metrics({"n_labels": split.n_labels}, model=role)
 
     latents, images = trained.model.latents, dataset.train_images[:EXAMPLES]
     keep(CLASSIFIER, trained.classifier, images, trained.model.classify(images))

@@ -169,10 +169,9 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
 
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
-    found = client.search_logged_models(
-        [run.info.experiment_id],
-        f"source_run_id = '{run_id}' AND tags.`{ROLE}` = '{role}'",
-    )
+    asked = f"source_run_id = '{run_id}' AND tags.`{ROLE}` = '{role}'"
+    there = client.search_logged_models([run.info.experiment_id], asked)
+    found = [model for model in there if model.status == LoggedModelStatus.READY]
     if not found:
         return None
     with tempfile.TemporaryDirectory() as kept:

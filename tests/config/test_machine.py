@@ -10,6 +10,7 @@ from pipeline.config import machine
 def processor(tmp_path, monkeypatch):
     """The file in which Linux lists the processor's instructions; not there yet."""
     monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "nvidia")
     return tmp_path / "cpuinfo"
 
 
@@ -31,6 +32,13 @@ def test_a_settled_configuration_says_what_is_trained_in(
     processor.write_text(f"flags : fpu sse2 {instructions}\n")
     config = configuration.load({"precision": "auto", "steps": steps, **flags})
     assert configuration.settled(config, 1437).precision == expected
+
+
+def test_on_a_machine_with_a_gpu_it_is_float32(processor):
+    processor.write_text("flags : amx_bf16\n")
+    (processor.parent / "nvidia").mkdir()
+    config = configuration.load({"precision": "auto"})
+    assert configuration.settled(config, 1437).precision == "float32"
 
 
 def test_without_a_list_of_instructions_it_is_float32(processor):

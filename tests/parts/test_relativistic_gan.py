@@ -78,7 +78,7 @@ def test_the_penalty_and_its_gradient_are_those_of_a_plain_double_tape(shape):
         np.testing.assert_allclose(one / scale, other / scale, atol=2e-4)
 
 
-def test_in_bfloat16_loss_penalty_and_gradients_are_those_of_float32_but_for_rounding():
+def test_in_bfloat16_penalty_and_gradients_are_those_of_float32_but_for_rounding():
     found = []
     for precision in ("float32", "bfloat16"):
         part, _ = gan(precision=precision)
@@ -89,6 +89,7 @@ def test_in_bfloat16_loss_penalty_and_gradients_are_those_of_float32_but_for_rou
     assert rounded_penalty == pytest.approx(penalty, rel=0.05)
     cosine = whole @ rounded / (np.linalg.norm(whole) * np.linalg.norm(rounded))
     assert cosine > 0.99
+    assert not np.array_equal(whole, rounded)
 
 
 def test_the_generators_gradient_is_that_of_its_own_loss_whichever_way_it_is_taken():
