@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.config.schema import Config
 
 PROCESSOR, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia")
-# Four times as many products a second in bfloat16 as in float32; AVX-512 alone has less than two.
+# Measured once: 1,560 GFLOP/s in bfloat16, 350 in float32, with two threads.
 MATRICES = "amx_bf16"
 
 
@@ -13,7 +13,8 @@ def with_precision(config: Config) -> Config:
     """The configuration with `precision: auto` decided: bfloat16 where the CPU has AMX.
 
     By the processor's instructions, not by a timing: the same machine always decides the same.
-    Float32 on a machine with a GPU of NVIDIA's, and under `jit_compile`: neither uses them.
+    Float32 on a machine with a GPU of NVIDIA's, which trains in its place, and under `jit_compile`:
+    whether XLA uses these instructions was not tried.
     """
     if config.precision != "auto":
         return config
