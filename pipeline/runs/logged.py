@@ -81,7 +81,7 @@ def opened(
     ours: `config.method` is a method of the pipeline; of another, which has no recipe, only what
         says the split, the seed and the backbone is logged as parameters.
     patience: seconds that a store is waited for that is away, at the beginning and at the end. By
-        default it must be there at the beginning, and is waited for a minute at the end.
+        default it must be there at the beginning, and is waited for two minutes at the end.
     """
     tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)

@@ -22,8 +22,8 @@ from pipeline.tracking.sending import Delivery
 from pipeline.tracking.spool import END, Spool
 from pipeline.tracking.store import PAUSES, begun, store_name
 
-LAST_WAIT = 60.0  # seconds to wait, at a run's end, for a store that is away
-SILENCE = 240.0  # more, for a store that neither answers nor fails
+LAST_WAIT = 120.0  # seconds to wait, at a run's end, for a store that is away
+SILENCE = 180.0  # more, for a store that neither answers nor fails
 HURRIED = 3.0  # the same after Ctrl-C, and for a store that answers
 LOOK = 0.05  # seconds between two looks
 
@@ -47,7 +47,7 @@ class Outbox:
         self._away: Exception | None = None  # why the store does not take the first record
         self._since: float | None = None  # when that was first so
         self._refused: Exception | None = None
-        self._told_away = self._closing = False
+        self._told_away = self._told_wait = self._closing = False
         self._moved = time.monotonic()  # when the store last took a record
         begun()
         self._sender = threading.Thread(target=self._work, daemon=True, name="outbox")
@@ -100,6 +100,8 @@ class Outbox:
                 return False
             if interrupts.heard() and now - begin > HURRIED:
                 return False
+            if self._away and patience > HURRIED:
+                self._tell_wait(patience)
             time.sleep(LOOK)
         self._tell()
         return not self._waiting
@@ -135,6 +137,15 @@ class Outbox:
         elif not away and self._told_away:
             progress.note("the MLflow store is back; what had waited is sent")
             self._told_away = False
+
+    def _tell_wait(self, patience: float) -> None:
+        """Say once that the end waits for the store."""
+        if not self._told_wait:
+            progress.note(
+                f"waiting up to {patience:.0f} s for the MLflow store; Ctrl-C ends the "
+                f"wait, and the records stay for {SYNC}"
+            )
+            self._told_wait = True
 
     def _work(self) -> None:
         """Send until the run is closed, then let others have what is left."""

@@ -57,7 +57,7 @@ def open_run(
         tags: more tags.
         earlier: id of a run to go on with, instead of a new one; it keeps its name.
         patience: seconds to wait for a store that is away, at the beginning and at the end. By
-            default it must be there at the beginning, and is waited for a minute at the end.
+            default it must be there at the beginning, and is waited for two minutes at the end.
 
     Raises:
         StoreAway: the store does not answer; a child is begun without it.

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import interrupts, tracking
+from pipeline import interrupts, progress, tracking
 from pipeline.__main__ import main
 from pipeline.errors import RunFailure
 from pipeline.tracking import outbox, spool
@@ -129,10 +129,11 @@ def test_every_record_may_be_sent_twice(quick):
 
 @pytest.mark.slow
 def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(outbox, "LAST_WAIT", 0.2)
+    monkeypatch.setattr(outbox, "HURRIED", 0.1)
     with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
         run.outbox.sent()
     with contextlib.ExitStack() as gone:
+        gone.enter_context(progress.shown(0))
         with tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.2) as run:
             write(run, 0)
             run.outbox.sent()
@@ -145,6 +146,9 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
         with pytest.raises(tracking.StoreAway, match="python -m pipeline sync") as left:
             tracking.check_sent()
         assert str(run.outbox.spool.folder) in str(left.value)
+        said = capsys.readouterr().err
+        assert "Meanwhile the work goes on" in said
+        assert said.count("waiting up to 0 s for the MLflow store; Ctrl-C ends the wait") == 1
         assert main(["sync"]) == 1  # still locked
         assert "another process has locked it" in capsys.readouterr().err
     assert status(run.id) == "RUNNING"
@@ -162,7 +166,7 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
 
 KILLED = """
 import os, sqlite3, sys
-from pipeline import interrupts, tracking
+from pipeline import progress, interrupts, tracking
 with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
     run.metrics({"loss": 0.0}, 0)
     run.outbox.sent()
