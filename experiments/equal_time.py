@@ -10,8 +10,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from experiments.space import Choices, Range
+from pipeline.config.key import Decides, Value
 from pipeline.config.own_keys import said
-from pipeline.config.schema import Decides, Value
 from pipeline.errors import UserError
 
 Space = Mapping[str, Range | Choices]

@@ -17,9 +17,10 @@ from experiments import settings as of_searches
 from experiments.settings import ELASTIC, SETTINGS, Settings
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
+from pipeline.config.key import Value
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
-from pipeline.config.schema import RECORD, SPLIT, Config, Value
+from pipeline.config.schema import RECORD, SPLIT, Config
 from pipeline.errors import UserError, looked_for
 
 SEARCHES = CONFIGS / "search"

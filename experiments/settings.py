@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.config.key import Count, Number, Optional, Rate
 from pipeline.config.reading import Layer
-from pipeline.config.schema import Count, Number, Optional, Rate
 from pipeline.errors import UserError
 
 # Where the same trials run, not which.

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.config.key import Number, Value
 from pipeline.config.reading import Sourced
-from pipeline.config.schema import Config, Number, Value
+from pipeline.config.schema import Config
 from pipeline.errors import UserError
 
 NEAR = 1e-9  # relative: what rounding may make of a number

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, NoReturn
 from pipeline import interrupts
 from pipeline.config import layers as configuration
 from pipeline.config import named
+from pipeline.config.key import Value
 from pipeline.config.own_keys import OWN
-from pipeline.config.schema import SAID, Config, Value
+from pipeline.config.schema import SAID, Config
 from pipeline.errors import RunFailure, UserError, advice
 from pipeline.masking import masked
 

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from experiments.curve.settings import CEILING, SETTINGS, SUPERVISED, THEIRS, Settings
 from pipeline.config import layers as configuration
 from pipeline.config import named
+from pipeline.config.key import Value
 from pipeline.config.own_keys import OWN
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
-from pipeline.config.schema import RECORD, SPLIT, Config, Value
+from pipeline.config.schema import RECORD, SPLIT, Config
 from pipeline.errors import UserError, looked_for
 
 CURVES = named.CONFIGS / "curve"

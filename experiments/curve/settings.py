@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipeline.config.schema import Count, Number, Optional
+from pipeline.config.key import Count, Number, Optional
 
 SUPERVISED = "supervised"
 CEILING = "supervised_all"  # every known label: what no number of labels of this data beats

@@ -22,7 +22,7 @@ from experiments.search.sampling import best
 from experiments.search.study import Study
 from experiments.search.trials import has_failed
 from pipeline import progress, tracking
-from pipeline.config.schema import Value
+from pipeline.config.key import Value
 from pipeline.errors import RunFailure
 from pipeline.tracking import Run
 

@@ -13,7 +13,8 @@ from experiments import equal_time
 from experiments.plan import Cell, Plan
 from experiments.search.sampling import best
 from pipeline import life
-from pipeline.config.schema import Config, Value
+from pipeline.config.key import Value
+from pipeline.config.schema import Config
 from pipeline.interrupts import undisturbed
 from pipeline.masking import shown
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.search.sampling import searched
 from experiments.search.study import Study
 from experiments.space import Choices
-from pipeline.config.schema import Value
+from pipeline.config.key import Value
 from pipeline.tracking import Run
 
 COST, ERROR = "label cost", "validation error (share)"

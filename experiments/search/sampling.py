@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.plan import Plan
 from experiments.space import Choices, Range
-from pipeline.config.schema import Config, Value
+from pipeline.config.key import Value
+from pipeline.config.schema import Config
 
 STARTUP = 10  # trials before the sampler models anything, at most
 

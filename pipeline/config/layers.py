@@ -11,10 +11,11 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.config import length, named, reading
+from pipeline.config.key import Value, is_none
 from pipeline.config.machine import with_precision
 from pipeline.config.own_keys import OWN, own_model
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
-from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config, Value, is_none
+from pipeline.config.schema import RECORD, RIVALS, SAID, SHARED, SPLIT, Config
 from pipeline.errors import UserError
 
 CHOOSING = (

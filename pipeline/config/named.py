@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.config.key import Value, is_none
 from pipeline.config.reading import Layer, Sourced, read_yaml
-from pipeline.config.schema import Value, is_none
 from pipeline.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

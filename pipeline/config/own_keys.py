@@ -9,10 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from pipeline.config.schema import (
-    SAID,
+from pipeline.config.key import (
     Amount,
-    Config,
     Count,
     Decides,
     Further,
@@ -30,6 +28,7 @@ from pipeline.config.schema import (
     key,
     said_of,
 )
+from pipeline.config.schema import SAID, Config
 
 # Keys of what comes after a warm-up, and of no step of it.
 _AFTER = Decides.STEP | Decides.TRAINING

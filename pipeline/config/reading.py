@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pipeline.config.schema import Value
+from pipeline.config.key import Value
 from pipeline.errors import UserError, looked_for
 
 LARGEST = 100_000  # characters of a file: a thousand keys

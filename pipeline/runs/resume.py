@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline import data, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import SAID, SPLIT, Config, Value
+from pipeline.config.key import Value
+from pipeline.config.schema import SAID, SPLIT, Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.networks import backbones

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 
 from pipeline.config import layers as configuration
-from pipeline.config.schema import RECORD, SAID, SPLIT, Config, Value, is_none
+from pipeline.config.key import Value, is_none
+from pipeline.config.schema import RECORD, SAID, SPLIT, Config
 from pipeline.stages.manifest import Split
 
 COMPARED = {name for name, said in SAID.items() if said.compared}

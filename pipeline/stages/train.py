@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
+from pipeline.config.key import Decides
 from pipeline.config.own_keys import deciding
-from pipeline.config.schema import Config, Decides
+from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
 from pipeline.networks.spec import Latents, Spec

@@ -14,8 +14,9 @@ import keras
 import tensorflow as tf
 
 from pipeline import methods
+from pipeline.config.key import Decides
 from pipeline.config.own_keys import deciding
-from pipeline.config.schema import Config, Decides
+from pipeline.config.schema import Config
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Method
 from pipeline.networks.build import ExportedGenerator, PixelTable, exported_classifier

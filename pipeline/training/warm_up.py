@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.key import Decides
 from pipeline.config.own_keys import deciding
-from pipeline.config.schema import Config, Decides
+from pipeline.config.schema import Config
 from pipeline.methods import Arrays
 from pipeline.training.program import Program, variables_of
 

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config import layers as config
 from pipeline.config import named, own_keys, schema
-from pipeline.config.schema import ALL, Decides
+from pipeline.config.key import ALL, Decides, key, said_of
 from pipeline.errors import UserError
 
 
@@ -20,16 +20,16 @@ def configs(tmp_path, monkeypatch):
 
 
 def test_a_key_that_says_nothing_decides_step_warm_up_and_training():
-    silent = schema.key("a meaning")
+    silent = key("a meaning")
     assert isinstance(silent, FieldInfo)
-    assert schema.said_of(silent).decides == ALL
-    assert not schema.said_of(silent).free
+    assert said_of(silent).decides == ALL
+    assert not said_of(silent).free
 
 
 def test_what_only_keeps_a_record_may_be_chosen_by_a_later_stage_and_is_not_computed():
     where = {"experiment", "run_name", "run_id", "register_as", "checkpoint_dir"}
     assert {*where, "checkpoint_every", "system_metrics"} == schema.RECORD
-    assert all(schema.SAID[key].free for key in schema.RECORD)
+    assert all(schema.SAID[name].free for name in schema.RECORD)
     for what in (Decides.STEP, Decides.WARM_UP, Decides.TRAINING, Decides.SPLIT):
         assert not schema.RECORD & own_keys.deciding(config.load({}), what).keys()
 
