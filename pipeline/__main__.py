@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "train on the split of --run_id",
     "evaluate": "measure the models of --run_id",
     "sync": "send what an MLflow store that was away has not got",
+    "predict": "classify pictures with the model of --run_id, into a table",
     "sample": "draw images with the generator of --run_id, as PNG files and a contact sheet",
 }
 SAMPLE = {  # the flags of `sample`
@@ -39,6 +40,12 @@ SAMPLE = {  # the flags of `sample`
     "seed": "of the random numbers; the same seed draws the same images (default: 0)",
     "interpolate": "true writes a sheet of ways from one image to another, too (default: false)",
 }
+PREDICT = {  # the flags of `predict`
+    "run_id": "the run whose classifier reads the pictures",
+    "data_dir": "folder of pictures, however they lie in it",
+    "out": "CSV file to write, a new one (default: predictions-<run id>.csv)",
+}
+OF_A_MODEL = {"sample": SAMPLE, "predict": PREDICT}  # take no key of the configuration
 SYNC_MEANING = (
     "Send the records of runs that ended while their MLflow store (MLFLOW_TRACKING_URI) was away, "
     "in order, nothing twice."
@@ -62,8 +69,8 @@ def _run(argv: Sequence[str]) -> None:
     if command == "sync":
         _sync(flags)
         return
-    if command == "sample":
-        _sample(flags)
+    if command in OF_A_MODEL:
+        _use_model(command, flags)
         return
     _refuse_experiment(flags)
     _refuse_resume(command, flags)
@@ -93,13 +100,14 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     values = forgiving(presets, chosen) if chosen is not None else None
     parser = Parser(
         prog="python -m pipeline",
-        description="How far do n labels get me? Semi-supervised GAN against supervised baseline.",
+        description="How far do n labels get me? Semi-supervised training beside a "
+        "supervised baseline.",
         epilog="python -m pipeline run --dataset mnist --method ssgan --help tells every key, what "
         "it means, and its value for that data set and method.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, meaning in COMMANDS.items():
-        if name in ("sync", "sample"):  # take no key of the configuration
+        if name == "sync" or name in OF_A_MODEL:
             continue
         anew = name in ANEW
         command = commands.add_parser(
@@ -113,9 +121,10 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             command.add_argument("--resume", metavar="ID", help=RESUME_MEANING)
         add_keys(command, ("run_id",) if anew else (), values)
     commands.add_parser("sync", help=COMMANDS["sync"], description=SYNC_MEANING)
-    sample = commands.add_parser("sample", help=COMMANDS["sample"], description=COMMANDS["sample"])
-    for key, meaning in SAMPLE.items():
-        sample.add_argument(f"--{key}", metavar="", help=meaning)
+    for name, keys in OF_A_MODEL.items():
+        command = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name])
+        for key, meaning in keys.items():
+            command.add_argument(f"--{key}", metavar="", help=meaning)
     ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
     ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
@@ -137,25 +146,31 @@ def _sync(flags: dict[str, str]) -> None:
     print(sent)
 
 
-def _sample(flags: dict[str, str]) -> None:
-    _known_to_sample(flags)
+def _use_model(command: str, flags: dict[str, str]) -> None:
+    _refuse_unknown(command, flags)
     from pipeline import progress
 
     with progress.shown():
         progress.phase("loading MLflow")
-        from pipeline.runs import sample
+        from pipeline import tracking
+        from pipeline.runs import predict, sample
 
-        written = sample.sample(sample.asked(flags))
+        if command == "sample":
+            written = sample.sample(sample.asked(flags))
+        else:
+            written = predict.predict(predict.asked(flags))
     print(written)
+    tracking.check_sent()
 
 
-def _known_to_sample(flags: dict[str, str]) -> None:
+def _refuse_unknown(command: str, flags: dict[str, str]) -> None:
     """A flag that would be ignored in silence is a mistake."""
+    known = OF_A_MODEL[command]
     for key in flags:
-        if key not in SAMPLE:
-            listed = ", ".join(f"--{name}" for name in SAMPLE)
-            near = named.suggestion(key, list(SAMPLE))
-            raise UserError(f"--{key}: sample does not know it{near}; it takes {listed}.")
+        if key not in known:
+            listed = ", ".join(f"--{name}" for name in known)
+            near = named.suggestion(key, list(known))
+            raise UserError(f"--{key}: {command} does not know it{near}; it takes {listed}.")
 
 
 def _ui(flags: dict[str, str]) -> None:

@@ -136,21 +136,21 @@ def load_model(run_id: str) -> LoggedModels:
     return LoggedModels(model, classifier.id, generator.id if generator else "")
 
 
-def load_generator(run_id: str, kind: str) -> LoadedModel:
-    """The generator of a run of this kind.
+def load_one(run_id: str, kind: str, role: str) -> LoadedModel:
+    """The classifier or the generator of a run of this kind.
 
     Raises:
         UserError: the run has none.
     """
-    generator = tracking.load_model(run_id, GENERATOR)
-    if generator is not None:
-        return generator
+    found = tracking.load_model(run_id, role)
+    if found is not None:
+        return found
     source = tracking.tag(run_id, tracking.SOURCE) if kind == "evaluate" else None
     if source:
         raise UserError(f"run_id = {run_id!r}: that run measured another; give run_id={source}.")
-    method = tracking.parameter(run_id, "method")
+    method = tracking.parameter(run_id, "method") if role == GENERATOR else None
     has = f"method {method} trains none, or it did not finish" if method else "did it finish?"
-    raise UserError(f"run_id = {run_id!r}: that run, of kind {kind!r}, has no generator; {has}.")
+    raise UserError(f"run_id = {run_id!r}: that run, of kind {kind!r}, has no {role}; {has}.")
 
 
 def labels_read(source: str) -> int:

@@ -1,6 +1,5 @@
 """The command `sample`: images that a run's generator draws, as PNG files and a contact sheet."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -19,7 +18,7 @@ from pipeline.config.named import suggestion
 from pipeline.config.reading import expanded
 from pipeline.errors import UserError
 from pipeline.networks.spec import Latents
-from pipeline.runs import resume
+from pipeline.runs import output, resume
 from pipeline.stages import train as training
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def sample(request: Request) -> str:
     generator = _loaded(request)
     names = generator.class_names
     classes = _classes(request, names)
-    with _opened(request) as run, _whole_or_not_at_all(request.out) as folder:
+    with output.launched(KIND, request.run_id) as run, _whole_or_not_at_all(request.out) as folder:
         shown = _write(request, generator, classes, folder)
         title = f"{tracking.run_name(request.run_id)}, run {request.run_id[:8]}"
         sheets = {"contact_sheet.png": _sheet(shown, title, names)}
@@ -126,9 +125,7 @@ def _refuse_folder(out: Path) -> None:
         raise UserError(
             f"{said}: cannot be used ({error.strerror}); give another folder."
         ) from None
-    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"{said}: {above} cannot be written; give another folder by --out.")
+    output.check_writable(out)
 
 
 def _loaded(request: Request) -> Generator:
@@ -137,7 +134,7 @@ def _loaded(request: Request) -> Generator:
     from pipeline.ops import runtime
 
     runtime.start(request.seed, None, deterministic=True)
-    found = resume.load_generator(request.run_id, kind)
+    found = resume.load_one(request.run_id, kind, resume.GENERATOR)
     assert found.latents is not None
     return Generator(
         training.batched(found.call),
@@ -158,18 +155,6 @@ def _classes(request: Request, names: Sequence[str]) -> list[int]:
         near = suggestion(request.wanted, list(names))
         raise UserError(f"{said}: no such class{near}; the run's are {listed}.")
     return [names.index(request.wanted)]
-
-
-@contextmanager
-def _opened(request: Request) -> Iterator[tracking.Run | None]:
-    """The run that `mlflow run` has made for this command; without the launcher none."""
-    if "MLFLOW_RUN_ID" not in os.environ:
-        yield None
-        return
-    name = f"{KIND}: {tracking.run_name(request.run_id)}"
-    tags = {tracking.SOURCE: request.run_id}
-    with tracking.open_run(KIND, experiment=None, name=name, tags=tags) as run:
-        yield run
 
 
 @contextmanager

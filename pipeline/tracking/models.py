@@ -33,6 +33,7 @@ class LoadedModel:
     call: Callable[[Any], Any]  # one array in, one tensor out
     latents: Latents | None  # what a generator is fed
     class_names: tuple[str, ...]  # of the classes 0..K-1
+    shape: tuple[int, ...]  # of one row of its input
 
 
 def save(
@@ -181,13 +182,15 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
             )
         )
         model = trust.load(folder, run_id)
-        metadata = Model.load(str(folder / "MLmodel")).metadata or {}
+        description = Model.load(str(folder / "MLmodel"))
+        metadata = description.metadata or {}
     # Held by the closure: the endpoint alone would not keep the model's variables.
     return LoadedModel(
         id=found[0].model_id,
         call=lambda array: model.serve(array),  # noqa: PLW0108
         latents=trust.latents(metadata, run_id),
         class_names=trust.class_names(metadata, run_id),
+        shape=trust.shape(description, run_id),
     )
 
 

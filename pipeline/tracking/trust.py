@@ -16,6 +16,7 @@ from pipeline.networks.spec import Latents
 FLAVOURS = {"keras", "python_function"}  # of what this project logs
 LOADER = "mlflow.keras"
 SAVED_MODEL = Path("data") / "model"
+LARGEST = 2**16  # pixels of a side, numbers of a latent
 # Operations with an effect, which arithmetic on stored weights needs.
 ALLOWED = {
     "NoOp",
@@ -77,6 +78,21 @@ def class_names(metadata: Any, run_id: str) -> tuple[str, ...]:
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
         raise _refused(run_id, f"its class names are {said!r}")
     return tuple(said)
+
+
+def shape(description: Any, run_id: str) -> tuple[int, ...]:
+    """Shape of one row of a model's input, as its signature says.
+
+    Raises:
+        UserError: it says none.
+    """
+    try:
+        _, *row = description.signature.inputs.inputs[0].shape
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise _refused(run_id, "its signature has no shape") from None
+    if not row or not all(isinstance(size, int) and 0 < size <= LARGEST for size in row):
+        raise _refused(run_id, f"its signature has the shape {row!r}")
+    return tuple(row)
 
 
 def _check_description(folder: Path, run_id: str) -> None:

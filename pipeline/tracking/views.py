@@ -36,7 +36,7 @@ GAINS = ("baseline/test_error", "lift", "lift_low", "lift_high")
 SAMPLE_MEASURES = ("samples/read_as_wanted", "samples/kid", "samples/coverage", "samples/density")
 # Kinds of runs that the curves leave out: what trains nothing, and the baseline.
 UNTRAINED = (
-    *("baseline", "split", "evaluate", "sample", "sync", "resume", "report"),
+    *("baseline", "split", "evaluate", "sample", "predict", "sync", "resume", "report"),
     *("curve", "curve_command", "search", "study"),
 )
 SEEDS = ("seed", "split_seed")

@@ -1,0 +1,127 @@
+"""The command `predict`: classes of new pictures by a run's classifier, as a table."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline import interrupts, progress, tracking
+from pipeline.config.reading import expanded
+from pipeline.data import new_pictures
+from pipeline.errors import UserError
+from pipeline.runs import output, resume
+from pipeline.stages import train as training
+
+KIND = "predict"
+AT_ONCE = 2000  # pictures classified between two reports
+NAMED = 5  # classes that the last line counts
+DECIMALS = 4  # of probabilities in the table
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, checked as far as it can be without the run."""
+
+    run_id: str
+    data_dir: Path
+    out: Path
+
+
+def asked(flags: Mapping[str, str]) -> Request:
+    """Check the flags of the command.
+
+    Raises:
+        UserError: no run_id, no data_dir, or a file that is there or cannot be written.
+    """
+    for key, meaning in (("run_id", "the run whose classifier"), ("data_dir", "the folder that")):
+        if not flags.get(key):
+            raise UserError(f"predict needs {key}: {meaning} is read.")
+    out = expanded(flags.get("out") or f"predictions-{flags['run_id']}.csv")
+    _refuse_file(out)
+    output.check_writable(out)
+    return Request(flags["run_id"], expanded(flags["data_dir"]), out)
+
+
+def predict(request: Request) -> str:
+    """Classify the pictures and write the table; what was written, in a sentence.
+
+    The table has a row a picture: file, predicted_class, confidence (largest probability), and
+    `p_<class>`, the probability of each class.
+
+    Raises:
+        UserError: no such run or folder, a run without a classifier, or a file that cannot be
+            written. Then nothing is left behind.
+    """
+    progress.phase("loading the classifier")
+    kind = tracking.source_kind(request.run_id)
+    from pipeline.ops import runtime
+
+    runtime.start(0, None, deterministic=True)
+    found = resume.load_one(request.run_id, kind, resume.CLASSIFIER)
+    height, width, channels = found.shape
+    if height != width:
+        raise UserError(
+            f"run_id = {request.run_id!r}: its images are {height} × {width}, and pictures are "
+            "made square; classify arrays by the logged model, see docs/models.md."
+        )
+    fit = str(resume.values_of(request.run_id).get("fit", "crop"))
+    with (
+        output.launched(KIND, request.run_id) as run,
+        new_pictures.opened(request.data_dir, height, channels, fit) as pictures,
+    ):
+        classify = training.batched(found.call)
+        progress.phase("classifying", total=len(pictures.names), unit="pictures")
+        parts, done = [], 0
+        for images in pictures.parts(AT_ONCE):
+            parts.append(classify(images))
+            interrupts.heed()
+            progress.advance(done := done + len(images))
+        table = tabled(pictures.names, np.concatenate(parts), found.class_names)
+        if pictures.skipped:
+            progress.note(pictures.skipped)
+        _write(table, request.out)
+        if run is not None:
+            run.table(table, "predictions.csv")
+    return _told(table, request.out)
+
+
+def tabled(
+    files: Sequence[str], probabilities: NDArray[np.float32], class_names: Sequence[str]
+) -> pd.DataFrame:
+    """The table of `predict`, for probabilities [n, K]."""
+    predicted = np.asarray(class_names, object)[probabilities.argmax(axis=1)]
+    rounded = probabilities.astype(np.float64).round(DECIMALS)
+    first = {"file": list(files), "predicted_class": predicted, "confidence": rounded.max(axis=1)}
+    each = {f"p_{name}": rounded[:, number] for number, name in enumerate(class_names)}
+    return pd.DataFrame({**first, **each})
+
+
+def _refuse_file(out: Path) -> None:
+    """Nothing is overwritten."""
+    if out.exists() or out.is_symlink():
+        raise UserError(f"out = {str(out)!r}: that is there already; give another file by --out.")
+
+
+def _write(table: pd.DataFrame, out: Path) -> None:
+    """Whole or not at all."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name[:40]}-", dir=out.parent) as scratch:
+            made = Path(scratch, "table.csv")
+            table.to_csv(made, index=False)
+            _refuse_file(out)  # somebody may have made it meanwhile
+            made.replace(out)
+    except OSError as error:
+        raise UserError(f"out = {str(out)!r}: cannot be written ({error.strerror}).") from None
+
+
+def _told(table: pd.DataFrame, out: Path) -> str:
+    counts = table["predicted_class"].value_counts()
+    some = ", ".join(f"{n:,} {name}" for name, n in counts.head(NAMED).items())
+    more = f" and {len(counts) - NAMED} classes more" if len(counts) > NAMED else ""
+    pictures = "1 picture" if len(table) == 1 else f"{len(table):,} pictures"
+    return f"{pictures} classified ({some}{more}); the table is {out}."
