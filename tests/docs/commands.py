@@ -34,7 +34,7 @@ NOT_RUN = {
 SMALL = {
     r"python -m pipeline run --resume ": r"\g<0>",
     r"python -m pipeline (run|train)\b": r"\g<0> --steps 40",
-    r"python -m pipeline (split|evaluate|sample)\b": r"\g<0>",
+    r"python -m pipeline (split|evaluate|predict|sample)\b": r"\g<0>",
     r"python -m experiments search\b": r"\g<0> --steps 40",
     r"python -m experiments curve\b": r"\g<0> --steps 40 --workers 2 --seeds 1",
     r"^mlflow run \. -e curve\b.*$": r"\g<0> -P steps=40 -P seeds=1",

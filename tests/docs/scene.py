@@ -152,9 +152,10 @@ class Scene:
     def _pictures(self) -> None:
         """The folders of pictures that docs/own-images.md speaks of."""
         random = np.random.default_rng(0)
-        parts = {"labelled/cat": 30, "labelled/dog": 30, "unlabelled": 9}
+        parts = {f"my_images/labelled/{name}": 30 for name in ("cat", "dog")}
+        parts |= {"my_images/unlabelled": 9, "new_pictures": 3}
         for part, n in parts.items():
-            there = self.folder / "my_images" / part
+            there = self.folder / part
             there.mkdir(parents=True)
             for i in range(n):
                 pixels = random.integers(0, 256, (40, 30, 3), np.uint8)

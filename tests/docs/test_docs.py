@@ -127,8 +127,8 @@ def without_help(words: list[str]) -> list[str]:
 
 def check_run(name: str, flags: dict[str, str]) -> None:
     """Read the configuration as the command does, but for what lies in a file or a run."""
-    if name == "sample":
-        pipeline.__main__._known_to_sample(flags)
+    if name in pipeline.__main__.OF_A_MODEL:
+        pipeline.__main__._refuse_unknown(name, flags)
         return
     elsewhere = ("config", "run_id", "resume")
     configuration.load({key: value for key, value in flags.items() if key not in elsewhere})
