@@ -162,7 +162,8 @@ def _look(path: str) -> Look:
 def _decode(path: str, target: Target, image: NDArray[np.uint8]) -> Decoded:
     """Decode one file into image, uint8 [h, w, c]."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        # Of a path, Pillow would map some files, with their sides swapped where they are turned.
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:  # noqa: PTH123
             width, height = picture.size
             # JPEG can be decoded at an eighth to a half of its size; twice the side is kept.
             picture.draft(None, (2 * target.side, 2 * target.side))
