@@ -71,7 +71,8 @@ class Dataset:
     `pixel_range` holds the lowest and highest pixel of the training images that counts, (0, 255)
     if they fill that range. `findings` are what a user should know before they train.
     `train_files` and `test_files` are the names of the pictures, relative to the data folder, in
-    the order of the images; empty if the images come from no files of their own.
+    the order of the images; empty if the images come from no files of their own. `scale` says how
+    values of more than eight bits became pixels (`_scale`), "" where there were none.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Dataset:
     findings: tuple[Finding, ...] = ()
     train_files: Sequence[str] = ()
     test_files: Sequence[str] = ()
+    scale: str = ""
 
     def stretched(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Images of this data set, uint8 [n, h, w, c], with `pixel_range` stretched to 0..255."""

@@ -160,4 +160,5 @@ def _dataset(kept: _cache.Kept) -> Dataset:
         ),
         train_files=names[part == 0].tolist(),
         test_files=names[part == 1].tolist(),
+        scale=about["scale"],
     )

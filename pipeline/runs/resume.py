@@ -26,6 +26,7 @@ CONFIG_FILE = "config.yaml"
 MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
 DIGEST = "ssgan.data_digest"
+SCALE = "ssgan.data_scale"  # tag: how values of more than eight bits became pixels
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,11 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         return dataset, from_manifest(
             manifest, labels, len(dataset.test_labels), dataset.class_names
         )
+
+
+def data_tags(dataset: Dataset) -> dict[str, str]:
+    """What a run notes of its data, for the stages and commands that read it."""
+    return {DIGEST: dataset.digest, **({SCALE: dataset.scale} if dataset.scale else {})}
 
 
 def load_model(run_id: str) -> LoggedModels:
