@@ -184,9 +184,10 @@ def _copied(
 
 
 def _told(pictures: Pictures, names: tuple[str, ...]) -> Iterator[Finding]:
-    """Findings on the files."""
+    """Findings on the files and on what says their labels."""
     usable = set(names)
     spans = [pictures.looks[index].span for index in pictures.usable]
+    yield from pictures.layout.told
     if deep := _scale.told([span for span in spans if span]):
         yield deep
     yield from _skipped.file_findings(

@@ -8,6 +8,14 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 UNKNOWN = -1
+LIKE_UNKNOWN = frozenset(
+    {"-1", "?", "n/a", "na", "nan", "none", "null", "unknown", "unlabelled", "unlabeled"}
+)
+
+
+def like_unknown(text: str) -> bool:
+    """Whether a label in words reads like "nobody knows"."""
+    return text.strip().lower() in LIKE_UNKNOWN
 
 
 def checked(

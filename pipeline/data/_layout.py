@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from pipeline.data._finding import Finding
 from pipeline.data._listing import Listing, shown
 from pipeline.errors import UserError
 
@@ -31,6 +32,7 @@ class Layout:
     is_test: list[bool] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)  # why a file has no place, "" if it has one
     class_folders: dict[str, str] = field(default_factory=dict)  # training folder → its class
+    told: list[Finding] = field(default_factory=list)
 
     def add(self, label: str, is_test: bool = False, outside: str = "") -> None:
         """Note the next file."""
