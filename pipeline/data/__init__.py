@@ -37,6 +37,7 @@ __all__ = [
 
 
 DETAILED = 128  # pixels of a chosen side, at most, where a network that knows details sees them
+LARGEST = (Options().largest, DETAILED)
 
 
 def of(config: Config) -> Dataset:

@@ -106,7 +106,7 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         UserError: other data, or no manifest.
     """
     dataset = load_data(config)
-    if tracking.tag(source, DIGEST) != dataset.digest:
+    if not _is_of(dataset, config, tracking.tag(source, DIGEST)):
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
             f"of run {source}; give the same data_dir, or start again without run_id."
@@ -117,6 +117,21 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         return dataset, from_manifest(
             manifest, labels, len(dataset.test_labels), dataset.class_names
         )
+
+
+def _is_of(dataset: Dataset, config: Config, digest: str | None) -> bool:
+    """Whether data have this digest, or have it in the other size that a backbone decides."""
+    if dataset.digest == digest:
+        return True
+    how = data.options(detailed(config))
+    if not dataset.train_files or how.image_size:
+        return False
+    for largest in {*data.LARGEST} - {how.largest}:
+        other = data.load(config.dataset, config.data_dir, how._replace(largest=largest))
+        files = (other.train_files, other.test_files)
+        if other.digest == digest and files == (dataset.train_files, dataset.test_files):
+            return True
+    return False
 
 
 def data_tags(dataset: Dataset) -> dict[str, str]:
