@@ -155,8 +155,9 @@ def build(
     _refuse_other_shape(train_images, test_images, "test", where)
     limit = len(class_names) if class_names else None
     train_labels = checked(train[1], len(train_images), UNKNOWN, limit, f"{where}: train labels")
-    test_labels = checked(test[1], len(test_images), 0, limit, f"{where}: test labels")
-    n_classes = limit or int(max(train_labels.max(), test_labels.max())) + 1
+    n_trained = int(train_labels.max()) + 1
+    test_labels = checked(test[1], len(test_images), 0, limit, f"{where}: test labels", n_trained)
+    n_classes = limit or max(n_trained, int(test_labels.max()) + 1)
     every_class_has_a_label(train_labels, n_classes, class_names, where)
     if unlabelled is not None:
         more = _images(unlabelled, f"{where}: unlabelled images")
