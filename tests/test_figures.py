@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from pipeline import figures
 from pipeline.figures.images import GAP_GREY
+from pipeline.networks.spec import Latents
 
 NAMES = [str(k) for k in range(10)]
 
@@ -109,6 +110,20 @@ def test_sample_grid_has_one_class_per_row(digits):
     np.testing.assert_array_equal(sheet[centre - 16 : centre + 16 : 4, 0:32:4, 0], first_four)
     drawn(figure)
     assert "40 samples" in figures.sample_grid(images, "samples").get_suptitle()
+
+
+@pytest.mark.parametrize(("n_classes", "rows"), [(2, 2), (20, 20), (21, 20), (100, 20), (1000, 20)])
+def test_of_many_classes_some_are_shown_several_times(n_classes, rows):
+    labels = Latents(8, "normal", n_classes).grid_labels(100)
+    images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), np.uint8)
+    figure = figures.sample_grid(images, "samples", labels, [f"kind {i}" for i in range(n_classes)])
+    axes = figure.axes[0]
+    assert len(axes.get_yticklabels()) == rows
+    height, width = axes.images[0].get_array().shape[:2]
+    assert width / height == pytest.approx(100 / rows / rows, rel=0.05)
+    told = f"{rows} of {n_classes} classes" in figure.get_suptitle()
+    assert told == (n_classes > rows)
+    drawn(figure)
 
 
 def test_sample_pairs_show_the_training_image_below_its_sample(digits):

@@ -27,7 +27,7 @@ DEFAULT = "default"
 # What a cell decides itself, or what would make its runs something else.
 REFUSED = RECORD | {"split_file", "baseline", "method", "label_frac", "labels_per_class"}
 ELSEWHERE = RECORD | {"data_dir", "threads"}  # where and how fast a cell is trained, not which
-MADE = 1  # how comparisons are made: counts up when other code gives other numbers
+MADE = 2  # how comparisons are made: counts up when other code gives other numbers
 OF_COMPARISONS = SPLIT | {"seed", "backbone", "backbone_weights"}  # what decides them
 
 

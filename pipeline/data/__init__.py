@@ -2,7 +2,7 @@
 
 The file name is the registry: a module of this folder with a function `load(data_dir)` is a data
 set, or with `load(data_dir, options)` if it reads picture files. `dataset.py` is the contract they
-fill, a leading underscore marks their helpers.
+fill, `new_pictures.py` reads what is no data set, a leading underscore marks their helpers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ __all__ = [
 ]
 
 
+NO_DATA_SETS = ("dataset", "new_pictures")
 DETAILED = 128  # pixels of a chosen side, at most, where a network that knows details sees them
+LARGEST = (Options().largest, DETAILED)
 
 
 def of(config: Config) -> Dataset:
@@ -54,7 +56,7 @@ def options(config: Config) -> Options:
 def names() -> list[str]:
     """Names of the known data sets, sorted; imports none of them."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in modules if name[0] != "_" and name != "dataset")
+    return sorted(name for name in modules if name[0] != "_" and name not in NO_DATA_SETS)
 
 
 def load(name: str, data_dir: Path | None, how: Options = Options()) -> Dataset:  # noqa: B008

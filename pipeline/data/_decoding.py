@@ -3,9 +3,7 @@
 - A picture is what its content says, whatever its suffix: PNG, JPEG, WebP, BMP, GIF (its first
   frame), TIFF (its first page), PGM, PPM. It is turned as its EXIF orientation says.
 - Transparent pixels are laid over white.
-- 16-bit values are divided by 257. Other whole numbers and floats are taken as they are if they lie
-  in 0..255; floats in 0..1 are multiplied by 255; anything else is stretched from the file's own
-  lowest and highest value to 0..255.
+- Values of more than eight bits are brought to 0..255 on one scale for all, see `_scale`.
 - `crop` keeps the centred square; `pad` keeps all of the picture and fills up with the mean
   colour of its outermost pixels.
 """
@@ -38,6 +36,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from pipeline.data import _scale
+from pipeline.data._scale import Scale, Span
+
 # Named here, a format needs no search through all of Pillow's, some of which start programs.
 _PLUGINS = (
     PngImagePlugin,
@@ -52,7 +53,6 @@ _PLUGINS = (
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 AT_ONCE = 1 << 20  # bytes of a file that are held in memory
-SIXTEEN_BITS = 257  # 65535 / 255
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112
 
@@ -66,6 +66,7 @@ class Look(NamedTuple):
     format: str = ""
     may_be_coloured: bool = False
     reason: str = ""  # why it cannot be used, "" if it can so far
+    span: Span | None = None  # of its values, if they have more than eight bits
 
 
 class Decoded(NamedTuple):
@@ -83,6 +84,7 @@ class Target(NamedTuple):
     side: int  # pixels
     channels: int  # 1 or 3
     fit: str  # "crop" or "pad"
+    scale: Scale = Scale()  # of values of more than eight bits
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -154,7 +156,8 @@ def _look(path: str) -> Look:
             source = file if len(content) == AT_ONCE else io.BytesIO(content)
             with Image.open(source, formats=FORMATS) as picture:
                 coloured = picture.mode not in GREY
-                return Look(digest, *picture.size, picture.format or "", coloured)
+                kind = picture.format or ""
+                return Look(digest, *picture.size, kind, coloured, span=_scale.span_of(picture))
     except Exception as error:  # damaged files make Pillow raise nearly anything
         return Look(digest, reason=_reason(error))
 
@@ -162,7 +165,8 @@ def _look(path: str) -> Look:
 def _decode(path: str, target: Target, image: NDArray[np.uint8]) -> Decoded:
     """Decode one file into image, uint8 [h, w, c]."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        # Of a path, Pillow would map some files, with their sides swapped where they are turned.
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:  # noqa: PTH123
             width, height = picture.size
             # JPEG can be decoded at an eighth to a half of its size; twice the side is kept.
             picture.draft(None, (2 * target.side, 2 * target.side))
@@ -170,7 +174,7 @@ def _decode(path: str, target: Target, image: NDArray[np.uint8]) -> Decoded:
             turned, swapped = _turned(picture)
             if swapped:
                 width, height = height, width
-            square = _square(_eight_bits(turned, target.channels), target)
+            square = _square(_eight_bits(turned, target), target)
     except Exception as error:
         return Decoded(reason=_reason(error))
     pixels = np.asarray(square).reshape(target.shape)
@@ -193,36 +197,16 @@ def _turned(picture: Image.Image) -> tuple[Image.Image, bool]:
         return picture, False
 
 
-def _eight_bits(picture: Image.Image, channels: int) -> Image.Image:
+def _eight_bits(picture: Image.Image, target: Target) -> Image.Image:
     """The picture in mode L (one channel) or RGB (three), transparency over white."""
-    mode = "L" if channels == 1 else "RGB"
-    if picture.mode.startswith(("I", "F")):
-        sixteen = picture.mode.startswith("I;16") or (picture.mode, picture.format) == ("I", "PPM")
-        values = _scaled(np.asarray(picture), sixteen)
-        return Image.fromarray(values).convert(mode)
+    mode = "L" if target.channels == 1 else "RGB"
+    if picture.mode.startswith(_scale.DEEP):
+        return Image.fromarray(_scale.eight_bits(picture, target.scale)).convert(mode)
     if picture.has_transparency_data:
         over = picture.convert("RGBA")
         white = Image.new("RGBA", over.size, "white")
         return Image.alpha_composite(white, over).convert("RGB").convert(mode)
     return picture if picture.mode == mode else picture.convert(mode)
-
-
-def _scaled(values: NDArray[np.generic], sixteen: bool) -> NDArray[np.uint8]:
-    """Values of more than eight bits, [h, w], as uint8."""
-    numbers = values.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
-    if not finite.size:
-        raise ValueError("no pixel is a finite number")
-    low, high = float(finite.min()), float(finite.max())
-    numbers = np.nan_to_num(numbers, nan=low, posinf=high, neginf=low)
-    if sixteen:
-        numbers = numbers / SIXTEEN_BITS
-    elif values.dtype.kind == "f" and low >= 0 and high <= 1:
-        numbers = numbers * 255
-    elif low < 0 or high > 255:
-        numbers = (numbers - low) * (255 / (high - low) if high > low else 0)
-    eight: NDArray[np.uint8] = np.rint(numbers).clip(0, 255).astype(np.uint8)
-    return eight
 
 
 def _square(picture: Image.Image, target: Target) -> Image.Image:

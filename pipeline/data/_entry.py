@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
-from pipeline.data import _cache, _parts, _reading, _skipped
+from pipeline.data import _cache, _parts, _reading, _scale, _skipped
 from pipeline.data._checks import picture_findings
 from pipeline.data._decoding import Decoded, Look, Target
 from pipeline.data._finding import Finding
@@ -83,9 +83,10 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
         told.insert(0, _skipped.drawn_test(sum(is_test), labelled, options.test_frac))
     files = [shown(pictures.listing.files[index].name) for index in order]
     n_train = int((part == TRAIN).sum())
-    return _checked(
+    about = _checked(
         folder, pictures.where, names, label[order], n_train, files, sizes[order], options.fit, told
     )
+    return about | {"scale": target.scale.as_text()}
 
 
 def wanted(pictures: Pictures, options: Options) -> int:
@@ -99,7 +100,8 @@ def _decoded(
 ) -> tuple[list[int], list[Decoded], Target]:
     """Decode the usable pictures into scratch: their positions, what came of each, the target.
 
-    Those that cannot be decoded get their reason. They must not decide the size of the others.
+    Those that cannot be decoded get their reason. They must not decide what becomes of
+    the others.
     """
     while True:
         rows = pictures.usable
@@ -114,7 +116,7 @@ def _decoded(
         )
         for index, picture in zip(rows, decoded, strict=True):
             pictures.reasons[index] = picture.reason
-        if _target(pictures, options).side == target.side:
+        if _target(pictures, options) == target:
             return rows, decoded, target
 
 
@@ -123,7 +125,7 @@ def _target(pictures: Pictures, options: Options) -> Target:
 
     Without options.image_size the side is the median of the pictures' shorter sides, brought to the
     nearest of SIDES up to options.largest; below 32 pixels it stays what it is, from 8 on.
-    Raises UserError if there is no usable picture.
+    Values of more than eight bits get one scale. Raises UserError if there is no usable picture.
     """
     looks = [pictures.looks[index] for index in pictures.usable]
     if not looks:
@@ -139,7 +141,8 @@ def _target(pictures: Pictures, options: Options) -> Target:
         nearest = min(sides, key=lambda one: (abs(one - shorter), one))
         side = max(SMALLEST, shorter) if shorter < SIDES[0] else nearest
     coloured = any(look.may_be_coloured for look in looks)
-    return Target(side, 3 if coloured else 1, options.fit)
+    scale = _scale.common([look.span for look in looks if look.span])
+    return Target(side, 3 if coloured else 1, options.fit, scale)
 
 
 def _placed(
@@ -181,9 +184,13 @@ def _copied(
 
 
 def _told(pictures: Pictures, names: tuple[str, ...]) -> Iterator[Finding]:
-    """Findings on the files."""
+    """Findings on the files and on what says their labels."""
     usable = set(names)
-    return _skipped.file_findings(
+    spans = [pictures.looks[index].span for index in pictures.usable]
+    yield from pictures.layout.told
+    if deep := _scale.told([span for span in spans if span]):
+        yield deep
+    yield from _skipped.file_findings(
         [entry.name for entry in pictures.listing.files],
         pictures.reasons,
         [look.format for look in pictures.looks],

@@ -4,9 +4,12 @@ import csv
 import io
 import posixpath
 import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
+from pipeline.data._finding import Finding
+from pipeline.data._labels import like_unknown
 from pipeline.data._layout import Layout
 from pipeline.data._listing import TABLE, Listing, shown
 from pipeline.errors import UserError
@@ -21,6 +24,8 @@ class Row(NamedTuple):
     line: int
     label: str  # "" = unlabelled
     is_test: bool
+    part: str
+    hidden: bool  # a label stands there, but the part says that it is not to be read
 
 
 def by_table(listing: Listing) -> Layout:
@@ -33,7 +38,26 @@ def by_table(listing: Listing) -> Layout:
     for entry in listing.files:
         row = rows.get(shown(entry.name))
         layout.add(row.label if row else "", bool(row and row.is_test))
+    layout.told += _told_of(list(rows.values()))
     return layout
+
+
+def _told_of(rows: Sequence[Row]) -> Iterator[Finding]:
+    """What of the table is read otherwise than one might think."""
+    if valid := sum(row.part == "valid" for row in rows):
+        yield Finding(
+            "valid_rows",
+            valid,
+            f"labels.csv: {valid:,} pictures of part valid joined the training part; valid_frac "
+            "chooses the validation images",
+        )
+    if hidden := sum(row.hidden for row in rows):
+        yield Finding(
+            "hidden_labels",
+            hidden,
+            f"labels.csv: {hidden:,} pictures of part unlabelled have a label, which is not read; "
+            "make their part train if it is to be read",
+        )
 
 
 def _rows(listing: Listing) -> dict[str, Row]:
@@ -56,7 +80,7 @@ def _rows(listing: Listing) -> dict[str, Row]:
             name = _name(cells[columns["path"]], known, listing.root, where)
             row = _row(cells, columns, reader.line_num, where)
             before = rows.setdefault(name, row)
-            if before[1:] != row[1:]:
+            if before[1:3] != row[1:3]:
                 raise UserError(
                     f"{where}: {name} is {_told(row)}, but {_told(before)} on line {before.line}; "
                     "keep one of the two lines"
@@ -137,7 +161,13 @@ def _row(cells: list[str], columns: dict[str, int], line: int, where: str) -> Ro
         raise UserError(
             f"{where}: a test picture without a label; give it one, or make its part train"
         )
-    return Row(line, label, part == "test")
+    if part in ("", "train") and like_unknown(label):
+        raise UserError(
+            f"{where}: the label {label!a} looks like 'unknown'; leave it empty (if it is a class, "
+            "make its part labelled)"
+        )
+    hidden = part == "unlabelled" and label != ""
+    return Row(line, "" if hidden else label, part == "test", part, hidden)
 
 
 def _told(row: Row) -> str:

@@ -8,12 +8,28 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 UNKNOWN = -1
+LIKE_UNKNOWN = frozenset(
+    {"-1", "?", "n/a", "na", "nan", "none", "null", "unknown", "unlabelled", "unlabeled"}
+)
+
+
+def like_unknown(text: str) -> bool:
+    """Whether a label in words reads like "nobody knows"."""
+    return text.strip().lower() in LIKE_UNKNOWN
 
 
 def checked(
-    labels: NDArray[Any], n_images: int, lowest: int, limit: int | None, what: str
+    labels: NDArray[Any],
+    n_images: int,
+    lowest: int,
+    limit: int | None,
+    what: str,
+    n_trained: int = 0,
 ) -> NDArray[np.int64]:
-    """Check one part's labels (lowest <= label < limit, if there is one) and return them int64."""
+    """Check one part's labels (lowest <= label < limit, if there is one) and return them int64.
+
+    Labels 0..n_trained-1 are classes that training knows, however few of them this part has.
+    """
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{what} are {labels.dtype}; they must be integers 0..K-1: {_cast(labels)}")
     if labels.shape != (n_images,):
@@ -21,7 +37,7 @@ def checked(
             f"{what} have shape {labels.shape} but there are {n_images} images; "
             f"give one label for each image, shape ({n_images},){_flatten(labels.shape, n_images)}"
         )
-    _refuse_other_unknown(labels, lowest, limit, what)
+    _refuse_other_unknown(labels, lowest, limit or n_trained, what)
     # Compared before the cast: an unsigned 64-bit label could wrap into the allowed range.
     highest = limit - 1 if limit else np.iinfo(np.int64).max - 1
     for value in (int(labels.min()), int(labels.max())):
@@ -53,10 +69,10 @@ def _flatten(shape: tuple[int, ...], n_images: int) -> str:
     return ""
 
 
-def _refuse_other_unknown(labels: NDArray[Any], lowest: int, limit: int | None, what: str) -> None:
+def _refuse_other_unknown(labels: NDArray[Any], lowest: int, limit: int, what: str) -> None:
     """Raise UserError if the largest label stands apart, as 255 or 99 for "unknown" do."""
     known = [int(value) for value in np.unique(labels) if value >= 0]
-    if len(known) < 3 or known[-1] < (limit or 0):  # 0 and 255 alone are two classes
+    if len(known) < 3 or known[-1] < limit:  # 0 and 255 alone are two classes
         return
     *others, last = known
     n_classes = others[-1] + 1

@@ -2,10 +2,13 @@
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
+from pipeline.data._finding import Finding
 from pipeline.data._listing import Listing, shown
 from pipeline.errors import UserError
 
@@ -16,6 +19,8 @@ LAYOUTS = (
 TRAIN = ("train", "labelled", "labeled")
 UNLABELLED = ("unlabelled", "unlabeled")
 VALID = ("valid", "val", "validation", "dev")
+SPELLINGS = dict.fromkeys(("training", "training_set", "trainset"), "train")
+SPELLINGS |= dict.fromkeys(("testing", "test_set", "testset"), "test")
 SHOWN = 8  # names that a message lists
 
 
@@ -27,6 +32,7 @@ class Layout:
     is_test: list[bool] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)  # why a file has no place, "" if it has one
     class_folders: dict[str, str] = field(default_factory=dict)  # training folder → its class
+    told: list[Finding] = field(default_factory=list)
 
     def add(self, label: str, is_test: bool = False, outside: str = "") -> None:
         """Note the next file."""
@@ -51,7 +57,7 @@ def by_folders(listing: Listing) -> Layout:
 
     Raises UserError if none fits, or several do.
     """
-    tops = {name: name.casefold() for name in listing.folders if "/" not in name}
+    tops = _kinds(listing)
     _refuse_twins(tops, listing.root)
     kinds = {kind: name for name, kind in tops.items()}
     trains = [kind for kind in TRAIN if kind in kinds]
@@ -61,9 +67,39 @@ def by_folders(listing: Listing) -> Layout:
             "put the class folders of both into one folder train"
         )
     if trains:
-        _refuse_others(listing, tops, trains[0])
+        _refuse_others(listing, tops, kinds[trains[0]])
         return _in_parts(listing, tops, kinds[trains[0]])
     return _in_classes(listing, tops)
+
+
+def _kinds(listing: Listing) -> dict[str, str]:
+    """What the folders at the top are, by their names: in small letters, or the usual spelling.
+
+    `training` and the like are parts if nothing but parts stands there, or if they hold several
+    folders; or else they may be classes.
+    """
+    tops = {name: name.casefold() for name in listing.folders if "/" not in name}
+    parts = {*TRAIN, "test", *UNLABELLED, *VALID, *SPELLINGS}
+    filled, inside = _filled(listing), _inside(listing)
+    alone = all(kind in parts for name, kind in tops.items() if name in filled)
+    return {
+        name: SPELLINGS.get(kind, kind) if alone or len(inside[name]) > 1 else kind
+        for name, kind in tops.items()
+    }
+
+
+def _filled(listing: Listing) -> set[str]:
+    """The folders at the top with files in them or below."""
+    return {entry.name.partition("/")[0] for entry in listing.files if "/" in entry.name}
+
+
+def _inside(listing: Listing) -> dict[str, set[str]]:
+    """Names of the folders in each folder at the top, in small letters."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for folder in listing.folders:
+        top, *below = folder.split("/")
+        inside[top].update(name.casefold() for name in below[:1])
+    return inside
 
 
 def _refuse_twins(tops: dict[str, str], root: Path) -> None:
@@ -77,8 +113,8 @@ def _refuse_twins(tops: dict[str, str], root: Path) -> None:
 
 def _refuse_others(listing: Listing, tops: dict[str, str], train: str) -> None:
     """Raise UserError for folders with files beside train, test and unlabelled."""
-    known = {train, "test", *UNLABELLED}
-    filled = {entry.name.partition("/")[0] for entry in listing.files if "/" in entry.name}
+    known = {tops[train], "test", *UNLABELLED}
+    filled = _filled(listing)
     others = [name for name, kind in tops.items() if kind not in known and name in filled]
     if not others:
         return
@@ -117,6 +153,7 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
     """<class>/…, optionally test/<class>/… and unlabelled/…"""
     classes = [name for name, kind in tops.items() if kind not in {"test", *UNLABELLED}]
     _refuse_none(listing, classes)
+    _refuse_parts(listing, classes)
     layout = Layout(class_folders={name: class_name(name) for name in classes})
     names = set(layout.class_folders.values())
     for entry in listing.files:
@@ -127,9 +164,10 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
         elif kind == "test":
             if len(below) < 2 or class_name(below[0]) not in names:
                 raise UserError(
-                    f"data_dir={listing.root}: {shown(entry.name)} lies in no folder test/<class> "
-                    f"of the classes {few(sorted(names, key=natural))}; is test a class or the "
-                    "test part? Put the class folders into a folder train to tell them apart"
+                    f"data_dir={listing.root}: {shown(entry.name)} lies in no folder "
+                    f"{shown(top)}/<class> of the classes {few(sorted(names, key=natural))}; is "
+                    f"{shown(top)} a class or the test part? Put the class folders into a folder "
+                    "train to tell them apart"
                 )
             layout.add(class_name(below[0]), True)
         else:
@@ -142,9 +180,8 @@ def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
     root = listing.root
     if len(classes) > 1:
         return
-    below = [name for name in listing.folders if "/" in name]
     for folder in classes:
-        inside = {name.split("/")[1].casefold() for name in below if name.split("/")[0] == folder}
+        inside = _inside(listing)[folder]
         if len(inside) > 1 or inside & {*TRAIN, "test"}:
             raise UserError(
                 f"data_dir={root} holds one folder, {shown(folder)}, with folders in it; if those "
@@ -158,6 +195,19 @@ def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
     else:
         found = f"{files:,} file{'s' * (files != 1)} and no folders"
     raise UserError(f"data_dir={root} holds {found}: {LAYOUTS}")
+
+
+def _refuse_parts(listing: Listing, classes: Sequence[str]) -> None:
+    """Raise UserError if folders hold folders of the same names: those would be the classes."""
+    inside = _inside(listing)
+    for one, other in combinations([name for name in classes if len(inside[name]) > 1], 2):
+        if len(same := inside[one] & inside[other]) > 1:
+            raise UserError(
+                f"data_dir={listing.root}: {shown(one)} and {shown(other)} hold folders of the "
+                f"same names ({few(sorted(same, key=natural))}), so these look like parts, not "
+                "classes; name them train and test, or remove one. If they are classes, put all "
+                "class folders into a folder train"
+            )
 
 
 def few(names: Sequence[str]) -> str:

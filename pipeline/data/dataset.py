@@ -71,7 +71,8 @@ class Dataset:
     `pixel_range` holds the lowest and highest pixel of the training images that counts, (0, 255)
     if they fill that range. `findings` are what a user should know before they train.
     `train_files` and `test_files` are the names of the pictures, relative to the data folder, in
-    the order of the images; empty if the images come from no files of their own.
+    the order of the images; empty if the images come from no files of their own. `scale` says how
+    values of more than eight bits became pixels (`_scale`), "" where there were none.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Dataset:
     findings: tuple[Finding, ...] = ()
     train_files: Sequence[str] = ()
     test_files: Sequence[str] = ()
+    scale: str = ""
 
     def stretched(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Images of this data set, uint8 [n, h, w, c], with `pixel_range` stretched to 0..255."""
@@ -153,8 +155,9 @@ def build(
     _refuse_other_shape(train_images, test_images, "test", where)
     limit = len(class_names) if class_names else None
     train_labels = checked(train[1], len(train_images), UNKNOWN, limit, f"{where}: train labels")
-    test_labels = checked(test[1], len(test_images), 0, limit, f"{where}: test labels")
-    n_classes = limit or int(max(train_labels.max(), test_labels.max())) + 1
+    n_trained = int(train_labels.max()) + 1
+    test_labels = checked(test[1], len(test_images), 0, limit, f"{where}: test labels", n_trained)
+    n_classes = limit or max(n_trained, int(test_labels.max()) + 1)
     every_class_has_a_label(train_labels, n_classes, class_names, where)
     if unlabelled is not None:
         more = _images(unlabelled, f"{where}: unlabelled images")

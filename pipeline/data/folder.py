@@ -25,7 +25,7 @@ from pipeline.data._skipped import refuse
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError, looked_for
 
-FORMAT = 1  # of the cache's entries; a new number makes all of them anew
+FORMAT = 2  # of the cache's entries; a new number makes all of them anew
 NEEDS = f"dataset=folder needs a folder of pictures: {_layout.LAYOUTS}"
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -160,4 +160,5 @@ def _dataset(kept: _cache.Kept) -> Dataset:
         ),
         train_files=names[part == 0].tolist(),
         test_files=names[part == 1].tolist(),
+        scale=about["scale"],
     )

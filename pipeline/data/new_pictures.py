@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data import _reading
+from pipeline.data import _reading, _scale
 from pipeline.data._decoding import Target
 from pipeline.data._layout import few
 from pipeline.data._listing import listed, shown
@@ -32,7 +32,7 @@ class NewPictures:
 
 
 @contextmanager
-def opened(root: Path, side: int, channels: int, fit: str) -> Iterator[NewPictures]:
+def opened(root: Path, side: int, channels: int, fit: str, scale: str) -> Iterator[NewPictures]:
     """Read all pictures below root, as `dataset: folder` reads those that it trains on.
 
     Args:
@@ -40,16 +40,18 @@ def opened(root: Path, side: int, channels: int, fit: str) -> Iterator[NewPictur
         side: of the square images, pixels.
         channels: 1 or 3.
         fit: "crop" or "pad".
+        scale: how values of more than eight bits become pixels, as `Dataset.scale` tells it in
+            text; "": 16-bit values are divided by 257, others scaled file by file.
 
     Raises:
-        UserError: no such folder, or nothing in it can be read.
+        UserError: no such folder, no such scale, or nothing in it can be read.
     """
     said = f"data_dir={root}"
     if not root.exists():
         raise UserError(f"{said} does not exist{looked_for(root)}; name a folder of pictures.")
     if not root.is_dir():
         raise UserError(f"{said} is a file; name the folder it lies in: data_dir={root.parent}")
-    target = Target(side, channels, fit)
+    target = Target(side, channels, fit, _scale.from_text(scale))
     files = listed(root).files
     regular = [file for file in files if not file.reason]  # opening a pipe would wait for ever
     names, sizes = [file.name for file in regular], [file.size for file in regular]

@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline import memory
 from pipeline.data import _pictures
-from pipeline.data._labels import UNKNOWN
+from pipeline.data._labels import UNKNOWN, like_unknown
 from pipeline.data.dataset import Dataset, build
 from pipeline.errors import UserError, looked_for
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 NAMES = "class_names"
 UNLABELLED = ("x_unlabelled", "x_unlabeled")  # one array, two spellings
-LIKE_UNKNOWN = frozenset(
-    {"-1", "?", "n/a", "na", "nan", "none", "null", "unknown", "unlabelled", "unlabeled"}
-)
 SHOWN = 8  # names that a message lists
 REASON = 200  # characters of numpy's reason that a message repeats
 # A header may say anything: sizes that no memory has (MemoryError), brackets without end.
@@ -196,7 +193,7 @@ def _numbered(
 
 def _refuse_other_unknown(only_train: set[str], path: Path) -> None:
     """Raise UserError if a text that no test image has reads like "unknown"."""
-    if alike := sorted(text for text in only_train if text.strip().lower() in LIKE_UNKNOWN):
+    if alike := sorted(text for text in only_train if like_unknown(text)):
         raise UserError(
             f"{path}: y_train holds {alike[0]!r}, which looks like 'unknown'; an unknown label is "
             f"the empty text: y_train[y_train == {alike[0]!r}] = '' (if it is a class, name all "

@@ -135,6 +135,8 @@ def sample_grid(
         sheet = contact_sheet(tiles.reshape(-1, *images.shape[1:]), columns)
         names = [class_names[i] if class_names else str(i) for i in classes]
         detail = f"{counted(len(images), 'sample')}, one class per row"
+        if class_names and len(classes) < len(class_names):
+            detail += f", {len(classes)} of {len(class_names)} classes"
     height, width = sheet.shape[:2]
     scale = 7 / max(height, width)  # the longer side in inches
     figure = blank_figure(title, detail, max(width * scale, 4) + 0.9, height * scale + 0.8)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
 
+SHOWN_CLASSES = 20  # whose samples are shown, at most: a class a row
+
 
 def unchanged() -> NDArray[np.uint8]:
     """The table uint8 [256] that leaves every pixel as it is."""
@@ -47,8 +49,11 @@ class Latents:
         return np.hstack([latents, np.eye(self.n_classes, dtype=np.float32)[labels]])
 
     def grid_labels(self, n: int) -> NDArray[np.int64] | None:
-        """Labels of n samples in equal runs by class, or None if not conditional."""
-        return np.arange(n) * self.n_classes // n if self.n_classes else None
+        """Labels of n samples in equal runs by class, or None if not conditional.
+
+        Of many classes the first `SHOWN_CLASSES`.
+        """
+        return np.arange(n) * min(self.n_classes, SHOWN_CLASSES) // n if self.n_classes else None
 
 
 def dtype_policy(config: Config) -> str:

@@ -15,6 +15,7 @@ from pipeline.ops.label_graph import LabelGraph, most_confident, principal_compo
 from pipeline.parts import Part, pool_balance
 
 COMPONENTS_FROM = 10000  # images that the principal components of the features are fitted to
+CALL_PIXELS = 2**22  # of images that are brought and looked at at a time
 MAPS_BYTES = 2**28  # of maps held at a time; of larger images fewer are
 
 
@@ -79,22 +80,25 @@ class GraphLabels(Part):
         below three times nearer. Two maps, because the longer a warm-up, the fewer such ties the
         last one keeps.
         """
-        a_row = sum(part.nbytes for part in self._maps(images[places[:1]]))
+        a_row = sum(part.nbytes for part in self._maps(images, places[:1]))
         rows = max(1, min(COMPONENTS_FROM, MAPS_BYTES // a_row))
-        sample = self._maps(images[places[:: -(-len(places) // rows)]])
+        sample = self._maps(images, places[:: -(-len(places) // rows)])
         to_components = [principal_components(part) for part in sample]
         del sample
         parts = []
         for some in np.array_split(places, -(-len(places) // rows)):
-            pairs = zip(to_components, self._maps(images[some]), strict=True)
+            pairs = zip(to_components, self._maps(images, some), strict=True)
             parts.append(np.hstack([normalize(reduce(part)) for reduce, part in pairs]))
         return np.concatenate(parts)
 
-    def _maps(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The network's maps of clean images, each float32 [n, d]."""
+    def _maps(
+        self, images: NDArray[np.uint8], places: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """The network's maps of the clean images at places, each float32 [n, d]."""
+        at_once = max(1, min(1000, CALL_PIXELS // (images.shape[1] * images.shape[2])))
         parts = [
-            self.network.forward(part / np.float32(255), False, False).maps
-            for part in np.array_split(images, -(-len(images) // 1000))
+            self.network.forward(images[some] / np.float32(255), False, False).maps
+            for some in np.array_split(places, -(-len(places) // at_once))
         ]
         return [
             np.concatenate([np.reshape(one, [len(one), -1]) for one in layer])

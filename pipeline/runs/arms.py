@@ -9,6 +9,7 @@ from pipeline import progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
+from pipeline.errors import Collapsed, Diverged
 from pipeline.runs import kept, logged
 from pipeline.runs.clock import Clock
 from pipeline.runs.kept import BASELINE, Folder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.training.forecast import Forecast
 
 SUPERVISED = "supervised baseline"  # what the terminal calls it
+BASELINE_LOST = "ssgan.baseline_lost"  # tag: why there is none, though there should be
 SHORT_RUN = "ssgan.short_run"  # tag: what so few steps cost
 
 
@@ -38,18 +40,42 @@ def both(
 ) -> tuple[int, Measured, Measured | None]:
     """Train the method and its baseline, and measure them; what is done already is not repeated."""
     measured = _arm(run, stage, config, dataset, split, clock, folder)
-    baseline = None
-    if _wants_baseline(config):
-        baseline = folder.recall(BASELINE)
-        earlier, finished = tracking.child_to_go_on_with(run, BASELINE)
-        if not (baseline and finished):
-            opened = open_baseline(config, dataset, split, run, clock, earlier=earlier)
-            with opened as (child, paired, time):
-                baseline = _arm(child, stage, paired, dataset, split, time, folder)
+    wanted = _wants_baseline(config)
+    baseline = _baseline(run, stage, config, dataset, split, clock, folder) if wanted else None
     # Of an arm that an earlier process has trained, too.
     training.read_labels(dataset, split)
     labels_read = splitting.audit(split, dataset.train_labels)
     return labels_read, measured, baseline
+
+
+def _baseline(
+    run: Run,
+    stage: str,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    clock: Clock,
+    folder: Folder,
+) -> Measured | None:
+    """Train the baseline and measure it, unless that is done; None if its training is lost."""
+    baseline = folder.recall(BASELINE)
+    earlier, finished = tracking.child_to_go_on_with(run, BASELINE)
+    if baseline and finished:
+        return baseline
+    try:
+        opened = open_baseline(config, dataset, split, run, clock, earlier=earlier)
+        with opened as (child, paired, time):
+            return _arm(child, stage, paired, dataset, split, time, folder)
+    except (Collapsed, Diverged) as failure:  # its run has FAILED; what the method has stays
+        tell_lost_baseline(run, config, str(failure))
+        return None
+
+
+def tell_lost_baseline(run: Run, config: Config, why: str) -> None:
+    """Say, on stderr and on the run, that there is nothing to compare the method with."""
+    said = f"no {SUPERVISED}, so no verdict; {config.method} is not touched: {why}"
+    print(f"ssgan: {said}", file=sys.stderr, flush=True)
+    run.tags({BASELINE_LOST: why})
 
 
 def _arm(

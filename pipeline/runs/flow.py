@@ -114,6 +114,8 @@ def evaluate(flags: Mapping[str, str]) -> Result:
             with arms.open_baseline(config, dataset, split, run, clock, baseline_run) as opened:
                 child, paired, time = opened
                 baseline = _evaluate(child, paired, dataset, split, baseline_run, time)
+        elif config.baseline and (lost := tracking.tag(source, arms.BASELINE_LOST)):
+            arms.tell_lost_baseline(run, config, lost)
         return _conclude(run, "evaluate", config, split, clock, labels_read, measured, baseline)
 
 

@@ -15,9 +15,9 @@ from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset, reported
-from pipeline.runs import differences, provenance, shown
+from pipeline.runs import differences, provenance, resume, shown
 from pipeline.runs.clock import Clock
-from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, DIGEST, GENERATOR, MANIFEST, LoggedModels
+from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, GENERATOR, MANIFEST, LoggedModels
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
 from pipeline.stages.manifest import Split, to_labels, to_manifest
@@ -83,7 +83,7 @@ def opened(
     patience: seconds that a store is waited for that is away, at the beginning and at the end. By
         default it must be there at the beginning, and is waited for two minutes at the end.
     """
-    tags = {DIGEST: dataset.digest, **provenance.tags(), **(more_tags or {})}
+    tags = {**resume.data_tags(dataset), **provenance.tags(), **(more_tags or {})}
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
     if source:
         tags[tracking.SOURCE] = source

@@ -69,9 +69,10 @@ def predict(request: Request) -> str:
             "made square; classify arrays by the logged model, see docs/models.md."
         )
     fit = str(resume.values_of(request.run_id).get("fit", "crop"))
+    scale = tracking.tag(request.run_id, resume.SCALE) or ""
     with (
         output.launched(KIND, request.run_id) as run,
-        new_pictures.opened(request.data_dir, height, channels, fit) as pictures,
+        new_pictures.opened(request.data_dir, height, channels, fit, scale) as pictures,
     ):
         classify = training.batched(found.call)
         progress.phase("classifying", total=len(pictures.names), unit="pictures")

@@ -26,6 +26,7 @@ CONFIG_FILE = "config.yaml"
 MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
 DIGEST = "ssgan.data_digest"
+SCALE = "ssgan.data_scale"  # tag: how values of more than eight bits became pixels
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         UserError: other data, or no manifest.
     """
     dataset = load_data(config)
-    if tracking.tag(source, DIGEST) != dataset.digest:
+    if not _is_of(dataset, config, tracking.tag(source, DIGEST)):
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
             f"of run {source}; give the same data_dir, or start again without run_id."
@@ -116,6 +117,26 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         return dataset, from_manifest(
             manifest, labels, len(dataset.test_labels), dataset.class_names
         )
+
+
+def _is_of(dataset: Dataset, config: Config, digest: str | None) -> bool:
+    """Whether data have this digest, or have it in the other size that a backbone decides."""
+    if dataset.digest == digest:
+        return True
+    how = data.options(detailed(config))
+    if not dataset.train_files or how.image_size:
+        return False
+    for largest in {*data.LARGEST} - {how.largest}:
+        other = data.load(config.dataset, config.data_dir, how._replace(largest=largest))
+        files = (other.train_files, other.test_files)
+        if other.digest == digest and files == (dataset.train_files, dataset.test_files):
+            return True
+    return False
+
+
+def data_tags(dataset: Dataset) -> dict[str, str]:
+    """What a run notes of its data, for the stages and commands that read it."""
+    return {DIGEST: dataset.digest, **({SCALE: dataset.scale} if dataset.scale else {})}
 
 
 def load_model(run_id: str) -> LoggedModels:

@@ -24,6 +24,7 @@ from pipeline.data import Dataset
 from pipeline.errors import RunFailure
 from pipeline.methods import Arrays
 from pipeline.networks import backbones
+from pipeline.networks.spec import unchanged
 from pipeline.stages.manifest import Split
 from pipeline.stages.train import READER, batched, spec_of
 
@@ -156,8 +157,12 @@ def _from_scratch(
     plain = configuration.with_backbone(config, backbones.NONE)
     short = configuration.baseline_of(plain.model_copy(update={**BRIEF, **MILD}), len(labels))
     images = _reduced(dataset.images_to_train_on[places])
-    spec = replace(
-        spec_of(dataset, places, labels), image_shape=images.shape[1:], first_images=images
+    spec = replace(  # images that are stretched already
+        spec_of(dataset, places, labels),
+        image_shape=images.shape[1:],
+        first_images=images,
+        stretching=unchanged(),
+        shrinking=unchanged(),
     )
     wrong = np.zeros(len(labels), bool)
     for train, test in folds:

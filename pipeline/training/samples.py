@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
 from pipeline.methods import Method
+from pipeline.networks.spec import SHOWN_CLASSES
 from pipeline.training.program import Program
 
 LATENT_SEED = 0  # the same latents in every run, so that samples compare across runs
 FIXED_SAMPLES = 100  # images of the fixed latent batch of a generator that knows no class
-ROWS, COLUMNS = 20, 10  # of others at most: a class a row
+COLUMNS = 10  # of others: a class a row
 FRAMES = 10  # sheets of samples over a training, beside the one before its first step
 
 
@@ -50,7 +51,7 @@ def labels(method: Method) -> NDArray[np.int64] | None:
     """The classes of the fixed samples, int64 [n] in equal runs, or None if nobody wants any."""
     if method.latents is None or not method.latents.n_classes:
         return None
-    return np.repeat(np.arange(min(ROWS, method.latents.n_classes)), COLUMNS)
+    return np.repeat(np.arange(min(SHOWN_CLASSES, method.latents.n_classes)), COLUMNS)
 
 
 def fixed(program: Program) -> Callable[[], NDArray[np.uint8] | None]:

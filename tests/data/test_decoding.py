@@ -110,6 +110,20 @@ def test_pictures_are_turned(tmp_path, kind, orientation):
     assert about[:2] == ((64, 32) if orientation in (1, 3) else (32, 64))
 
 
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+def test_a_turned_tiff_without_compression_is_what_the_png_is(tmp_path, mode, orientation):
+    picture = Image.fromarray(noise(4, 60, 40)).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = {}
+    for kind in ("TIFF", "PNG"):
+        stored = picture.convert("RGB") if (mode, kind) == ("CMYK", "PNG") else picture
+        pixels[kind], about = decoded(tmp_path, stored, f"x.{kind}", format=kind, exif=exif)
+        assert about[:2] == ((60, 40) if orientation == 3 else (40, 60))
+    np.testing.assert_array_equal(pixels["TIFF"], pixels["PNG"])
+
+
 def test_crop_keeps_the_middle_and_pad_all(tmp_path):
     picture = np.zeros((20, 60), np.uint8)
     picture[:, 20:40] = 200

@@ -62,6 +62,58 @@ def test_folders_give_label_and_part(tmp_path, top, unlabelled):
     assert {found.name for found in dataset.findings} == {"small_test"}
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Training", "Testing"),
+        ("training_set", "test_set"),
+        ("trainset", "TestSet"),
+        ("Training", "test"),
+        ("train", "Testing"),
+        ("labelled", "testing"),
+        ("", "Testing"),
+    ],
+)
+def test_parts_have_other_names_too(tmp_path, train, test):
+    write_classes(tmp_path, (train, test), n=3)
+    put(tmp_path, "unlabelled/x.png", content(77))
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    assert {name.split("/")[0] for name in dataset.test_files} == {test}
+    assert len(dataset.test_files) == 6
+    assert len(dataset.train_files) == 7
+
+
+def test_a_class_may_be_called_training(tmp_path):
+    write_classes(tmp_path, ("",), classes=("match", "Training", "testing"))
+    put(tmp_path, "testing/deeper/x.png", content(78))
+    assert load(tmp_path).class_names == ("match", "testing", "Training")
+
+
+@pytest.mark.parametrize(
+    "tops", [("images", "masks"), ("fold1", "fold2", "fold3"), ("Training", "images"), ("a", "Val")]
+)
+def test_parts_are_not_taken_for_classes(tmp_path, tops):
+    write_classes(tmp_path, tops, n=2, classes=("cat", "dog"))
+    said = refusal(tmp_path)
+    if "Training" in tops:
+        assert "holds images besides Training; beside Training there may be test" in said
+    else:
+        assert f"{tops[0]} and {tops[1]}" in said or f"{tops[1]} and {tops[0]}" in said
+        assert "hold folders of the same names (cat, dog), so these look like parts" in said
+        assert "name them train and test" in said
+
+
+def test_training_and_validation_are_told_where_validation_comes_from(tmp_path):
+    write_classes(tmp_path, ("Training", "Validation"), n=2)
+    assert "holds Validation besides Training; move their pictures" in refusal(tmp_path)
+
+
+def test_classes_with_folders_of_the_same_names_stand_in_train(tmp_path):
+    write_classes(tmp_path, ("train/x", "train/y"), classes=("indoor", "outdoor"))
+    assert load(tmp_path).class_names == ("x", "y")
+
+
 def test_images_stand_in_the_order_of_their_files(tmp_path):
     write_classes(tmp_path, size=(32, 32))
     dataset = load(tmp_path)

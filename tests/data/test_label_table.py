@@ -62,10 +62,36 @@ def test_columns_stand_in_any_order_and_others_are_passed_over(tmp_path):
     assert len(test) == 2, "one of each class"
 
 
-def test_an_unlabelled_part_hides_no_label(tmp_path):
-    table = "path,label,part\na/1.png,cat,unlabelled\nb/3.png,dog,labelled\na/2.png,cat,test\n"
-    train, _ = parts(folder_with(tmp_path, table))
-    assert train["a/1.png"] == "cat"
+def told(folder):
+    return {found.name: found for found in data.load("folder", folder).findings}
+
+
+@pytest.mark.parametrize("spelling", ["unlabelled", "Unlabeled"])
+def test_the_label_of_an_unlabelled_part_is_not_read(tmp_path, spelling):
+    table = f"path,label,part\na/1.png,cat,{spelling}\n5.png,cat,train\nb/3.png,dog,labelled\n"
+    train, _ = parts(folder_with(tmp_path, table + "a/2.png,cat,test\n"))
+    assert train == {"a/1.png": "", "5.png": "cat", "b/3.png": "dog", "b/4.png": "", "ä.png": ""}
+    assert told(tmp_path)["hidden_labels"].count == 1
+    assert "not read" in told(tmp_path)["hidden_labels"].sentence
+
+
+def test_pictures_of_part_valid_are_told(tmp_path):
+    folder_with(tmp_path, FULL)
+    assert told(tmp_path)["valid_rows"].count == 1
+    assert "valid_frac" in told(tmp_path)["valid_rows"].sentence
+    put(tmp_path, "labels.csv", SOUND.encode())
+    assert not {"valid_rows", "hidden_labels"} & told(tmp_path).keys()
+
+
+@pytest.mark.parametrize("word", ["-1", "NaN", " unknown ", "?", "None", "unlabelled"])
+@pytest.mark.parametrize("part", ["", "train"])
+def test_a_word_for_unknown_is_no_class(tmp_path, word, part):
+    table = f"path,label,part\na/1.png,cat,\nb/3.png,dog,\nb/4.png,dog,test\n5.png,{word},{part}\n"
+    folder_with(tmp_path, table)
+    with pytest.raises(UserError, match=r"line 5: the label .* looks like 'unknown'; leave it"):
+        data.load("folder", tmp_path)
+    put(tmp_path, "labels.csv", table.replace(f"{word},{part}", f"{word},labelled").encode())
+    assert word.strip() in data.load("folder", tmp_path).class_names
 
 
 def test_labels_are_text(tmp_path):

@@ -261,6 +261,18 @@ def test_an_unknown_test_label_is_refused_in_its_own_words(tmp_path):
     assert "a test label cannot be unknown" in message
 
 
+@pytest.mark.parametrize("lacking", [[8], [7, 8], range(3, 9), range(1, 9)])
+def test_a_small_test_part_may_lack_classes_that_training_has(tmp_path, lacking):
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    labels = np.arange(20) % 10
+    tested = ~np.isin(labels, lacking)
+    arrays = {"x_train": images, "y_train": labels}
+    write_npz(tmp_path / "x.npz", **arrays, x_test=images[tested], y_test=labels[tested])
+    dataset = data.load("npz", tmp_path / "x.npz")
+    assert len(dataset.class_names) == 10
+    assert len(dataset.test_labels) == tested.sum()
+
+
 def test_many_classes_up_to_255_are_no_unknown_ones(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (256, 4, 4), np.uint8)
     y = np.arange(256, dtype=np.uint8)

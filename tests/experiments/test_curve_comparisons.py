@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.networks import backbones
 from pipeline.stages import split as splitting
 from pipeline.stages.split import choose_split
+from tests.networks.small_backbone import small_backbone
 from tests.runs.test_pictures import picture
 
 LABELS = 100
@@ -99,3 +100,25 @@ def test_on_a_backbone_pictures_are_told_apart_by_few_labels(tmp_path):
     assert error("backbone", config, dataset) == (0.0, 4)
     named = configuration.with_backbone(config, backbones.at_hand())
     assert error("label_spreading", named, dataset) == (0.0, 4)
+
+
+@pytest.mark.parametrize("name", ["backbone", "label_spreading"])
+def test_on_a_backbone_each_image_has_features_of_its_own(name, tmp_path, monkeypatch):
+    """Whatever was classified before it, by this process or by an earlier one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(backbones, "load", lambda name, weights, side: small_backbone(side))
+    config = configuration.load({"labels_per_class": "4", "valid_labels": "30"})
+    config = config.model_copy(update={"backbone": "small", "method": name, "own": {}})
+    digits = data.load("digits", None)
+    split = choose_split(config, digits)
+    parts = digits.train_images[split.valid], digits.test_images
+
+    def classified(*parts):
+        model = comparisons.fit(name, config, digits.unread(), split)
+        return [model.classify(images) for images in parts]
+
+    (expected,) = classified(parts[1])
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    for order in (1, -1):
+        *_, tested = sorted(classified(*parts[::order]), key=len)
+        np.testing.assert_array_equal(tested, expected)

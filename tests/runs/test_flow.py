@@ -339,6 +339,60 @@ def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:
     assert "discriminator_lr" in run.data.tags["ssgan.reason"]
 
 
+# So large a rate and an epsilon of Adam are gradient descent; the baseline has no such epsilon.
+LOST = {**SHORT, "method": "feature_matching", "network": "dense", "dense_units": "[16]"}
+LOST |= {"discriminator_lr": "1e6", "adam_epsilon": "1e8", "warmup_steps": "0"}
+
+
+def test_a_lost_baseline_costs_the_comparison_alone(store: Path, capsys) -> None:
+    split = flow.split(config.load(LOST))
+    ended = [flow.run(config.load(LOST)), flow.train({"run_id": split.run_id})]
+    ended.append(flow.evaluate({"run_id": ended[1].run_id}))
+    told = capsys.readouterr().err
+    client = mlflow.MlflowClient()
+    for result in ended:
+        run = client.get_run(result.run_id)
+        assert run.info.status == "FINISHED"
+        assert "discriminator_lr (1e+06)" in run.data.tags["ssgan.baseline_lost"]
+        assert "ssgan.verdict" not in run.data.tags
+        assert "result.json" in artifacts(result.run_id)
+        assert result.baseline is None
+        assert result.metrics["labels_read"] == 72
+        assert not result.conclusion
+        if result.stage != "train":
+            assert result.metrics["test/error"] < 0.9
+        if result.stage != "evaluate":
+            (child,) = children(result.run_id)
+            assert child.info.status == "FAILED"
+            assert "discriminator_lr" in child.data.tags["ssgan.reason"]
+    assert told.count("no supervised baseline, so no verdict; feature_matching is not") == 3
+    folder = Path.home() / ".cache" / "ssgan" / "checkpoints"
+    assert not any((folder / result.run_id).exists() for result in ended)
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_ends_although_its_baseline_is_lost_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flow, "_conclude", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(config.load({**LOST, "experiment": "interrupted"}))
+    client = mlflow.MlflowClient()
+    place = client.get_experiment_by_name("interrupted").experiment_id
+    (run,) = client.search_runs([place], "tags.`ssgan.kind` = 'pipeline'")
+    assert run.info.status == "KILLED"
+    result = flow.go_on({"resume": run.info.run_id})
+    assert result.run_id == run.info.run_id
+    assert client.get_run(result.run_id).info.status == "FINISHED"
+    assert result.metrics["test/error"] < 0.9
+    (child,) = children(result.run_id)
+    assert child.info.status == "FAILED"
+
+
 @pytest.mark.slow
 def test_another_method_can_be_trained_on_the_same_split(whole: Result) -> None:
     flags = {"run_id": whole.run_id, "method": "seed_gan", "steps": "20", "baseline": "false"}

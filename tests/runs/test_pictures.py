@@ -14,7 +14,9 @@ from PIL import Image
 from pipeline import data
 from pipeline.config import layers as config
 from pipeline.errors import UserError
+from pipeline.networks import backbones
 from pipeline.runs import flow
+from pipeline.runs.logged import LABELS
 from pipeline.runs.summary import Result
 from tests.runs.test_flow import artifacts, model
 
@@ -139,6 +141,48 @@ def test_a_split_alone_leaves_the_table_too(store, folder):
     result = flow.split(config.load(SHORT | {"data_dir": str(folder)}))
     table = pd.read_csv(fetched(result.run_id, "split/labels.csv"), dtype=str)
     assert (folder / table["path"][0]).is_file()
+
+
+@pytest.fixture
+def large(store, tmp_path, monkeypatch):
+    """A folder of pictures of 100 pixels; and a backbone's weights are at hand for `split`."""
+    random = np.random.default_rng(1)
+    for name, colour in COLOURS.items():
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            picture(random, colour).resize((100, 100)).save(tmp_path / name / f"{number}.png")
+    monkeypatch.setattr(backbones, "at_hand", lambda weights=None: "efficientnet_lite0")
+    return tmp_path
+
+
+SPLIT = {"dataset": "folder", "labels_per_class": "2"}
+TINY = {"steps": "2", "report_every": "2", "batch_size": "4", "unlabelled_batch_size": "4"}
+TINY |= {"network": "dense", "dense_units": "[16]", "baseline": "false"}
+
+
+@pytest.mark.parametrize(
+    "other", [{"method": "sgan"}, {"method": "supervised", "backbone": "none"}], ids=str
+)
+def test_a_stage_reads_the_pictures_of_its_split_in_the_size_it_needs(large, other):
+    split = flow.split(config.load(SPLIT | {"data_dir": str(large)})).run_id
+    trained = flow.train({"run_id": split, **TINY, **other})
+    assert trained.n_labels == 6
+    tables = [pd.read_csv(fetched(run, LABELS), dtype=str) for run in (split, trained.run_id)]
+    pd.testing.assert_frame_equal(*tables)
+    digests = {
+        mlflow.MlflowClient().get_run(run).data.tags["ssgan.data_digest"]
+        for run in (split, trained.run_id)
+    }
+    assert len(digests) == 2, "one of 96 pixels, one of 64"
+    if other["method"] == "supervised":
+        assert flow.evaluate({"run_id": trained.run_id}).n_labels == 6
+
+
+def test_other_pictures_than_those_of_the_split_are_refused(large):
+    split = flow.split(config.load(SPLIT | {"data_dir": str(large)})).run_id
+    picture(np.random.default_rng(9), COLOURS["2"]).resize((100, 100)).save(large / "2" / "0.png")
+    with pytest.raises(UserError, match="these are not the data of run"):
+        flow.train({"run_id": split, **TINY, "method": "sgan"})
 
 
 def test_keys_for_pictures_are_refused_where_there_are_none():

@@ -83,6 +83,30 @@ def test_the_run_s_own_test_pictures_get_what_the_evaluation_gave_them(
     np.testing.assert_allclose(both["confidence"], both["confidence_new"], atol=1e-3)
 
 
+def test_pictures_of_twelve_bits_get_what_the_evaluation_gave_them(
+    store: Path, place: Path
+) -> None:
+    random = np.random.default_rng(2)
+    for name, grey in (("dark", 800), ("bright", 3200)):
+        (place / "deep" / name).mkdir(parents=True)
+        for number in range(LABELLED):
+            pixels = (grey + random.integers(-700, 700, (24, 20))).astype(np.uint16)
+            Image.fromarray(pixels).save(place / "deep" / name / f"{number}.png")
+    run = flow.run(config.load({**SHORT, "data_dir": str(place / "deep")})).run_id
+    flags = ["--run_id", run, "--data_dir", str(place / "deep" / "dark"), "--out", "t.csv"]
+    assert main(["predict", *flags]) == 0
+    table = pd.read_csv(place / "t.csv")
+    table["file"] = "dark/" + table["file"]
+    evaluated = pd.read_parquet(
+        mlflow.artifacts.download_artifacts(
+            run_id=run, artifact_path="evaluate/predictions.parquet", dst_path=str(place)
+        )
+    )
+    both = evaluated.merge(table, on="file", suffixes=("", "_new"))
+    assert len(both) == 2
+    np.testing.assert_allclose(both["confidence"], both["confidence_new"], atol=1e-3)
+
+
 def test_pictures_of_any_kind_lie_in_any_folders_and_a_broken_one_is_told(
     trained: str, place: Path, capsys
 ) -> None:

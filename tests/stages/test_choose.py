@@ -9,6 +9,7 @@ from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
 from pipeline.errors import UserError
 from pipeline.networks import backbones
+from pipeline.ops import runtime
 from pipeline.stages import choose as choosing
 from pipeline.stages.choose import SCRATCH, choose
 from pipeline.stages.split import audit, choose_split
@@ -97,6 +98,25 @@ def test_both_are_measured_on_the_labels_of_the_split_alone(photographs, brief):
     for candidate, error in choice.errors.items():
         assert f"{candidate} {error:.1%}" in choice.reason
     assert choice.reason.startswith(f"backbone {choice.backbone}, by the error in 2-fold")
+
+
+def test_from_scratch_a_narrow_range_of_pixels_is_measured_as_a_full_one(photographs, monkeypatch):
+    monkeypatch.setattr(choosing, "BRIEF", {**choosing.BRIEF, "steps": 60, "report_every": 60})
+    narrow, labels = photographs.train_images // 16, np.arange(30) % 2
+    test = photographs.test_images // 16, np.arange(10) % 2
+    dim = build("npz", "made here", (narrow, labels), test)
+    assert dim.pixel_range != (0, 255)
+    full = build(
+        "npz", "made here", (dim.stretched(narrow), labels), (dim.stretched(test[0]), test[1])
+    )
+    assert full.pixel_range == (0, 255)
+    config = configuration.load({"dataset": "npz", "labels_per_class": "15"})
+    runtime.start(0, None, True)
+    places = np.arange(30)
+    folds = [(places[:20], places[20:]), (places[10:], places[:10])]
+    wrong = [choosing._from_scratch(config, one, places, labels, folds) for one in (dim, full)]
+    np.testing.assert_array_equal(*wrong)
+    assert wrong[0].mean() < 0.2
 
 
 def test_from_scratch_must_be_clearly_better():

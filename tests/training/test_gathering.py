@@ -8,7 +8,10 @@ import pytest
 from pipeline import data, memory
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
+from pipeline.networks.build import classifier
+from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
+from pipeline.ops.devices import Random
 from pipeline.parts import graph_labels
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
@@ -68,6 +71,37 @@ def test_the_graphs_features_are_made_of_fewer_images_at_a_time_and_are_alike(mo
     monkeypatch.setattr(graph_labels, "MAPS_BYTES", 300 * 4 * (64 + 32))
     agree = predicted(digits).argmax(axis=1) == wanted.argmax(axis=1)
     assert agree.mean() > 0.9
+
+
+class Watched:
+    """Images that note the most pixels that were brought at a time."""
+
+    def __init__(self, images):
+        self.images, self.most = images, 0
+        self.shape, self.nbytes = images.shape, images.nbytes
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, places):
+        found = self.images[places]
+        self.most = max(self.most, int(np.prod(found.shape[:3])))
+        return found
+
+
+def test_the_graph_brings_few_large_images_at_a_time_and_finds_the_same_features(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (90, 32, 32, 1), np.uint8)
+    config = configuration.load(SMALL)
+    spec = Spec((32, 32, 1), 10, np.full(10, 0.1, np.float32), 4.0, images[:50])
+    network = classifier(config, spec, Random(0), 0)
+    places = np.random.default_rng(1).permutation(90)
+    labels = graph_labels.GraphLabels(network)
+    wanted = labels._components(images, places)
+    assert len(wanted) == 90
+    monkeypatch.setattr(graph_labels, "CALL_PIXELS", 8 * 32 * 32 + 5)
+    watched = Watched(images)
+    np.testing.assert_allclose(labels._components(watched, places), wanted, atol=1e-4)
+    assert watched.most == 8 * 32 * 32
 
 
 def test_a_container_may_leave_less_memory_than_the_machine_has(tmp_path, monkeypatch):
