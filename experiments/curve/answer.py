@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.curve import doubts, statistics
-from experiments.curve.label_curve import Curve, Needed, Saved, fitted, needed, replicates, saved
+from experiments.curve.label_curve import Curve, fitted, replicates
+from experiments.curve.labels_needed import Needed, Saved, needed, saved
 from experiments.curve.rounds import Round, rounds
 from experiments.curve.statistics import Comparison
 from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SAMPLES, SEED

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from experiments.curve import page, tables, words
 from experiments.curve.answer import About, Answer, Point, answer
-from experiments.curve.label_curve import Saved
+from experiments.curve.labels_needed import Saved
 
 __all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentences", "told"]
 
@@ -88,8 +88,6 @@ def _errs(point: Point) -> str:
 
 def _saving(given: Answer, method: str, found: Saved) -> str:
     largest = max(p.n_labels for p in given.points if p.method == given.baseline)
-    if not math.isfinite(found.middle):
-        return ""
     return (
         f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,} "
         f"labels, {method} {words.labels_saved(found)} (90 % interval)."

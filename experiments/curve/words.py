@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from experiments.curve.label_curve import Curve, Needed, Saved
+from experiments.curve.label_curve import Curve
+from experiments.curve.labels_needed import Needed, Saved
 from experiments.curve.rounds import Round
 from experiments.curve.statistics import (
     CANNOT_TELL,
@@ -116,12 +117,22 @@ def labels_needed(found: Needed) -> str:
 
 
 def labels_saved(found: Saved) -> str:
-    """'saves about 320 labels [270, 350]', or why it is not told."""
+    """'saves about 320 labels [270, 350]', 'saves at least 270 labels', or why it is not told."""
     if found.refusal:
         return f"not told: {found.refusal}"
+    if math.isnan(found.middle):
+        return _bound(found.low, "least", "most") or _bound(found.high, "most", "least")
     behind = found.middle < 0
     values = [-found.middle, -found.high, -found.low] if behind else list(_values(found))
     return f"{'costs' if behind else 'saves'} about {number(values[0])} labels {_ends(*values[1:])}"
+
+
+def _bound(end: float, saved: str, lost: str) -> str:
+    """One end of what is saved; "" if there is none."""
+    if math.isinf(end):
+        return ""
+    verb, which = ("costs", lost) if end < 0 else ("saves", saved)
+    return f"{verb} at {which} {number(abs(end))} labels"
 
 
 def _values(found: Saved) -> tuple[float, float, float]:
