@@ -15,6 +15,8 @@ from experiments.curve.statistics import (
     Comparison,
 )
 
+_AS_SEEN = f"if the difference is as seen, not with {MOST_SEEDS} more seeds either"
+
 
 def percent(share: float) -> str:
     """'0.84 %', '3.1 %', '46 %'; '–' if there is none."""
@@ -61,7 +63,7 @@ def verdict(one: Comparison) -> str:
     if one.verdict != CANNOT_TELL:
         return one.verdict
     if one.more is None:
-        return f"{CANNOT_TELL}, not with {MOST_SEEDS} more seeds either"
+        return f"{CANNOT_TELL}; {_AS_SEEN}"
     return f"{CANNOT_TELL}, needs about {one.more} more seed{'s' * (one.more > 1)}"
 
 
@@ -94,7 +96,8 @@ def _untold(row: Sequence[Comparison], everywhere: bool) -> str:
     sooner = min(row, key=lambda one: math.inf if one.more is None else one.more)
     chance = f"cannot be told from it at {where}"
     if sooner.more is None:
-        return f"{chance} (nor with {MOST_SEEDS} more seeds; a difference would be small)"
+        most = max(row, key=lambda one: abs(one.centre))
+        return f"{chance} (at {most.n_labels:,} labels {difference(most)}; {_AS_SEEN})"
     return (
         f"{chance} (at {sooner.n_labels:,} labels {difference(sooner)}; needs about "
         f"{sooner.more} more seed{'s' * (sooner.more > 1)})"
