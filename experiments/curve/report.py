@@ -87,9 +87,9 @@ def _errs(point: Point) -> str:
 
 
 def _saving(given: Answer, method: str, found: Saved) -> str:
-    largest = max(p.n_labels for p in given.points if p.method == given.baseline)
+    largest = given.curves[given.baseline].counts[-1]  # of the fit, which needs three seeds a count
     return (
-        f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,} "
+        f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,.0f} "
         f"labels, {method} {words.labels_saved(found)} (90 % interval)."
     )
 

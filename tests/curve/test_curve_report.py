@@ -101,6 +101,14 @@ def test_what_a_method_saves_at_least_is_said_as_a_bound():
     assert all("saves at least" in row[-1] for row in rows)
 
 
+def test_the_saving_names_the_count_whose_error_it_is_of():
+    cells = table()
+    cells = cells[(cells["n_labels"] < 1000) | (cells["seed"] < 2)]
+    answer = report.answer(cells, "supervised", About("digits"))
+    (said,) = [s for s in report.sentences(answer) if " saves " in s]
+    assert "that supervised has with 500 labels, ssgan saves" in said
+
+
 def test_images_are_forecast_as_errors_are(given):
     (said,) = [s for s in report.sentences(given) if "read as wanted" in s]
     assert "94 % with 1,000 labels; 95 %: about" in said
