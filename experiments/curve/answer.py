@@ -25,7 +25,8 @@ class About:
     """What was run, for whoever reads the answer.
 
     n_unlabelled: training images without a label at the largest count, None if not known.
-    left_out: sentences. sheets: PNG files of samples by method and label count.
+    left_out, doubts: sentences; doubts are those that no table of cells shows. sheets: PNG files of
+    samples by method and label count.
     """
 
     dataset: str
@@ -35,6 +36,7 @@ class About:
     command: str = ""
     n_unlabelled: int | None = None
     left_out: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     sheets: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
 
 
@@ -132,7 +134,7 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
             method: tuple(rounds(curve, available, min(goals) if goals else None))
             for method, curve in curves.items()
         },
-        tuple(doubts.found(cells, table, lines, comparisons, curves)),
+        (*about.doubts, *doubts.found(cells, table, lines, comparisons, curves)),
     )
 
 

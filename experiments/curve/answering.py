@@ -8,9 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.curve import collect, report
-from experiments.curve.grid import Grid, folder
+from experiments.curve.grid import Cell, Grid, folder
 from experiments.curve.report import About, Answer
-from experiments.curve.settings import CEILING
 from experiments.curve.table import METHOD, N_LABELS
 from experiments.curve.work import State
 from pipeline import progress, tracking
@@ -72,8 +71,9 @@ def give(
     if missing:
         left_out.append(f"{missing} of {len(cells)} trainings were not done")
     assert grid.data is not None
-    most = int(frame.loc[frame[METHOD] != CEILING, N_LABELS].max())
-    about = _about(frame, dataset.name, command, grid.data.n_images - most, left_out)
+    most = int(collect.besides_ceiling(frame)[N_LABELS].max())
+    unlabelled = grid.data.n_images - most
+    about = _about(frame, dataset.name, command, unlabelled, left_out, _lost(cells, now))
     answer = report.answer(frame, grid.against, about)
     return _written(answer, frame, run, folder(grid.name), grid.settings.out)
 
@@ -104,7 +104,7 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"against = {against!r}: none of the runs is of that method; there are: {known}."
         )
     dataset = str(frame[collect.DATASET].iloc[0])
-    about = _about(frame, dataset, command, unlabelled, words)
+    about = _about(frame, dataset, command, unlabelled, words, [])
     progress.phase("writing the report")
     answer = report.answer(frame, against, about)
     there = folder(asked.curve) if asked.curve else Path("reports")
@@ -121,7 +121,12 @@ def of_runs(asked: Asked, command: str) -> Given:
 
 
 def _about(
-    frame: pd.DataFrame, dataset: str, command: str, unlabelled: int, left_out: Sequence[str]
+    frame: pd.DataFrame,
+    dataset: str,
+    command: str,
+    unlabelled: int,
+    left_out: Sequence[str],
+    doubts: Sequence[str],
 ) -> About:
     """What the report says of its own making."""
     environment = provenance.environment()
@@ -134,6 +139,7 @@ def _about(
         command=command,
         n_unlabelled=unlabelled,
         left_out=list(left_out),
+        doubts=list(doubts),
         sheets=collect.sheets(frame),
     )
 
@@ -145,6 +151,22 @@ def _failures(now: State) -> list[str]:
         reason = " ".join(run.tags.get(tracking.REASON, "no reason was told").split())
         found.append(f"no result of {run.tags[tracking.CELL]}: {reason[:REASON_LENGTH]}")
     return found
+
+
+def _lost(cells: Sequence[Cell], now: State) -> list[str]:
+    """A sentence for each method of which trainings failed: the others may be the easier ones."""
+    said = []
+    for method in dict.fromkeys(cell.method for cell in cells):
+        own = [cell.digest for cell in cells if cell.method == method]
+        failed = sum(digest in now.failed for digest in own)
+        if failed and not any(digest in now.finished for digest in own):
+            said.append(f"{method} has no result: {failed} of its {len(own)} trainings failed.")
+        elif failed:
+            said.append(
+                f"{failed} of {len(own)} trainings of {method} failed; its errors are of those "
+                "that did not."
+            )
+    return said
 
 
 def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: str | None) -> Given:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from experiments.curve.cell import N_TEST, NAMED
 from experiments.curve.cell import SECONDS as SECONDS_METRIC
+from experiments.curve.settings import CEILING
 from experiments.curve.table import ERROR, METHOD, N_LABELS, RUN_ID, SAMPLES, SECONDS, SEED
 from experiments.curve.table import N_TEST as N_TEST_COLUMN
 from pipeline import tracking
@@ -87,8 +88,14 @@ def of_any(runs: Sequence[Found]) -> tuple[pd.DataFrame, int, list[str]]:
             "other settings); of each the newest counts."
         )
     kept = kept.reset_index(drop=True)
-    n_test, n_unlabelled = sizes(str(kept[RUN_ID].iloc[int(kept[N_LABELS].argmax())]))
+    n_test, n_unlabelled = sizes(str(kept.loc[besides_ceiling(kept)[N_LABELS].idxmax(), RUN_ID]))
     return kept.assign(**{N_TEST_COLUMN: n_test}), n_unlabelled, words
+
+
+def besides_ceiling(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trainings that had not every label there is; all of them if there are no others."""
+    others = frame[frame[METHOD] != CEILING]
+    return frame if others.empty else others
 
 
 def _data_sets(frame: pd.DataFrame) -> list[tuple[str, str]]:

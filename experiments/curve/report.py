@@ -10,6 +10,8 @@ from experiments.curve.labels_needed import Saved
 
 __all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentences", "told"]
 
+LEFT_OUT = 5  # sentences on what was left out that a terminal shows
+
 
 def question(given: Answer) -> str:
     """What the report answers."""
@@ -36,8 +38,12 @@ def sentences(given: Answer) -> list[str]:
 
 
 def told(given: Answer) -> list[str]:
-    """Lines for a terminal: the answer, then what weakens it."""
-    return [*sentences(given), *(f"but: {doubt}" for doubt in given.doubts)]
+    """Lines for a terminal: the answer, what weakens it, what was left out."""
+    left_out = list(given.about.left_out)
+    if more := left_out[LEFT_OUT:]:
+        left_out[LEFT_OUT:] = [f"{len(more)} more, which the report names"]
+    said = [f"but: {doubt}" for doubt in given.doubts]
+    return [*sentences(given), *said, *(f"left out: {sentence}" for sentence in left_out)]
 
 
 def html(given: Answer) -> str:
