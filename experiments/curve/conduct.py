@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 from experiments.curve import comparisons, counts
-from experiments.curve.answering import Given, give
+from experiments.curve.answering import Given, give, remember
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
@@ -48,6 +48,7 @@ def draw(grid: Grid, command: str) -> Given:
         with alone(job):
             summary = tracking.curve_run(grid.experiment, grid.name)
         with tracking.closed(summary) as run, progress.subject(grid.name):
+            remember(run, cells)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())
             if grid.settings.budget is not None:

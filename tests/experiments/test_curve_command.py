@@ -205,6 +205,7 @@ def test_the_report_is_made_of_any_runs_that_a_filter_chooses(drawn, tmp_path):
     assert run.info.run_id in out
     out, _ = ended("--curve", "c", verb="report")
     assert len(pd.read_csv("curves/c/cells.csv")) == len(CELLS)
+    assert "differ in" not in out
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.curve import answering, counts, grid, work
 from pipeline import data, tracking
+from pipeline.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,49 @@ def test_a_curve_of_which_every_label_alone_has_a_result_is_reported(client, dig
 def report(**words):
     words = {"filter": "", "experiment": None, "curve": None, "out": None, **words}
     return answering.of_runs(answering.Asked(against="supervised", **words), "command")
+
+
+SETTINGS = {"steps": 40, "label_frac": 0.1, "split_seed": 0}
+
+
+def test_settings_that_differ_among_the_runs_of_a_report_are_told(client):
+    for seed in range(2):
+        for n_labels in (20, 50):
+            own = {**SETTINGS, "label_frac": n_labels / 1437, "split_seed": seed}
+            batch = {"batch_size": 64} if n_labels > 20 else {}  # of a baseline's many labels
+            drawn = {"steps": 66, "valid_frac": 0.1}  # other methods have other lengths
+            finish(client, "supervised", n_labels, seed, params={**own, **batch, "threads": seed})
+            finish(client, "vat", n_labels, seed, params={**own, **drawn})
+            shift = {"augment_shift": 3} if seed else {}
+            more = {"steps": n_labels, "valid_frac": 0.1, **shift}
+            finish(client, "ssgan", n_labels, seed, params={**own, **more})
+    doubts = [line for line in report(experiment="ssgan/c").lines if "differ in" in line]
+    assert doubts == [
+        "but: The trainings of ssgan differ in augment_shift (3, its default).",
+        "but: The trainings of ssgan differ in steps (20, 50).",
+        "but: The trainings differ in valid_frac (0.1, its default).",
+    ]
+
+
+def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits):
+    before = asked(digits, methods="supervised,ssgan", steps="40").cells()
+    now = asked(digits, methods="supervised,ssgan", steps="66").cells()
+    for cell in (*before, *now[:-1]):
+        params = {"steps": cell.config.steps}
+        finish(client, cell.method, cell.n_labels, cell.seed, cell.digest, params)
+    for wanted, left in ((before, 7), (now, 8)):
+        with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
+            answering.remember(run, wanted)
+        found = report(curve="c")
+        assert len(pd.read_csv(found.files / "cells.csv")) == 15 - left
+        assert f"left out: {left} trainings are of earlier commands with other settings" in (
+            found.lines
+        )
+        assert not any("differ in" in line or "repeated" in line for line in found.lines)
+    with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
+        answering.remember(run, now[-1:])
+    with pytest.raises(UserError, match="none of the 15 finished trainings is one of the curve's"):
+        report(curve="c")
 
 
 def test_every_label_there_is_leaves_others_their_unlabelled_images(client, tmp_path):
