@@ -100,7 +100,8 @@ def of_any(runs: Sequence[Found]) -> tuple[pd.DataFrame, int, list[str], list[st
             "other settings); of each the newest counts."
         )
     kept = kept.reset_index(drop=True)
-    n_test, n_unlabelled = sizes(str(kept.loc[besides_ceiling(kept)[N_LABELS].idxmax(), RUN_ID]))
+    others = besides_ceiling(kept)
+    n_test, n_unlabelled = sizes(str(others[RUN_ID].iloc[int(others[N_LABELS].argmax())]))
     differ = differing([run for run in runs if run.id in set(kept[RUN_ID])])
     return kept.assign(**{N_TEST_COLUMN: n_test}), n_unlabelled, words, differ
 

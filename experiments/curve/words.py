@@ -96,8 +96,8 @@ def _untold(row: Sequence[Comparison], everywhere: bool) -> str:
     sooner = min(row, key=lambda one: math.inf if one.more is None else one.more)
     chance = f"cannot be told from it at {where}"
     if sooner.more is None:
-        most = max(row, key=lambda one: abs(one.centre))
-        return f"{chance} (at {most.n_labels:,} labels {difference(most)}; {_AS_SEEN})"
+        largest = max(row, key=lambda one: abs(one.centre))
+        return f"{chance} (at {largest.n_labels:,} labels {difference(largest)}; {_AS_SEEN})"
     return (
         f"{chance} (at {sooner.n_labels:,} labels {difference(sooner)}; needs about "
         f"{sooner.more} more seed{'s' * (sooner.more > 1)})"
