@@ -199,9 +199,9 @@ def _of_curve(flags: Mapping[str, str]) -> Values:
     config = grid.config(grid.settings.methods[-1])
     values = {**config.flat(), **grid.settings.model_dump(), "name": grid.name}
     values["curve"] = grids.DEFAULT
-    plain = grids.read({key: flags[key] for key in flags if key not in ("dataset", "steps")})
-    of_plain = plain.config(plain.settings.methods[-1])
-    values |= {"dataset": of_plain.dataset, "steps": of_plain.steps}
+    for key in ("dataset", "steps"):  # what these are without their own flags
+        plain = grids.read({other: flags[other] for other in flags if other != key})
+        values[key] = plain.config(plain.settings.methods[-1]).flat()[key]
     return Values(values, config.method, heading(config, {"curve": grids.DEFAULT, **flags}))
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 # Where the same trials run, not which.
 ELASTIC = frozenset(
     {"study", "trials", "workers", "storage", "trials_per_process", "lease", "max_failures"}
-    | {"cpus_per_trial", "gpus_per_trial", "label_cost"}
+    | {"cpus_per_trial", "gpus_per_trial"}
 )
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline import data, tracking
 from pipeline.config.schema import Config
-from pipeline.data import Dataset
+from pipeline.data import UNKNOWN, Dataset
 from pipeline.errors import RunFailure, Stopped, UserError
 from pipeline.runs import kept, logged, provenance
 from pipeline.runs.clock import Clock
@@ -129,7 +131,20 @@ def check_splits(splits: Iterable[tuple[Config, str]], dataset: Dataset) -> None
         try:
             choose_split(config, dataset.unread())
         except UserError as error:
-            raise UserError(f"{searched}: {error}") from None
+            raise UserError(f"{searched}: {error}{_advice(dataset)}") from None
+
+
+def _advice(dataset: Dataset) -> str:
+    """What a search of data can ask for that have fewer labels than images; else nothing."""
+    labels = dataset.unread().train_labels.read(np.arange(len(dataset.train_labels)), "split")
+    known = labels[labels != UNKNOWN]
+    if len(known) == len(labels):
+        return ""
+    fewest = int(np.bincount(known, minlength=len(dataset.class_names)).min())
+    return (
+        ". A search takes no label_frac=none: give labels_per_class: {choices: […]} and a small "
+        f"valid_labels; {len(known)} labels are known, {fewest} of them of the smallest class"
+    )
 
 
 def _kept_as(config: Config, dataset: Dataset, split: Split) -> str:

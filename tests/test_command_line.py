@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main as experiments
+from experiments.curve import grid
 from pipeline.__main__ import COMMANDS, main
 from pipeline.config import layers as config
 from pipeline.config import named
@@ -157,6 +158,20 @@ def test_help_of_a_search_shows_its_settings_and_what_it_searches(shown):
     assert values["method"] == "searched among ssgan, supervised"
     assert values["xi"] == str(config.load({"method": "vat"}).own["xi"])
     assert "no such file" in shown("search", "--search", "nope", main=experiments)[1]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "steps"), [("digits", "1560"), ("mnist", "10670"), ("folder", "0"), ("npz", "0")]
+)
+def test_help_of_a_curve_shows_the_steps_of_its_data_set(dataset, steps, shown):
+    flags = ["--dataset", dataset]
+    for more in ([], ["--steps", "9"]):
+        values, text = shown("curve", *flags, *more, main=experiments)
+        assert (values["dataset"], values["steps"]) == ("digits", steps)
+        assert f"are those of --dataset {dataset} --method ssgan" in text
+    values, _ = shown("curve", *flags, "--curve", "quick", main=experiments)
+    quick = grid.read({"dataset": dataset, "curve": "quick"})
+    assert values["steps"] == str(quick.config(quick.settings.methods[-1]).flat()["steps"])
 
 
 # ---------------------------------------------------------------- before any store is touched

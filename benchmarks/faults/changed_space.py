@@ -24,6 +24,7 @@ def _changed(it: Scene) -> None:
         "space": ({"discriminator_lr": rate}, {}, ("discriminator_lr:", "0.01", "0.05")),
         "what is searched": ({"discriminator_lr": None}, {}, ("discriminator_lr:", "not there")),
         "a fixed key": ({}, {"steps": 40}, ("steps: 60 → 40",)),
+        "the price of a label": ({}, {"label_cost": 3}, ("label_cost: 1.0 → 3.0",)),
         "the seed": ({}, {"seed": 7}, ("seed: 0 → 7",)),
     }
     for what, (space, flags, words) in changes.items():

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.curve import doubts, statistics
-from experiments.curve.label_curve import Curve, Needed, Saved, fitted, needed, replicates, saved
+from experiments.curve.label_curve import Curve, fitted, replicates
+from experiments.curve.labels_needed import Needed, Saved, needed, saved
 from experiments.curve.rounds import Round, rounds
 from experiments.curve.statistics import Comparison
 from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SAMPLES, SEED
@@ -24,7 +25,8 @@ class About:
     """What was run, for whoever reads the answer.
 
     n_unlabelled: training images without a label at the largest count, None if not known.
-    left_out: sentences. sheets: PNG files of samples by method and label count.
+    left_out, doubts: sentences; doubts are those that no table of cells shows. sheets: PNG files of
+    samples by method and label count.
     """
 
     dataset: str
@@ -34,6 +36,7 @@ class About:
     command: str = ""
     n_unlabelled: int | None = None
     left_out: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     sheets: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
 
 
@@ -131,7 +134,7 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
             method: tuple(rounds(curve, available, min(goals) if goals else None))
             for method, curve in curves.items()
         },
-        tuple(doubts.found(cells, table, lines, comparisons, curves)),
+        (*about.doubts, *doubts.found(cells, table, lines, comparisons, curves)),
     )
 
 

@@ -1,5 +1,6 @@
 """From finished cells to the report: built, logged to the summary run, written beside it."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,18 +9,18 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.curve import collect, report
-from experiments.curve.grid import Grid, folder
+from experiments.curve.grid import Cell, Grid, folder
 from experiments.curve.report import About, Answer
-from experiments.curve.settings import CEILING
 from experiments.curve.table import METHOD, N_LABELS
 from experiments.curve.work import State
 from pipeline import progress, tracking
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure, UserError
 from pipeline.runs import provenance
-from pipeline.tracking import Run
+from pipeline.tracking import Found, Run
 
 HTML, MARKDOWN, CELLS = "report.html", "report.md", "cells.csv"
+WANTED = "cells.txt"  # the digests of the cells that the curve's last command asked for
 NOTE_LENGTH = 5000  # characters of a run's description, which every store takes
 REASON_LENGTH = 150  # characters of a failure's reason that a sentence repeats
 
@@ -72,10 +73,34 @@ def give(
     if missing:
         left_out.append(f"{missing} of {len(cells)} trainings were not done")
     assert grid.data is not None
-    most = int(frame.loc[frame[METHOD] != CEILING, N_LABELS].max())
-    about = _about(frame, dataset.name, command, grid.data.n_images - most, left_out)
+    most = int(collect.besides_ceiling(frame)[N_LABELS].max())
+    unlabelled = grid.data.n_images - most
+    about = _about(frame, dataset.name, command, unlabelled, left_out, _lost(cells, now))
     answer = report.answer(frame, grid.against, about)
     return _written(answer, frame, run, folder(grid.name), grid.settings.out)
+
+
+def remember(run: Run, cells: Sequence[Cell]) -> None:
+    """Keep with the summary run which cells the curve's last command is about."""
+    run.text("\n".join(cell.digest for cell in cells), WANTED)
+
+
+def _of_last_command(summary: Run, cells: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """The runs that a curve's last command is about, and in words how many are not.
+
+    Raises:
+        UserError: none is, or nothing tells which are.
+    """
+    with tempfile.TemporaryDirectory() as there:
+        wanted = set(tracking.fetch(summary.id, WANTED, Path(there)).read_text().split())
+    kept = [run for run in cells if run.tags.get(tracking.CELL_DIGEST) in wanted]
+    if not kept:
+        raise UserError(
+            f"none of the {len(cells)} finished trainings is one of the curve's last command; "
+            "repeat that command, or choose the runs by --experiment and --filter."
+        )
+    left = len(cells) - len(kept)
+    return kept, [f"{left} trainings are of earlier commands with other settings"] if left else []
 
 
 def of_runs(asked: Asked, command: str) -> Given:
@@ -94,7 +119,9 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"filter = {asked.filter!r}: chooses no finished run in the experiment "
             f"{experiment or 'of the environment'}; look at its runs in MLflow's UI."
         )
-    frame, unlabelled, words = collect.of_any(cells)
+    summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
+    cells, earlier = _of_last_command(summary, cells) if summary else (cells, [])
+    frame, unlabelled, words, differ = collect.of_any(cells)
     methods, against = sorted(set(frame[METHOD])), asked.against
     if against not in methods and len(methods) == 1:
         against = methods[0]
@@ -104,11 +131,10 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"against = {against!r}: none of the runs is of that method; there are: {known}."
         )
     dataset = str(frame[collect.DATASET].iloc[0])
-    about = _about(frame, dataset, command, unlabelled, words)
+    about = _about(frame, dataset, command, unlabelled, [*earlier, *words], differ)
     progress.phase("writing the report")
     answer = report.answer(frame, against, about)
     there = folder(asked.curve) if asked.curve else Path("reports")
-    summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
     if summary:
         tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
         given = _written(answer, frame, summary, there, asked.out)
@@ -121,7 +147,12 @@ def of_runs(asked: Asked, command: str) -> Given:
 
 
 def _about(
-    frame: pd.DataFrame, dataset: str, command: str, unlabelled: int, left_out: Sequence[str]
+    frame: pd.DataFrame,
+    dataset: str,
+    command: str,
+    unlabelled: int,
+    left_out: Sequence[str],
+    doubts: Sequence[str],
 ) -> About:
     """What the report says of its own making."""
     environment = provenance.environment()
@@ -134,6 +165,7 @@ def _about(
         command=command,
         n_unlabelled=unlabelled,
         left_out=list(left_out),
+        doubts=list(doubts),
         sheets=collect.sheets(frame),
     )
 
@@ -145,6 +177,22 @@ def _failures(now: State) -> list[str]:
         reason = " ".join(run.tags.get(tracking.REASON, "no reason was told").split())
         found.append(f"no result of {run.tags[tracking.CELL]}: {reason[:REASON_LENGTH]}")
     return found
+
+
+def _lost(cells: Sequence[Cell], now: State) -> list[str]:
+    """A sentence for each method of which trainings failed: the others may be the easier ones."""
+    said = []
+    for method in dict.fromkeys(cell.method for cell in cells):
+        own = [cell.digest for cell in cells if cell.method == method]
+        failed = sum(digest in now.failed for digest in own)
+        if failed and not any(digest in now.finished for digest in own):
+            said.append(f"{method} has no result: {failed} of its {len(own)} trainings failed.")
+        elif failed:
+            said.append(
+                f"{failed} of {len(own)} trainings of {method} failed; its errors are of those "
+                "that did not."
+            )
+    return said
 
 
 def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: str | None) -> Given:

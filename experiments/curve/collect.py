@@ -9,17 +9,25 @@ import pandas as pd
 
 from experiments.curve.cell import N_TEST, NAMED
 from experiments.curve.cell import SECONDS as SECONDS_METRIC
+from experiments.curve.grid import ELSEWHERE
+from experiments.curve.settings import CEILING, SUPERVISED
 from experiments.curve.table import ERROR, METHOD, N_LABELS, RUN_ID, SAMPLES, SECONDS, SEED
 from experiments.curve.table import N_TEST as N_TEST_COLUMN
 from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.runs.resume import DIGEST, MANIFEST
+from pipeline.runs.shown import COMPARED, DRAWN
 from pipeline.tracking import Found
 
 DATASET, DATA_DIGEST, CODE = "dataset", "digest", "code"  # columns beside those of `table`
 CODE_TAG = "ssgan.code"
 TEST_ERROR = "test/error"
 SAMPLE_SHEET = "figures/samples.png"
+# Parameters that differ from run to run of one method, and those that only baselines may vary.
+VARYING = ELSEWHERE | {"dataset", "method", "seed", "split_seed", "split_file"}
+VARYING |= {"label_frac", "labels_per_class"}
+OF_BASELINES = {"batch_size"}  # grows with the labels: `layers.baseline_of`
+SHOWN = 4  # values of a key that a sentence names
 
 
 def table(runs: Sequence[Found]) -> pd.DataFrame:
@@ -37,7 +45,7 @@ def _row(run: Found) -> dict[str, object]:
     metrics, params = run.metrics, run.params
     samples = {key: metrics.get(key, float("nan")) for key in SAMPLES}
     return {
-        METHOD: run.tags.get(NAMED) or params.get("method", ""),
+        METHOD: _method(run),
         N_LABELS: int(metrics.get("n_labels", 0)),
         SEED: int(params.get("seed", 0)),
         ERROR: metrics[TEST_ERROR],
@@ -51,8 +59,13 @@ def _row(run: Found) -> dict[str, object]:
     }
 
 
-def of_any(runs: Sequence[Found]) -> tuple[pd.DataFrame, int, list[str]]:
-    """The table of any runs, their training images without a label, in words what is left out.
+def _method(run: Found) -> str:
+    return run.tags.get(NAMED) or run.params.get("method", "")
+
+
+def of_any(runs: Sequence[Found]) -> tuple[pd.DataFrame, int, list[str], list[str]]:
+    """The table of any runs, their training images without a label, in words what is left out, and
+    in words which settings differ among them.
 
     Pairs of split_seed and seed are numbered where the two differ. Of runs that agree in method,
     labels and pair the newest counts.
@@ -87,8 +100,40 @@ def of_any(runs: Sequence[Found]) -> tuple[pd.DataFrame, int, list[str]]:
             "other settings); of each the newest counts."
         )
     kept = kept.reset_index(drop=True)
-    n_test, n_unlabelled = sizes(str(kept[RUN_ID].iloc[int(kept[N_LABELS].argmax())]))
-    return kept.assign(**{N_TEST_COLUMN: n_test}), n_unlabelled, words
+    others = besides_ceiling(kept)
+    n_test, n_unlabelled = sizes(str(others[RUN_ID].iloc[int(others[N_LABELS].argmax())]))
+    differ = differing([run for run in runs if run.id in set(kept[RUN_ID])])
+    return kept.assign(**{N_TEST_COLUMN: n_test}), n_unlabelled, words, differ
+
+
+def differing(runs: Sequence[Found]) -> list[str]:
+    """A sentence for each setting in which one method's runs, or all that must agree, differ."""
+    said = []
+    by_method: dict[str, list[Found]] = {}
+    for run in runs:
+        by_method.setdefault(_method(run), []).append(run)
+    for method, own in sorted(by_method.items()):
+        free = VARYING | DRAWN | (OF_BASELINES if method in (SUPERVISED, CEILING) else set())
+        keys = sorted({key for run in own for key in run.params} - free)
+        said += [f"The trainings of {method} differ in {each}." for each in _several(own, keys)]
+    said += [f"The trainings differ in {each}." for each in _several(runs, sorted(DRAWN))]
+    return said
+
+
+def _several(runs: Sequence[Found], keys: Sequence[str]) -> list[str]:
+    """The keys of which runs have several values, with these."""
+    found = []
+    for key in keys:
+        values = {run.params.get(key, "none" if key in COMPARED else "its default") for run in runs}
+        if len(values) > 1:
+            found.append(f"{key} ({', '.join(sorted(values)[:SHOWN])})")
+    return found
+
+
+def besides_ceiling(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trainings that had not every label there is; all of them if there are no others."""
+    others = frame[frame[METHOD] != CEILING]
+    return frame if others.empty else others
 
 
 def _data_sets(frame: pd.DataFrame) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 from experiments.curve import comparisons, counts
-from experiments.curve.answering import Given, give
+from experiments.curve.answering import Given, give, remember
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
@@ -48,6 +48,7 @@ def draw(grid: Grid, command: str) -> Given:
         with alone(job):
             summary = tracking.curve_run(grid.experiment, grid.name)
         with tracking.closed(summary) as run, progress.subject(grid.name):
+            remember(run, cells)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())
             if grid.settings.budget is not None:
@@ -126,18 +127,23 @@ def _within_budget(
     pilots = cells[: len(grid.settings.methods)]
     hands.renew(replace(job, cells=tuple(pilots)))
     now = _work_off(grid, pilots, hands, job, told)
-    seconds, first = seconds_a_cell(pilots, now), cells[0].seed
+    seconds, first = seconds_a_cell(cells, now), cells[0].seed
+    dearest = max(seconds.values(), default=0.0)  # what a method costs whose first training failed
     missing = now.open(cells)
 
     def fits(cell: Cell, some: Sequence[int], seeds: int) -> bool:
         return cell.seed < first + seeds and (cell.n_labels in some or cell.method == CEILING)
 
     def cost(some: Sequence[int], seeds: int) -> float:
-        taken = [seconds.get(c.method, 0.0) for c in missing if fits(c, some, seeds)]
+        taken = [seconds.get(c.method, dearest) for c in missing if fits(c, some, seeds)]
         return sum(taken) / hands.at_once()
 
     if not missing:
         return cells, []
+    if not seconds:
+        words = "every method's first training failed: nothing tells what fits into the budget"
+        progress.note(words)
+        return pilots, [words]
     left = max(0.0, grid.settings.budget - (time.monotonic() - begin))
     asked, budget = grid.counts, roughly(grid.settings.budget)
     found = counts.fitting(asked, grid.settings.seeds, cost, left)
@@ -147,14 +153,15 @@ def _within_budget(
         return pilots, [words]
     some, seeds = found
     if (some, seeds) == (asked, grid.settings.seeds):
-        progress.note(f"all of it fits into {budget}: about {roughly(cost(some, seeds))} to go")
-        return cells, []
-    words = (
+        few = counts.too_few(seeds, len(some))
+        going = f"all of it fits into {budget}: about {roughly(cost(some, seeds))} to go"
+        progress.note("; ".join([going, *few]))
+        return cells, few
+    fit = (
         f"into {budget} fit {len(some)} of {len(asked)} label counts "
         f"({', '.join(f'{count:,}' for count in some)}) with {seeds} of {grid.settings.seeds} seeds"
     )
-    if seeds < counts.PAIRS:
-        words += f"; fewer than {counts.PAIRS} seeds give no verdict"
+    words = "; ".join([fit, *counts.too_few(seeds, len(some))])
     progress.note(f"{words}: about {roughly(cost(some, seeds))} to go")
     kept = [cell for cell in cells if fits(cell, some, seeds) or cell in pilots]
     return kept, [words]

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.curve.grid import Data, Grid
+from experiments.curve.statistics import least_pairs
 from pipeline.data import UNKNOWN, Dataset
 from pipeline.errors import UserError
 from pipeline.stages.split import choose_split
 
 OWN_DATA = ("folder", "npz")  # users' own: what they lack is told, not refused
-PAIRS = 6  # of seeds at a count: fewer give no verdict
 SHAPE = 3  # counts: fewer show no curve
 
 
@@ -56,8 +56,9 @@ def fitting(
 ) -> tuple[list[int], int] | None:
     """Counts and seeds that fit into a time, None if not even one of each does.
 
-    All counts if `PAIRS` seeds fit at each; else fewer counts, spread evenly, at so many seeds;
-    else up to `SHAPE` counts and what seeds there is time for.
+    All counts if so many seeds fit at each that a verdict is possible (`least_pairs`); else fewer
+    counts, spread evenly, that need fewer; else up to `SHAPE` counts and what seeds there is time
+    for.
 
     Args:
         counts: label counts, ascending.
@@ -69,11 +70,20 @@ def fitting(
     for k in range(len(counts), 0, -1):
         some = _spread(counts, k)
         most = next((n for n in range(seeds, 0, -1) if cost(some, n) <= left), 0)
-        if most >= min(seeds, PAIRS):
+        if most >= min(seeds, least_pairs(k)):
             return some, most
         found[k] = some, most
     shaped = [found[k] for k in range(min(SHAPE, len(counts)), 0, -1)]
     return next((pair for pair in shaped if pair[1]), None)
+
+
+def too_few(seeds: int, n_counts: int) -> list[str]:
+    """What is said of so few seeds at so many counts that no test can tell anything; else none."""
+    least = least_pairs(n_counts)
+    if seeds >= least:
+        return []
+    where = f"{n_counts} label counts" if n_counts > 1 else "one label count"
+    return [f"fewer than {least} seeds give no verdict at {where}"]
 
 
 def _spread(counts: Sequence[int], k: int) -> list[int]:

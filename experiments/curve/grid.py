@@ -140,6 +140,9 @@ class Grid:
         said: Any = {"method": method, "config": flat, "data": self.data.digest}
         if method in (SUPERVISED, CEILING):  # the other method's own keys decide nothing there
             said["config"] = {key: value for key, value in flat.items() if key not in OWN}
+        always = method == config.method and "latent_size" in flat and "generator" not in flat
+        if self.settings.generator and always:
+            said["generator"] = True  # it trains one anyway, but now its images are measured
         if method in THEIRS:
             said["config"] = {key: value for key, value in flat.items() if key in OF_COMPARISONS}
             said["made"] = MADE

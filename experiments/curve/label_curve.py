@@ -1,4 +1,4 @@
-"""The curve of an error over label counts, forecast with an interval: how many labels are needed.
+"""The curve of an error over label counts, forecast with an interval.
 
 Every bootstrap replicate draws seeds, then a family of `families.py` by its error on counts that
 it was not shown, then one of the family's shapes by its likelihood, then how its fall changes
@@ -17,8 +17,8 @@ from scipy.special import logsumexp
 from experiments.curve.families import NAMES, Floats, Shapes, shapes
 
 REACH = 4.0  # times the largest count, beyond which nothing is forecast
-CLOSED = 1.5  # times the largest count, beyond which labels needed have no upper end (backtest)
 LEVEL = 0.9  # of the intervals
+TAILS = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
 MEDIANS_BELOW = 50  # labels, where single seeds go astray and a mean says little
 LEAST_COUNTS, LEAST_SEEDS = 4, 3
 REPLICATES = 600
@@ -53,37 +53,9 @@ class Curve:
         logs = np.log(self.grid)
         part = (np.log(n_labels) - logs[columns - 1]) / (logs[columns] - logs[columns - 1])
         values = self.draws[:, columns - 1] * (1 - part) + self.draws[:, columns] * part
-        values = np.exp(np.quantile(values, [0.5, *_TAILS], axis=0))
+        values = np.exp(np.quantile(values, [0.5, *TAILS], axis=0))
         outside = (part < -1e-9) | (part > 1 + 1e-9)
         return np.asarray(np.where(outside, np.nan, values))
-
-
-@dataclass(frozen=True)
-class Needed:
-    """Labels that an error needs: about `middle`, 90 % interval [low, high].
-
-    infinite: beyond four times the largest count, or not told. refusal: "" or why, in words.
-    """
-
-    error: float
-    middle: float
-    low: float
-    high: float
-    refusal: str = ""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """Labels that a method saves over another at one error; below 0 it needs more."""
-
-    error: float
-    middle: float
-    low: float
-    high: float
-    refusal: str = ""
-
-
-_TAILS = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
 
 
 def replicates(n_seeds: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -128,60 +100,6 @@ def fitted(
         return _refused(n, centres, "no family of falling curves fits these errors: no forecast")
     shares = np.bincount(family, minlength=len(NAMES)) / len(family)
     return Curve(n, centres, grid, draws, dict(zip(NAMES, shares.tolist(), strict=True)))
-
-
-def needed(curve: Curve, error: float) -> Needed:
-    """The labels that `error` (a share) needs by this curve."""
-    if curve.refusal:
-        return Needed(error, np.nan, np.nan, np.nan, curve.refusal)
-    reached = _reached(curve, error)
-    low, middle, high = np.quantile(reached, [_TAILS[0], 0.5, _TAILS[1]], method="nearest")
-    first, last = curve.counts[0], curve.counts[-1]
-    if np.isinf(middle):
-        refusal = (
-            f"beyond {REACH:g} times the largest count ({last:,.0f} labels), if at all: no forecast"
-        )
-        return Needed(error, np.inf, float(low), np.inf, refusal)
-    if middle <= first:
-        refusal = f"reached with the smallest count, {first:,.0f} labels"
-        return Needed(error, float(first), 0.0, float(high), refusal)
-    if middle > CLOSED * last:
-        high = np.inf
-    return Needed(error, float(middle), float(low), float(high))
-
-
-def saved(baseline: Curve, method: Curve, error: float) -> Saved:
-    """Labels of the baseline less those of the method at `error`; their replicates are paired."""
-    for curve in (baseline, method):
-        if curve.refusal:
-            return Saved(error, np.nan, np.nan, np.nan, curve.refusal)
-    pair = [needed(baseline, error), needed(method, error)]
-    if not all(np.isfinite(each.middle) for each in pair):
-        return Saved(error, np.nan, np.nan, np.nan, next(p.refusal for p in pair if p.refusal))
-    first, second = _reached(baseline, error), _reached(method, error)
-    lost = np.isinf(first) & np.isinf(second)  # neither gets there: that may favour either
-    with np.errstate(invalid="ignore"):
-        gain = first - second
-    low = float(np.quantile(np.where(lost, -np.inf, gain), _TAILS[0], method="nearest"))
-    high = float(np.quantile(np.where(lost, np.inf, gain), _TAILS[1], method="nearest"))
-    if pair[0].high == np.inf:
-        high = np.inf
-    if pair[1].high == np.inf:
-        low = -np.inf
-    if np.isinf(low) and np.isinf(high):
-        return Saved(error, np.nan, low, high, "too far beyond the largest count to tell")
-    return Saved(error, float(np.median(gain[~lost])), low, high)
-
-
-def _reached(curve: Curve, error: float) -> Floats:
-    """Labels at which each replicate's curve falls to an error, [replicates]; inf: it does not."""
-    below = curve.draws <= np.log(error)
-    column = np.maximum(below.argmax(axis=1), 1)
-    rows, logs = np.arange(len(below)), np.log(curve.grid)
-    before, after = curve.draws[rows, column - 1], curve.draws[rows, column]
-    part = np.clip((before - np.log(error)) / np.maximum(before - after, 1e-12), 0, 1)
-    found = np.exp(logs[column - 1] + part * (logs[column] - logs[column - 1]))
-    return np.where(below.any(axis=1), np.where(below[:, 0], curve.grid[0], found), np.inf)
 
 
 def _centres(errors: Floats, counts: Floats, axis: int = 0) -> Floats:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from experiments.curve import page, tables, words
 from experiments.curve.answer import About, Answer, Point, answer
-from experiments.curve.label_curve import Saved
+from experiments.curve.labels_needed import Saved
 
 __all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentences", "told"]
+
+LEFT_OUT = 5  # sentences on what was left out that a terminal shows
 
 
 def question(given: Answer) -> str:
@@ -36,8 +38,12 @@ def sentences(given: Answer) -> list[str]:
 
 
 def told(given: Answer) -> list[str]:
-    """Lines for a terminal: the answer, then what weakens it."""
-    return [*sentences(given), *(f"but: {doubt}" for doubt in given.doubts)]
+    """Lines for a terminal: the answer, what weakens it, what was left out."""
+    left_out = list(given.about.left_out)
+    if more := left_out[LEFT_OUT:]:
+        left_out[LEFT_OUT:] = [f"{len(more)} more, which the report names"]
+    said = [f"but: {doubt}" for doubt in given.doubts]
+    return [*sentences(given), *said, *(f"left out: {sentence}" for sentence in left_out)]
 
 
 def html(given: Answer) -> str:
@@ -87,11 +93,9 @@ def _errs(point: Point) -> str:
 
 
 def _saving(given: Answer, method: str, found: Saved) -> str:
-    largest = max(p.n_labels for p in given.points if p.method == given.baseline)
-    if not math.isfinite(found.middle):
-        return ""
+    largest = given.curves[given.baseline].counts[-1]  # of the fit, which needs three seeds a count
     return (
-        f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,} "
+        f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,.0f} "
         f"labels, {method} {words.labels_saved(found)} (90 % interval)."
     )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.curve.label_curve import Curve, needed
+from experiments.curve.label_curve import Curve
+from experiments.curve.labels_needed import needed
 
 ROUNDS = 2  # doublings that `label_curve.REACH` allows
 FACTOR = 2

@@ -118,9 +118,7 @@ def sign_flip(differences: Floats, n_labels: int) -> float:
     """
     if len(differences) < 2 or not differences.any():
         return 1.0
-    if n_labels < MEDIANS_BELOW:
-        size = np.where(differences == 0, 0, stats.rankdata(np.abs(differences)))
-        differences = np.sign(differences) * size
+    differences = _scores(differences, n_labels)
     test = stats.permutation_test(
         (differences,),
         lambda x, axis: np.abs(x.sum(axis=axis)),
@@ -142,16 +140,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def pairs_needed(differences: Floats, tests: int) -> int | None:
-    """Pairs with which a difference of this size and spread would be found in 80 of 100 cases.
+def least_pairs(tests: int) -> int:
+    """Pairs with which a sign-flip test can tell anything at all, after Holm over so many tests."""
+    return max(LEAST_PAIRS, int(np.ceil(1 - np.log2(ALPHA / tests))))
 
-    By the t-test's power at 5 % shared among `tests`, and no fewer than a sign-flip test needs to
-    get there at all. None: more than `MOST_SEEDS` beyond these, or no difference to go by.
+
+def pairs_needed(differences: Floats, n_labels: int, tests: int) -> int | None:
+    """Pairs with which a difference as the one seen would be found in 80 of 100 cases.
+
+    By the t-test's power at 5 % shared among `tests`, of what `sign_flip` sums up, and no fewer
+    than `least_pairs`. None: more than `MOST_SEEDS` beyond these, or no difference to go by.
     """
+    differences = _scores(differences, n_labels)
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     effect = abs(float(np.mean(differences))) if len(differences) else 0.0
-    level = ALPHA / tests
-    least = max(LEAST_PAIRS, int(np.ceil(1 - np.log2(level))))
+    level, least = ALPHA / tests, least_pairs(tests)
     if len(differences) < 2 or not effect:
         return least if len(differences) < least else None
     if not spread:
@@ -161,6 +164,14 @@ def pairs_needed(differences: Floats, tests: int) -> int | None:
     power = stats.nct.sf(bar, n - 1, effect / spread * np.sqrt(n))
     enough = n[power >= POWER]
     return int(enough[0]) if len(enough) else None
+
+
+def _scores(differences: Floats, n_labels: int) -> Floats:
+    """What is summed up of differences [n]: themselves, below 50 labels their signed ranks."""
+    if n_labels >= MEDIANS_BELOW:
+        return differences
+    size = np.where(differences == 0, 0, stats.rankdata(np.abs(differences)))
+    return np.sign(differences) * size
 
 
 def _compared(method: str, n_labels: int, differences: Floats) -> Comparison:
@@ -197,5 +208,5 @@ def _judged(one: Comparison, tests: int) -> Comparison:
         return replace(one, verdict=HELPS)
     if one.adjusted <= ALPHA and one.high < 0:
         return replace(one, verdict=HURTS)
-    wanted = pairs_needed(one.differences, tests)
+    wanted = pairs_needed(one.differences, one.n_labels, tests)
     return replace(one, more=None if wanted is None else max(wanted - len(one.differences), 1))

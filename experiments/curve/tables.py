@@ -48,7 +48,10 @@ def facts(answer: Answer) -> list[tuple[str, str]]:
         ("seeds a cell", "–".join(map(str, sorted({seeds[0], seeds[-1]})))),
         ("test images", f"{answer.n_test:,}"),
         ("images without a label", "" if about.n_unlabelled is None else f"{about.n_unlabelled:,}"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in about.versions.items())),
+        (
+            "versions that wrote the report",
+            ", ".join(f"{name} {version}" for name, version in about.versions.items()),
+        ),
         ("command", about.command),
     ]
     return [(name, value) for name, value in rows if value]

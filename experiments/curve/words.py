@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from experiments.curve.label_curve import Curve, Needed, Saved
+from experiments.curve.label_curve import Curve
+from experiments.curve.labels_needed import Needed, Saved
 from experiments.curve.rounds import Round
 from experiments.curve.statistics import (
     CANNOT_TELL,
@@ -13,6 +14,8 @@ from experiments.curve.statistics import (
     MOST_SEEDS,
     Comparison,
 )
+
+_AS_SEEN = f"if the difference is as seen, not with {MOST_SEEDS} more seeds either"
 
 
 def percent(share: float) -> str:
@@ -60,7 +63,7 @@ def verdict(one: Comparison) -> str:
     if one.verdict != CANNOT_TELL:
         return one.verdict
     if one.more is None:
-        return f"{CANNOT_TELL}, not with {MOST_SEEDS} more seeds either"
+        return f"{CANNOT_TELL}; {_AS_SEEN}"
     return f"{CANNOT_TELL}, needs about {one.more} more seed{'s' * (one.more > 1)}"
 
 
@@ -93,7 +96,8 @@ def _untold(row: Sequence[Comparison], everywhere: bool) -> str:
     sooner = min(row, key=lambda one: math.inf if one.more is None else one.more)
     chance = f"cannot be told from it at {where}"
     if sooner.more is None:
-        return f"{chance} (nor with {MOST_SEEDS} more seeds; a difference would be small)"
+        largest = max(row, key=lambda one: abs(one.centre))
+        return f"{chance} (at {largest.n_labels:,} labels {difference(largest)}; {_AS_SEEN})"
     return (
         f"{chance} (at {sooner.n_labels:,} labels {difference(sooner)}; needs about "
         f"{sooner.more} more seed{'s' * (sooner.more > 1)})"
@@ -116,12 +120,22 @@ def labels_needed(found: Needed) -> str:
 
 
 def labels_saved(found: Saved) -> str:
-    """'saves about 320 labels [270, 350]', or why it is not told."""
+    """'saves about 320 labels [270, 350]', 'saves at least 270 labels', or why it is not told."""
     if found.refusal:
         return f"not told: {found.refusal}"
+    if math.isnan(found.middle):
+        return _bound(found.low, "least", "most") or _bound(found.high, "most", "least")
     behind = found.middle < 0
     values = [-found.middle, -found.high, -found.low] if behind else list(_values(found))
     return f"{'costs' if behind else 'saves'} about {number(values[0])} labels {_ends(*values[1:])}"
+
+
+def _bound(end: float, saved: str, lost: str) -> str:
+    """One end of what is saved; "" if there is none."""
+    if math.isinf(end):
+        return ""
+    verb, which = ("costs", lost) if end < 0 else ("saves", saved)
+    return f"{verb} at {which} {number(abs(end))} labels"
 
 
 def _values(found: Saved) -> tuple[float, float, float]:

@@ -8,6 +8,7 @@ from pipeline.config.schema import RECORD, SAID, SPLIT, Config
 from pipeline.stages.manifest import Split
 
 COMPARED = {name for name, said in SAID.items() if said.compared}
+DRAWN = {"stratified", "valid_frac", "valid_labels"}  # how labels are drawn
 
 
 def name_of(config: Config, split: Split, name: str) -> str:
@@ -30,6 +31,7 @@ def compared(config: Config, searched: Collection[str] = ()) -> dict[str, Value]
 
 def of_others(config: Config) -> dict[str, Value]:
     """The parameters of a method that is none of the pipeline's."""
+    flat, usual = config.flat(), configuration.defaults()
     shown = (COMPARED & SPLIT) | {"method", "seed", "backbone"}
-    flat = config.flat()
+    shown |= {key for key in DRAWN if flat[key] != usual[key]}
     return {key: flat[key] for key in flat if key in shown and not is_none(flat[key])}

@@ -45,6 +45,14 @@ def test_truths_fall_from_where_they_start():
             assert (np.diff(values) < 0).all()
 
 
+def test_labels_saved_hold_the_truth_with_both_ends_and_with_one():
+    told = list(backtest.savings(36, 0))
+    for closed in (True, False):
+        held = [one for one, both in told if both == closed]
+        assert len(held) >= 8
+        assert np.mean(held) >= 0.75
+
+
 def command(*words):
     return subprocess.run(
         [sys.executable, "-m", "benchmarks.label_curve_backtest", *words],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.curve import families, words
-from experiments.curve.label_curve import REACH, fitted, needed, replicates, saved
+from experiments.curve.label_curve import REACH, fitted, replicates
+from experiments.curve.labels_needed import needed, saved
 from experiments.curve.rounds import rounds
 from tests.curve.cells import COUNTS, fall
 
@@ -118,6 +119,40 @@ def test_labels_saved_are_paired_and_have_a_sign():
     assert words.labels_saved(gain).startswith("saves about")
     assert words.labels_saved(loss).startswith("costs about")
     assert "beyond 4 times" in saved(baseline, better, 0.001).refusal
+
+
+EARLY = (100, 150, 200, 300, 400, 600, 800)
+
+
+@pytest.mark.parametrize(
+    ("start", "goal"), [(0.1, 0.15), (0.05, 0.15), (0.05, 0.0574), (0.05, 0.1)]
+)
+def test_of_a_method_that_begins_below_an_error_only_a_bound_is_saved(start, goal):
+    baseline = curve(lambda n: 0.2 * (n / 100) ** -0.6, EARLY, seeds=10, noise=0.03)
+    method = curve(lambda n: start * (n / 100) ** -0.5, EARLY, seeds=10, noise=0.03, draw=1)
+    truth = 100 * (goal / 0.2) ** (-1 / 0.6) - 100 * (goal / start) ** -2
+    gain, loss = saved(baseline, method, goal), saved(method, baseline, goal)
+    assert 0 < gain.low <= truth
+    assert (gain.high, loss.low) == (np.inf, -np.inf)
+    assert np.isnan([gain.middle, loss.middle]).all()
+    assert loss.high == -gain.low
+    assert words.labels_saved(gain) == f"saves at least {words.number(gain.low)} labels"
+    assert words.labels_saved(loss) == f"costs at least {words.number(gain.low)} labels"
+
+
+def test_of_two_that_begin_below_an_error_nothing_is_said_to_be_saved():
+    baseline = curve(lambda n: 0.2 * (n / 100) ** -0.6, EARLY, seeds=10, noise=0.03)
+    method = curve(lambda n: 0.1 * (n / 100) ** -0.5, EARLY, seeds=10, noise=0.03, draw=1)
+    said = words.labels_saved(saved(baseline, method, 0.3))
+    assert said == "not told: both reach it with the smallest count"
+    said = words.labels_saved(saved(baseline, method, 0.2))
+    assert said == "not told: both may reach it with the smallest count"
+
+
+def test_labels_needed_may_be_fewer_than_the_smallest_count():
+    found = needed(curve(fall, noise=0.1), float(fall(21)))
+    assert found.low == 0
+    assert found.low < 21 <= found.high
 
 
 def test_rounds_double_stop_at_the_goal_and_at_the_images_there_are():

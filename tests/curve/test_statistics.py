@@ -108,16 +108,48 @@ def test_without_a_difference_verdicts_are_rare_and_with_one_of_two_sd_frequent(
 def test_the_seeds_it_asks_for_are_about_right():
     """With as many pairs as it names, the t-test finds the difference four times out of five."""
     differences = random(1).normal(0.6, 1, 10)
-    wanted = statistics.pairs_needed(differences, 4)
+    wanted = statistics.pairs_needed(differences, 100, 4)
     size = differences.mean() / differences.std(ddof=1)
     draws = random(2).normal(size, 1, (3000, wanted))
     share = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05 / 4).mean()
     assert 0.77 <= share <= 0.87
-    assert statistics.pairs_needed(np.array([1.0, -1.0] * 5), 4) is None
+    assert statistics.pairs_needed(np.array([1.0, -1.0] * 5), 100, 4) is None
+
+
+def test_below_fifty_labels_a_seed_gone_astray_does_not_decide_how_many_more_are_needed():
+    differences = np.append(0.05 + 0.001 * np.arange(9), -0.9)
+    doubled = np.concatenate([differences, differences])
+    assert statistics.sign_flip(doubled, 20) < 0.05  # so ten more may well be enough
+    wanted = statistics.pairs_needed(differences, 20, 1)
+    assert wanted is not None
+    assert 10 < wanted <= 40
+    cells = pd.DataFrame(
+        [("supervised", 20, s, 0.3) for s in range(10)]
+        + [("ssgan", 20, s, 0.3 - d / 2) for s, d in enumerate(differences)],
+        columns=["method", "n_labels", "seed", "error"],
+    )
+    (one,) = statistics.compare(cells, "supervised")
+    assert words.verdict(one) == f"cannot tell, needs about {wanted - 10} more seeds"
+
+
+def test_that_more_seeds_would_not_tell_is_said_of_the_difference_seen_with_its_interval():
+    shifts = np.array([1.0, -1.0] * 5) + 1e-3
+    cells = pd.DataFrame(
+        [("supervised", 100, s, 0.3) for s in range(10)]
+        + [("ssgan", 100, s, 0.3 - d / 20) for s, d in enumerate(shifts)],
+        columns=["method", "n_labels", "seed", "error"],
+    )
+    (one,) = statistics.compare(cells, "supervised")
+    assert one.more is None
+    as_seen = "if the difference is as seen, not with 100 more seeds either"
+    assert words.verdict(one) == f"cannot tell; {as_seen}"
+    said = words.verdicts("ssgan", "supervised", [one])
+    assert f"(at 100 labels {words.difference(one)}; {as_seen})" in said
+    assert "small" not in said
 
 
 def test_verdicts_never_ask_for_fewer_pairs_than_the_test_can_use():
-    wanted = statistics.pairs_needed(np.array([0.1, 0.1 + 1e-6, 0.1]), 5)
+    wanted = statistics.pairs_needed(np.array([0.1, 0.1 + 1e-6, 0.1]), 100, 5)
     assert 2 / 2**wanted <= 0.05 / 5 < 2 / 2 ** (wanted - 1)
 
 

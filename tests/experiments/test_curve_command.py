@@ -179,7 +179,19 @@ def test_a_budget_that_is_spent_keeps_what_is_there(drawn):
     _, err = ended(*words)
     assert len(runs()) == before
     assert "into 1 s fit 2 of 2 label counts (20, 50) with 2 of 4 seeds" in err
-    assert "fewer than 6 seeds give no verdict" in err
+    assert "fewer than 7 seeds give no verdict at 2 label counts" in err
+
+
+def test_a_method_whose_first_training_failed_is_planned_as_dear_as_the_others(folder):
+    words = ["--name", "dear", "--label_counts", "20,50", "--seeds", "2", "--steps", "40"]
+    words += ["--discriminator_lr", "1e9", "--against", "label_spreading"]
+    ended(*words, "--methods", "label_spreading")
+    _, err = ended(*words, "--methods", "label_spreading,supervised", "--budget", "1s")
+    assert "all of it fits" not in err
+    assert "too short" in err or "into 1 s fit" in err
+    _, err = ended(*words, "--name", "none", "--methods", "supervised", "--budget", "1h", code=1)
+    assert "fits" not in err.replace("what fits", "")
+    assert "every method's first training failed" in err
 
 
 def test_the_report_is_made_of_any_runs_that_a_filter_chooses(drawn, tmp_path):
@@ -193,6 +205,7 @@ def test_the_report_is_made_of_any_runs_that_a_filter_chooses(drawn, tmp_path):
     assert run.info.run_id in out
     out, _ = ended("--curve", "c", verb="report")
     assert len(pd.read_csv("curves/c/cells.csv")) == len(CELLS)
+    assert "differ in" not in out
 
 
 @pytest.mark.parametrize(

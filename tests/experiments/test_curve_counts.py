@@ -1,8 +1,10 @@
 """What fits into a budget of time."""
 
+import pandas as pd
 import pytest
 
-from experiments.curve.counts import fitting
+from experiments.curve import statistics
+from experiments.curve.counts import fitting, too_few
 
 COUNTS = [20, 50, 100, 200, 500]
 
@@ -18,14 +20,35 @@ def test_all_of_it_if_there_is_time():
 
 def test_fewer_seeds_first_but_enough_for_a_verdict():
     assert fits(49) == (COUNTS, 9)
-    assert fits(30) == (COUNTS, 6)
+    assert fits(40) == (COUNTS, 8)
 
 
 def test_then_fewer_counts_from_the_smallest_to_the_largest():
-    assert fits(29) == ([20, 50, 200, 500], 7)
-    assert fits(20) == ([20, 100, 500], 6)
-    assert fits(13) == ([20, 500], 6)
+    assert fits(39) == ([20, 50, 200, 500], 9)
+    assert fits(31) == ([20, 100, 500], 10)
+    assert fits(21) == ([20, 100, 500], 7)
+    assert fits(14) == ([20, 500], 7)
     assert fits(6) == ([20], 6)
+
+
+@pytest.mark.parametrize("left", range(6, 60))
+def test_what_is_planned_can_give_a_verdict(left):
+    """Seeds that all agree are told apart at every count that was planned."""
+    some, seeds = fits(left)
+    rows = [
+        (method, n, seed, error)
+        for method, error in (("supervised", 0.3), ("ssgan", 0.2))
+        for n in some
+        for seed in range(seeds)
+    ]
+    cells = pd.DataFrame(rows, columns=["method", "n_labels", "seed", "error"])
+    assert {one.verdict for one in statistics.compare(cells, "supervised")} == {statistics.HELPS}
+    assert not too_few(seeds, len(some))
+
+
+def test_fewer_seeds_than_any_verdict_needs_are_told_with_their_number():
+    assert too_few(7, 5) == ["fewer than 8 seeds give no verdict at 5 label counts"]
+    assert too_few(5, 1) == ["fewer than 6 seeds give no verdict at one label count"]
 
 
 def test_too_little_for_a_verdict_still_gives_a_curve():

@@ -140,6 +140,17 @@ def test_a_cell_is_the_same_wherever_it_is_trained_and_another_with_other_values
     assert not {c.digest for c in other.cells()} & {c.digest for c in longer.cells()}
 
 
+@pytest.mark.parametrize("method", ["sgan", "feature_matching", "bad_gan", "seed_gan", "ssgan"])
+def test_generators_asked_for_later_are_trained_where_there_are_any(digits, method):
+    methods = f"supervised,{method},vat,label_spreading,supervised_all"
+    without, asked = (
+        {(c.method, c.n_labels, c.seed): c.digest for c in read(digits, **flags).cells()}
+        for flags in ({"methods": methods}, {"methods": methods, "generator": "true"})
+    )
+    changed = {key for key, digest in asked.items() if without[key] != digest}
+    assert changed == {key for key in asked if key[0] == method}
+
+
 def test_supervised_is_the_baseline_of_what_it_is_compared_with(digits):
     found = read(digits, methods="supervised,ssgan")
     supervised, ssgan = found.config("supervised", 50), found.config("ssgan", 50)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments import plan
+from experiments import plan, trial
 from experiments.space import Choices, Range
+from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.errors import UserError
+from tests.data.pictures import write_classes
 
 SPACE = """\
 mode: pareto
@@ -216,3 +218,24 @@ def test_a_search_knows_that_it_leaves_the_backbone_unchosen(tmp_path):
     assert not named.leaves_backbone
     assert named.config(named.firsts).backbone == "efficientnet_lite0"
     assert not plan.read({"search": written(tmp_path, SPACE)}).leaves_backbone
+
+
+def test_a_folder_with_few_labels_is_told_what_can_be_searched(tmp_path):
+    write_classes(tmp_path / "pictures", ("labelled",), n=15)
+    write_classes(tmp_path / "pictures", ("unlabelled",), n=60)
+    flags = {"dataset": "folder", "data_dir": str(tmp_path / "pictures"), "backbone": "none"}
+    dataset = data.of(plan.read(flags).config(plan.read(flags).firsts))
+
+    def check(more):
+        found = plan.read({**flags, **more}).on(len(dataset.train_images))
+        trial.check_splits(found.splits(), dataset)
+
+    for wrong in ({}, {"valid_labels": "10"}):
+        with pytest.raises(UserError) as told:
+            check(wrong)
+        advice = "give labels_per_class: {choices: […]} and a small valid_labels; 24 labels are"
+        assert advice in str(told.value)
+        assert "12 of them of the smallest class" in str(told.value)
+    file = tmp_path / "mine.yaml"
+    file.write_text("valid_labels: 6\nlabels_per_class: {choices: [2, 9]}\n")
+    check({"search": str(file)})

@@ -112,6 +112,8 @@ def test_another_space_or_other_data_under_the_name_is_refused_with_the_differen
     opened(place)
     with pytest.raises(UserError, match=r" steps: 1560 → 7; "):
         opened(place, steps="7")
+    with pytest.raises(UserError, match=r" label_cost: 1\.0 → 3\.0; "):  # costs are kept by trial
+        opened(place, label_cost="3")
     with pytest.raises(UserError, match="data: data → others"):
         opened(place, digest="others")
 

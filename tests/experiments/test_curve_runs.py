@@ -1,0 +1,158 @@
+"""The report on runs as a store has them: what counts, what is left out, what is told."""
+
+import mlflow
+import pandas as pd
+import pytest
+
+from experiments.curve import answering, counts, grid, work
+from pipeline import data, tracking
+from pipeline.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", None)
+
+
+@pytest.fixture
+def client(store):
+    tracking.end(tracking.curve_run("ssgan/c", "c"), "FINISHED")
+    return mlflow.MlflowClient()
+
+
+def asked(digits, **flags):
+    read = grid.read({"name": "c", "label_counts": "20,50", "seeds": "2", **flags})
+    return counts.on(read, digits)[0]
+
+
+def begin(client, method, n_labels, seed=0, digest="", params=None):
+    tags = {
+        "ssgan.curve": "c",
+        "ssgan.kind": "cell",
+        "ssgan.cell": f"{method}, {n_labels} labels, seed {seed}",
+        "ssgan.cell_digest": digest,
+        "ssgan.command": "now",
+        "ssgan.method": method,
+        "ssgan.data_digest": "d1",
+    }
+    there = client.get_experiment_by_name("ssgan/c").experiment_id
+    run = client.create_run(there, tags=tags).info.run_id
+    for key, value in {"dataset": "digits", "seed": seed, **(params or {})}.items():
+        client.log_param(run, key, value)
+    client.log_metric(run, "n_labels", n_labels)
+    client.log_metric(run, "n_test", 360)
+    return run
+
+
+def finish(client, method, n_labels, seed=0, digest="", params=None):
+    run = begin(client, method, n_labels, seed, digest, params)
+    client.log_metric(run, "test/error", 0.5 / n_labels + seed / 1000)
+    parts = ["labelled"] * n_labels + ["unlabelled"] * (1437 - n_labels) + ["test"] * 360
+    pd.DataFrame({"part": parts}).to_parquet("manifest.parquet")
+    client.log_artifact(run, "manifest.parquet", "split")
+    client.set_terminated(run, "FINISHED")
+    return run
+
+
+def fail(client, cell):
+    run = begin(client, cell.method, cell.n_labels, cell.seed, cell.digest)
+    client.set_tag(run, "ssgan.reason", "the loss was not finite")
+    client.set_terminated(run, "FAILED")
+
+
+def given(wanted, digits):
+    """The report of a curve's command, and the description of its summary run."""
+    now = work.state(tracking.cells("ssgan/c", "c"), "now")
+    with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
+        found = answering.give(wanted, run, now, [], "command", digits)
+    summary = mlflow.MlflowClient().get_run(run.id)
+    return found.lines, summary.data.tags["mlflow.note.content"]
+
+
+def test_trainings_that_failed_are_told_on_the_terminal_and_in_the_note(client, digits):
+    wanted = asked(digits, methods="supervised,ssgan,vat")
+    for cell in wanted.cells():
+        if cell.method == "vat" or (cell.method, cell.n_labels, cell.seed) == ("ssgan", 50, 1):
+            fail(client, cell)
+        else:
+            finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
+    lines, note = given(wanted, digits)
+    said = [
+        "but: vat has no result: 4 of its 4 trainings failed.",
+        "but: 1 of 4 trainings of ssgan failed; its errors are of those that did not.",
+        "left out: no result of ssgan, 50 labels, seed 1: the loss was not finite",
+    ]
+    for line in said:
+        assert line in lines
+        assert line in note
+    assert not any("of supervised failed" in line for line in lines)
+
+
+def test_a_curve_of_which_every_label_alone_has_a_result_is_reported(client, digits):
+    wanted = asked(digits, methods="supervised,supervised_all")
+    for cell in wanted.cells():
+        if cell.method == "supervised":
+            fail(client, cell)
+        else:
+            finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
+    lines, _ = given(wanted, digits)
+    assert "supervised_all errs" in lines[0]
+    assert "but: supervised has no result: 4 of its 4 trainings failed." in lines
+
+
+def report(**words):
+    words = {"filter": "", "experiment": None, "curve": None, "out": None, **words}
+    return answering.of_runs(answering.Asked(against="supervised", **words), "command")
+
+
+SETTINGS = {"steps": 40, "label_frac": 0.1, "split_seed": 0}
+
+
+def test_settings_that_differ_among_the_runs_of_a_report_are_told(client):
+    for seed in range(2):
+        for n_labels in (20, 50):
+            own = {**SETTINGS, "label_frac": n_labels / 1437, "split_seed": seed}
+            batch = {"batch_size": 64} if n_labels > 20 else {}  # of a baseline's many labels
+            drawn = {"steps": 66, "valid_frac": 0.1}  # other methods have other lengths
+            finish(client, "supervised", n_labels, seed, params={**own, **batch, "threads": seed})
+            finish(client, "vat", n_labels, seed, params={**own, **drawn})
+            shift = {"augment_shift": 3} if seed else {}
+            more = {"steps": n_labels, "valid_frac": 0.1, **shift}
+            finish(client, "ssgan", n_labels, seed, params={**own, **more})
+    doubts = [line for line in report(experiment="ssgan/c").lines if "differ in" in line]
+    assert doubts == [
+        "but: The trainings of ssgan differ in augment_shift (3, its default).",
+        "but: The trainings of ssgan differ in steps (20, 50).",
+        "but: The trainings differ in valid_frac (0.1, its default).",
+    ]
+
+
+def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits):
+    before = asked(digits, methods="supervised,ssgan", steps="40").cells()
+    now = asked(digits, methods="supervised,ssgan", steps="66").cells()
+    for cell in (*before, *now[:-1]):
+        params = {"steps": cell.config.steps}
+        finish(client, cell.method, cell.n_labels, cell.seed, cell.digest, params)
+    for wanted, left in ((before, 7), (now, 8)):
+        with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
+            answering.remember(run, wanted)
+        found = report(curve="c")
+        assert len(pd.read_csv(found.files / "cells.csv")) == 15 - left
+        assert f"left out: {left} trainings are of earlier commands with other settings" in (
+            found.lines
+        )
+        assert not any("differ in" in line or "repeated" in line for line in found.lines)
+    with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
+        answering.remember(run, now[-1:])
+    with pytest.raises(UserError, match="none of the 15 finished trainings is one of the curve's"):
+        report(curve="c")
+
+
+def test_every_label_there_is_leaves_others_their_unlabelled_images(client, tmp_path):
+    for seed in range(3):
+        for n_labels in (20, 50, 100, 200):
+            finish(client, "supervised", n_labels, seed)
+        finish(client, "supervised_all", 1437, seed)
+    found = report(experiment="ssgan/c")
+    assert "images without a label: 1,237" in (found.files / "report.md").read_text()
+    assert any("expected with 400 labels" in line for line in found.lines)
