@@ -145,7 +145,8 @@ class Plan:
             key: {k: v for k, v in held.model_dump().items() if v not in (None, False)}
             for key, held in self.space.items()
         }
-        settings = {k: v for k, v in self.settings.model_dump().items() if k not in ELASTIC}
+        elastic = ELASTIC if self.settings.mode == "pareto" else ELASTIC | {"label_cost"}
+        settings = {k: v for k, v in self.settings.model_dump().items() if k not in elastic}
         said = {"space": space, "settings": settings, "fixed": self._fixed()}
         return dict(json.loads(json.dumps({**said, "data": digest, "seed": seed})))
 

@@ -25,8 +25,8 @@ class About:
     """What was run, for whoever reads the answer.
 
     n_unlabelled: training images without a label at the largest count, None if not known.
-    left_out, doubts: sentences; doubts are those that no table of cells shows. sheets: PNG files of
-    samples by method and label count.
+    notes: what failed, was cut or chosen; doubts: what no table of cells shows; both in sentences.
+    sheets: PNG files of samples by method and label count.
     """
 
     dataset: str
@@ -35,9 +35,9 @@ class About:
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     n_unlabelled: int | None = None
-    left_out: Sequence[str] = ()
-    doubts: Sequence[str] = ()
+    notes: Sequence[str] = ()
     sheets: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

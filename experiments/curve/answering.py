@@ -68,14 +68,15 @@ def give(
     if frame.empty:
         why = "; ".join(_failures(now)[-1:]) or "none has been done"
         raise RunFailure(f"curve {grid.name}: there is nothing to report on: {why}.")
-    left_out = [*words, *_failures(now)]
+    notes = _failures(now)
     missing = len(cells) - len(found) - sum(cell.digest in now.failed for cell in cells)
     if missing:
-        left_out.append(f"{missing} of {len(cells)} trainings were not done")
+        notes.append(f"{missing} of {len(cells)} trainings were not done")
+    notes += words
     assert grid.data is not None
     most = int(collect.besides_ceiling(frame)[N_LABELS].max())
     unlabelled = grid.data.n_images - most
-    about = _about(frame, dataset.name, command, unlabelled, left_out, _lost(cells, now))
+    about = _about(frame, dataset.name, command, unlabelled, notes, _lost(cells, now))
     answer = report.answer(frame, grid.against, about)
     return _written(answer, frame, run, folder(grid.name), grid.settings.out)
 
@@ -89,10 +90,13 @@ def _of_last_command(summary: Run, cells: Sequence[Found]) -> tuple[list[Found],
     """The runs that a curve's last command is about, and in words how many are not.
 
     Raises:
-        UserError: none is, or nothing tells which are.
+        UserError: none is.
     """
-    with tempfile.TemporaryDirectory() as there:
-        wanted = set(tracking.fetch(summary.id, WANTED, Path(there)).read_text().split())
+    try:
+        with tempfile.TemporaryDirectory() as there:
+            wanted = set(tracking.fetch(summary.id, WANTED, Path(there)).read_text().split())
+    except UserError:  # drawn by an earlier version
+        return list(cells), ["nothing tells which trainings the curve's last command asked for"]
     kept = [run for run in cells if run.tags.get(tracking.CELL_DIGEST) in wanted]
     if not kept:
         raise UserError(
@@ -151,7 +155,7 @@ def _about(
     dataset: str,
     command: str,
     unlabelled: int,
-    left_out: Sequence[str],
+    notes: Sequence[str],
     doubts: Sequence[str],
 ) -> About:
     """What the report says of its own making."""
@@ -164,7 +168,7 @@ def _about(
         versions={name: str(environment[name]) for name in names},
         command=command,
         n_unlabelled=unlabelled,
-        left_out=list(left_out),
+        notes=list(notes),
         doubts=list(doubts),
         sheets=collect.sheets(frame),
     )

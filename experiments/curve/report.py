@@ -10,7 +10,7 @@ from experiments.curve.labels_needed import Saved
 
 __all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentences", "told"]
 
-LEFT_OUT = 5  # sentences on what was left out that a terminal shows
+NOTES = 5  # of them that a terminal shows
 
 
 def question(given: Answer) -> str:
@@ -38,12 +38,12 @@ def sentences(given: Answer) -> list[str]:
 
 
 def told(given: Answer) -> list[str]:
-    """Lines for a terminal: the answer, what weakens it, what was left out."""
-    left_out = list(given.about.left_out)
-    if more := left_out[LEFT_OUT:]:
-        left_out[LEFT_OUT:] = [f"{len(more)} more, which the report names"]
+    """Lines for a terminal: the answer, what weakens it, what failed, was cut or chosen."""
+    notes = list(given.about.notes)
+    if more := notes[NOTES:]:
+        notes[NOTES:] = [f"{len(more)} more, which the report names"]
     said = [f"but: {doubt}" for doubt in given.doubts]
-    return [*sentences(given), *said, *(f"left out: {sentence}" for sentence in left_out)]
+    return [*sentences(given), *said, *(f"note: {sentence}" for sentence in notes)]
 
 
 def html(given: Answer) -> str:
@@ -61,7 +61,7 @@ def markdown(given: Answer) -> str:
         lines += [_row(row) for row in table.rows]
     for title, items in (
         ("What weakens the claim", given.doubts),
-        ("What was left out", given.about.left_out),
+        ("What failed, was cut or chosen", given.about.notes),
         ("What was run", [f"{name}: {value}" for name, value in tables.facts(given)]),
     ):
         if items:

@@ -4,7 +4,7 @@ import csv
 import io
 import posixpath
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
@@ -92,7 +92,22 @@ def _rows(listing: Listing) -> dict[str, Row]:
         ) from None
     if not columns:
         raise UserError(f"{path}: is empty; write {COLUMNS}, then one line for each picture")
+    _refuse_unknown(rows.values(), path)
     return rows
+
+
+def _refuse_unknown(rows: Collection[Row], path: Path) -> None:
+    """Raise UserError if a label is a word for unknown, unless the table says that it is a class.
+
+    It does so by a row of part labelled, as that of a split has for each class.
+    """
+    sure = {row.label for row in rows if row.part == "labelled"}
+    for row in rows:
+        if like_unknown(row.label) and row.label not in sure:
+            raise UserError(
+                f"{path}, line {row.line}: the label {row.label!a} looks like 'unknown'; leave it "
+                "empty (if it is a class, make its part labelled)"
+            )
 
 
 def _text(content: bytes, path: Path) -> str:
@@ -160,11 +175,6 @@ def _row(cells: list[str], columns: dict[str, int], line: int, where: str) -> Ro
     if part == "test" and not label:
         raise UserError(
             f"{where}: a test picture without a label; give it one, or make its part train"
-        )
-    if part in ("", "train") and like_unknown(label):
-        raise UserError(
-            f"{where}: the label {label!a} looks like 'unknown'; leave it empty (if it is a class, "
-            "make its part labelled)"
         )
     hidden = part == "unlabelled" and label != ""
     return Row(line, "" if hidden else label, part == "test", part, hidden)

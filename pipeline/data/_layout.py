@@ -205,8 +205,8 @@ def _refuse_parts(listing: Listing, classes: Sequence[str]) -> None:
             raise UserError(
                 f"data_dir={listing.root}: {shown(one)} and {shown(other)} hold folders of the "
                 f"same names ({few(sorted(same, key=natural))}), so these look like parts, not "
-                "classes; name them train and test, or remove one. If they are classes, put all "
-                "class folders into a folder train"
+                "classes. If they are classes, put all class folders into a folder train; if they "
+                "are parts, name them train and test, or remove one"
             )
 
 

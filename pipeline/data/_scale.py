@@ -49,6 +49,13 @@ class Scale(NamedTuple):
             return 0.0, float(self.sixteen)
         return (self.whole if span.kind == "whole" else self.floats) or _ends(span, 0)
 
+    def exceeded_by(self, span: Span | None) -> bool:
+        """Whether a picture has values beyond black or white; of eight bits, None, none has."""
+        if span is None:
+            return False
+        low, high = self.ends(span)
+        return span.low < low or span.high > high
+
     def as_text(self) -> str:
         """For `from_text`; "" where no picture has said anything."""
         return json.dumps(self._asdict()) if self != Scale() else ""

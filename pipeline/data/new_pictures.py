@@ -24,6 +24,7 @@ class NewPictures:
     images: NDArray[np.uint8]  # [m, side, side, c], mapped; also of files that cannot be read
     rows: NDArray[np.int64]  # of `images`, for each name
     skipped: str  # which files were left out and why, in a sentence; "" if none was
+    beyond: int  # pictures with values darker or brighter than any that the scale knows
 
     def parts(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """The images, `size` at a time, in the order of the names."""
@@ -69,4 +70,5 @@ def opened(root: Path, side: int, channels: int, fit: str, scale: str) -> Iterat
             np.memmap(place, np.uint8, "r", shape=(len(names), *target.shape)),
             rows,
             f"{len(left):,} of {len(files):,} files left out ({told})" if left else "",
+            sum(one.beyond for one in decoded),
         )

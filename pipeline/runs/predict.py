@@ -84,6 +84,12 @@ def predict(request: Request) -> str:
         table = tabled(pictures.names, np.concatenate(parts), found.class_names)
         if pictures.skipped:
             progress.note(pictures.skipped)
+        if pictures.beyond:
+            progress.note(
+                f"{pictures.beyond:,} of {len(pictures.names):,} pictures "
+                f"{'has' if pictures.beyond == 1 else 'have'} darker or brighter values than any "
+                "that the model was trained on; these are read as black or white"
+            )
         _write(table, request.out)
         if run is not None:
             run.table(table, "predictions.csv")

@@ -109,7 +109,8 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
     if not _is_of(dataset, config, tracking.tag(source, DIGEST)):
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
-            f"of run {source}; give the same data_dir, or start again without run_id."
+            f"of run {source}, or another version of ssgan read them otherwise; give the same "
+            "data_dir, or start again without run_id."
         )
     labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
     with tempfile.TemporaryDirectory() as folder:

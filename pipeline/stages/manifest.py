@@ -56,7 +56,8 @@ def to_labels(split: Split, dataset: Dataset) -> pd.DataFrame:
     """The same for picture files: path, label (a class name, "" if hidden or unknown), part.
 
     A `labels.csv` of these columns is what `dataset: folder` reads. Labels of the test part are
-    in it too: the folder says them.
+    in it too: the folder says them. Pictures whose label is not read have no part: whoever writes
+    a label there wants it read.
     """
     names = np.array(dataset.class_names, object)
     frames = []
@@ -67,7 +68,8 @@ def to_labels(split: Split, dataset: Dataset) -> pd.DataFrame:
         door = dataset.test_labels if tested else dataset.train_labels
         label = "" if part == "unlabelled" else names[door.read(indices, "split")]
         paths = [files[int(index)] for index in indices]
-        frames.append(pd.DataFrame({"path": paths, "label": label, "part": part}))
+        shown = "" if part == "unlabelled" else part
+        frames.append(pd.DataFrame({"path": paths, "label": label, "part": shown}))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -26,7 +26,7 @@ from pipeline.parts import pool_balance
 
 BATCH = 50
 SOME = 2000  # images that the scaling of the features is taken from
-MADE = 2  # how features are made: counts up when other code makes others of the same weights
+MADE = 1  # how features are made: counts up when other code makes others of the same weights
 BYTES = 2 * 10**9  # kept at most; the last ones used
 UNFINISHED = ".making-"
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)

@@ -84,7 +84,7 @@ def test_pictures_of_part_valid_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("word", ["-1", "NaN", " unknown ", "?", "None", "unlabelled"])
-@pytest.mark.parametrize("part", ["", "train"])
+@pytest.mark.parametrize("part", ["", "train", "valid", "test"])
 def test_a_word_for_unknown_is_no_class(tmp_path, word, part):
     table = f"path,label,part\na/1.png,cat,\nb/3.png,dog,\nb/4.png,dog,test\n5.png,{word},{part}\n"
     folder_with(tmp_path, table)
@@ -92,6 +92,13 @@ def test_a_word_for_unknown_is_no_class(tmp_path, word, part):
         data.load("folder", tmp_path)
     put(tmp_path, "labels.csv", table.replace(f"{word},{part}", f"{word},labelled").encode())
     assert word.strip() in data.load("folder", tmp_path).class_names
+
+
+@pytest.mark.parametrize("part", ["", "train", "valid", "test"])
+def test_a_class_may_be_called_so_if_a_labelled_row_is(tmp_path, part):
+    table = f"path,label,part\na/1.png,none,labelled\nb/3.png,dog,\n5.png,none,{part}\n"
+    folder_with(tmp_path, table + "b/4.png,dog,test\n")
+    assert data.load("folder", tmp_path).class_names == ("dog", "none")
 
 
 def test_labels_are_text(tmp_path):

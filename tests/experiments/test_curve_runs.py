@@ -80,7 +80,7 @@ def test_trainings_that_failed_are_told_on_the_terminal_and_in_the_note(client, 
     said = [
         "but: vat has no result: 4 of its 4 trainings failed.",
         "but: 1 of 4 trainings of ssgan failed; its errors are of those that did not.",
-        "left out: no result of ssgan, 50 labels, seed 1: the loss was not finite",
+        "note: no result of ssgan, 50 labels, seed 1: the loss was not finite",
     ]
     for line in said:
         assert line in lines
@@ -138,7 +138,7 @@ def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits)
             answering.remember(run, wanted)
         found = report(curve="c")
         assert len(pd.read_csv(found.files / "cells.csv")) == 15 - left
-        assert f"left out: {left} trainings are of earlier commands with other settings" in (
+        assert f"note: {left} trainings are of earlier commands with other settings" in (
             found.lines
         )
         assert not any("differ in" in line or "repeated" in line for line in found.lines)

@@ -118,6 +118,11 @@ def test_another_space_or_other_data_under_the_name_is_refused_with_the_differen
         opened(place, digest="others")
 
 
+def test_the_price_of_a_label_decides_no_trial_in_mode_budget(tmp_path):
+    place, flags = str(tmp_path / "j.log"), {"mode": "budget", "trials": "4", "top": "2"}
+    assert opened(place, **flags).cells == opened(place, **flags, label_cost="3").cells
+
+
 def test_failures_in_a_row_are_counted_from_the_last(tmp_path):
     study = opened(str(tmp_path / "j.log"))
     study.fill()

@@ -122,7 +122,7 @@ def test_the_split_as_a_table_reads_back_as_the_same_data(told, folder, tmp_path
     table = pd.read_csv(fetched(result.run_id, "split/labels.csv"), dtype=str).fillna("")
     assert table["part"].value_counts().to_dict() == {
         "labelled": 15,
-        "unlabelled": 3 * LABELLED * 0.8 - 15 + UNLABELLED,
+        "": 3 * LABELLED * 0.8 - 15 + UNLABELLED,
         "test": 24,
     }
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -135,6 +135,13 @@ def test_the_split_as_a_table_reads_back_as_the_same_data(told, folder, tmp_path
     for file, label in zip(again.train_files, labels, strict=True):
         expected = shown["label"].get(file, "")
         assert (again.class_names[label] if label >= 0 else "") == expected
+    # A label that somebody fills in is one to train on.
+    filled = table["part"].eq("") & table["path"].str.startswith("unlabelled/")
+    table.loc[filled, "label"] = "10"
+    table.to_csv(copy / "labels.csv", index=False)
+    filled_in = data.load("folder", copy)
+    known = len(filled_in.train_files) - len(filled_in.train_labels.unknown())
+    assert known == 15 + filled.sum() == 15 + UNLABELLED
 
 
 def test_a_split_alone_leaves_the_table_too(store, folder):

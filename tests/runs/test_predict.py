@@ -84,7 +84,7 @@ def test_the_run_s_own_test_pictures_get_what_the_evaluation_gave_them(
 
 
 def test_pictures_of_twelve_bits_get_what_the_evaluation_gave_them(
-    store: Path, place: Path
+    store: Path, place: Path, capsys
 ) -> None:
     random = np.random.default_rng(2)
     for name, grey in (("dark", 800), ("bright", 3200)):
@@ -95,6 +95,12 @@ def test_pictures_of_twelve_bits_get_what_the_evaluation_gave_them(
     run = flow.run(config.load({**SHORT, "data_dir": str(place / "deep")})).run_id
     flags = ["--run_id", run, "--data_dir", str(place / "deep" / "dark"), "--out", "t.csv"]
     assert main(["predict", *flags]) == 0
+    assert "darker or brighter" not in capsys.readouterr().err
+    (place / "brighter").mkdir()
+    Image.fromarray(np.full((9, 9), 65_535, np.uint16)).save(place / "brighter" / "new.png")
+    more = ["--run_id", run, "--data_dir", "brighter", "--out", "brighter.csv"]
+    assert main(["predict", *more]) == 0
+    assert "1 of 1 pictures has darker or brighter values than any that" in capsys.readouterr().err
     table = pd.read_csv(place / "t.csv")
     table["file"] = "dark/" + table["file"]
     evaluated = pd.read_parquet(
