@@ -20,7 +20,7 @@ NOT_RUN = {
     r"--env-manager uv\b": "builds an environment of 2.6 GB; test_project.py reads conda.yaml",
     r"^uvx |^uv pip install": "downloads a package",
     r"^git clone|^make setup": "the checkout and its environment are here",
-    r"--labels_per_class 400\b": "needs the 50,000 pictures of CIFAR-10",
+    r"--labels_per_class (25|400) (?=--generator)": "needs the 50,000 pictures of CIFAR-10",
     r"--search mnist\b": "needs the 60,000 images of MNIST",
     r"^make (test|lint|bench|\w+-test|screenshots)$": "are tests themselves, or take long",
     r"^python -m benchmarks\.samples_by_labels": "five whole trainings: minutes",
