@@ -48,6 +48,7 @@ class Scene:
         self.facts: dict[str, str] = {}
         self.makers: dict[str, Callable[[], str]] = {
             "folder with MNIST": lambda: str(write_idx(folder / "idx", arrays=mnist_arrays(200))),
+            "folder": lambda: str(folder / "my_images"),
             "run id": self._trained,
             "killed run id": self._killed,
             "model id": lambda: self._model("classifier"),
