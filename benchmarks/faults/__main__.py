@@ -19,6 +19,7 @@ FAULTS = (
     "changed_space",
     "resume",
     "lost_store",
+    "new_store",
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data import _decoding
-from pipeline.data._decoding import Target
+from pipeline.data._decoding import Decoded, Target
 from tests.data.pictures import noise
 
 RGB = noise(1, 32, 32)
@@ -30,7 +30,7 @@ def test_pixels_are_those_of_the_file(tmp_path, kind):
         tmp_path, RGB, format=kind, **({"lossless": True} if kind == "WEBP" else {})
     )
     np.testing.assert_array_equal(pixels, RGB)
-    assert about == (32, 32, False, "")
+    assert about == Decoded(32, 32, grey=False)
     pixels, about = decoded(tmp_path, RGB[..., 0], target=Target(32, 1, "crop"), format="PNG")
     np.testing.assert_array_equal(pixels[..., 0], RGB[..., 0])
     assert about.grey
