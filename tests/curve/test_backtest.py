@@ -45,6 +45,7 @@ def test_truths_fall_from_where_they_start():
             assert (np.diff(values) < 0).all()
 
 
+@pytest.mark.slow
 def test_labels_saved_hold_the_truth_with_both_ends_and_with_one():
     told = list(backtest.savings(36, 0))
     for closed in (True, False):
@@ -63,6 +64,7 @@ def command(*words):
     )
 
 
+@pytest.mark.slow
 def test_the_command_reads_cells_and_says_when_there_are_too_few(tmp_path):
     file = tmp_path / "cells.csv"
     table(5).to_csv(file, index=False)

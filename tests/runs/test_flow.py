@@ -344,6 +344,7 @@ LOST = {**SHORT, "method": "feature_matching", "network": "dense", "dense_units"
 LOST |= {"discriminator_lr": "1e6", "adam_epsilon": "1e8", "warmup_steps": "0"}
 
 
+@pytest.mark.slow
 def test_a_lost_baseline_costs_the_comparison_alone(store: Path, capsys) -> None:
     split = flow.split(config.load(LOST))
     ended = [flow.run(config.load(LOST)), flow.train({"run_id": split.run_id})]
