@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipeline.ops import runtime
+
 EPSILON = 5e-4  # added to the variance of each direction of a patch, pixels of unit spread
 
 
@@ -32,6 +34,79 @@ def same_convolution(
         return same_convolution(upstream, turned), of_kernel
 
     return tf.nn.conv2d(x, kernel, 1, "SAME"), backward
+
+
+WIDEST = 3  # columns of a depthwise kernel whose gradient a CPU takes by its fast program
+
+
+def depthwise_convolution(x: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:
+    """A convolution of each channel with its own kernel, borders zero.
+
+    x float32 [n, h, w, c], kernel float32 [k, k, c, 1] → [n, ⌈h / stride⌉, ⌈w / stride⌉, c]. On a
+    CPU the gradient of a kernel of more than `WIDEST` columns is put together from those of narrow
+    ones: 4 to 6 times faster at 5 × 5.
+    """
+    strides = [1, stride, stride, 1]
+
+    @tf.custom_gradient
+    def convolved(
+        x: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            of_x = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                input_sizes=tf.shape(x),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=strides,
+                padding="SAME",
+            )
+            return of_x, _gradient_of_kernel(x, kernel.shape, upstream, stride)
+
+        return tf.nn.depthwise_conv2d(x, kernel, strides, "SAME"), backward
+
+    return convolved(x, kernel)
+
+
+def _gradient_of_kernel(
+    x: tf.Tensor, shape: tf.TensorShape, upstream: tf.Tensor, stride: int
+) -> tf.Tensor:
+    size, strides = shape[0], [1, stride, stride, 1]
+    if size <= WIDEST or runtime.has_gpu():
+        return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+            input=x, filter_sizes=shape, out_backprop=upstream, strides=strides, padding="SAME"
+        )
+    (rows, columns), (high, wide) = x.shape[1:3], upstream.shape[1:3]
+    needed = max((high - 1) * stride + size - rows, 0)
+    above = (needed // 2, needed - needed // 2)
+    before = max((wide - 1) * stride + size - columns, 0) // 2
+    parts: list[tf.Tensor] = []
+    for first in [*range(0, size - WIDEST, WIDEST), size - WIDEST]:
+        # The columns that this part of the kernel sees; those beyond the image's are zeros.
+        begin, end = first - before, first - before + (wide - 1) * stride + WIDEST
+        seen = x[:, :, max(begin, 0) : end] if begin > 0 or end < columns else x
+        beside = (max(-begin, 0), max(end - columns, 0))
+        part = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+            input=tf.pad(seen, [[0, 0], above, beside, [0, 0]]),
+            filter_sizes=[size, WIDEST, *shape[2:]],
+            out_backprop=upstream,
+            strides=strides,
+            padding="VALID",
+        )
+        parts.append(part[:, WIDEST * len(parts) - first :])
+    return tf.concat(parts, axis=1)
+
+
+class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
+    """Keras's layer by `depthwise_convolution`: a square kernel, one stride, borders zero."""
+
+    def __init__(self, size: int, stride: int) -> None:
+        """A kernel of `size` × `size` for each channel, and a bias."""
+        super().__init__(size, stride, "same")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Map float32 [n, h, w, c] to [n, ⌈h / stride⌉, ⌈w / stride⌉, c]."""
+        convolved = depthwise_convolution(inputs, self.kernel.value, self.strides[0])
+        return tf.nn.bias_add(convolved, self.bias.value)
 
 
 class Convolution(keras.layers.Layer):

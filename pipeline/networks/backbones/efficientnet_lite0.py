@@ -91,10 +91,12 @@ class _Builder:
         """A convolution with its batch normalisation folded in, and ReLU6 if `active`."""
         import keras
 
+        from pipeline.networks.convolutions import DepthwiseConvolution
+
         kernel, bias = self._folded(name, norm)
         size = kernel.shape[-1]
         if depthwise:
-            layer = keras.layers.DepthwiseConv2D(size, stride, "same")
+            layer = DepthwiseConvolution(size, stride)
             kernel = kernel.transpose(2, 3, 0, 1)
         else:
             layer = keras.layers.Conv2D(len(kernel), size, stride, "same")
