@@ -38,7 +38,8 @@ REPORT = {
     "\"metrics.n_labels < 500 and tags.`ssgan.kind` != 'baseline'\"",
     "experiment": "their MLflow experiment (default: MLFLOW_EXPERIMENT_NAME, or else ssgan)",
     "curve": "name of a curve whose runs they are, instead of --experiment",
-    "against": "the method that the others are compared with (default: supervised)",
+    "against": "the method that the others are compared with (default: the curve's, or else "
+    "supervised)",
     "out": "file of the report, .html",
 }
 
@@ -104,7 +105,7 @@ def _report(flags: Mapping[str, str], typed: str) -> None:
         from pipeline import tracking
 
         asked = {key: flags.get(key) for key in ("experiment", "curve", "out")}
-        against = flags.get("against") or "supervised"
+        against = flags.get("against")
         given = of_runs(Asked(flags.get("filter") or "", against=against, **asked), typed)
     report.show_curve(given)
     tracking.check_sent()

@@ -10,6 +10,7 @@ from experiments.curve import doubts, statistics
 from experiments.curve.label_curve import Curve, fitted, replicates
 from experiments.curve.labels_needed import Needed, Saved, needed, saved
 from experiments.curve.rounds import Round, rounds
+from experiments.curve.settings import CEILING
 from experiments.curve.statistics import Comparison
 from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SAMPLES, SEED
 from pipeline.errors import UserError
@@ -61,8 +62,8 @@ class Point:
 class Answer:
     """The answer to: how far do n labels get me, and what does semi-supervision add?
 
-    Errors and shares lie in [0, 1]. methods: the baseline first. ceilings: those among them at one
-    label count that the baseline has not, as with all labels: nothing is compared or forecast for
+    Errors and shares lie in [0, 1]. methods: the baseline first. ceilings: those among them with
+    all labels, or at one label count beyond the baseline's: nothing is compared or forecast for
     them. curves: of the error, by method. quality, quality_points: by
     measure and method, of the share of samples that lacks to 1, as if it were an error; goals of
     quality_needs likewise. doubts: sentences.
@@ -116,6 +117,7 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
     wanted = tuple(goals) or round_errors(list(curves.values()))
     available = _available(cells[cells[METHOD].isin(lines)], about)
     points = tuple(_points(cells, methods))
+    most = cells.groupby(METHOD)[N_LABELS].max()
     return Answer(
         about,
         baseline,
@@ -131,7 +133,7 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
         {key: tuple(needed(c, e) for e in round_errors([c])) for key, c in quality.items()},
         {m: _saves(curves[baseline], curves[m], wanted) for m in lines[1:]},
         {
-            method: tuple(rounds(curve, available, min(goals) if goals else None))
+            method: tuple(rounds(curve, available, min(goals, default=None), most[method]))
             for method, curve in curves.items()
         },
         (*about.doubts, *doubts.found(cells, table, lines, comparisons, curves)),
@@ -179,7 +181,8 @@ def _ceilings(cells: pd.DataFrame, baseline: str) -> tuple[str, ...]:
     return tuple(
         str(method)
         for method, own in sorted(counts.items())
-        if method != baseline and len(own) == 1 and min(own) > max(counts[baseline])
+        if method != baseline
+        and (method == CEILING or (len(own) == 1 and min(own) > max(counts[baseline])))
     )
 
 

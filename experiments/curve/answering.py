@@ -1,5 +1,6 @@
 """From finished cells to the report: built, logged to the summary run, written beside it."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pandas as pd
 from experiments.curve import collect, report
 from experiments.curve.grid import Cell, Grid, folder
 from experiments.curve.report import About, Answer
+from experiments.curve.settings import SUPERVISED
 from experiments.curve.table import METHOD, N_LABELS
 from experiments.curve.work import State
 from pipeline import progress, tracking
@@ -20,8 +22,9 @@ from pipeline.runs import provenance
 from pipeline.tracking import Found, Run
 
 HTML, MARKDOWN, CELLS = "report.html", "report.md", "cells.csv"
-WANTED = "cells.txt"  # the digests of the cells that the curve's last command asked for
+WANTED = "cells.json"  # what the curve's last command asked for: `remember`
 NOTE_LENGTH = 5000  # characters of a run's description, which every store takes
+NAMED = 3  # trainings without a result that a sentence names
 REASON_LENGTH = 150  # characters of a failure's reason that a sentence repeats
 
 
@@ -41,7 +44,7 @@ class Asked(NamedTuple):
     filter: str  # of MLflow's
     experiment: str | None
     curve: str | None
-    against: str
+    against: str | None  # None: the curve's own, or else `supervised`
     out: str | None
 
 
@@ -76,35 +79,57 @@ def give(
     assert grid.data is not None
     most = int(collect.besides_ceiling(frame)[N_LABELS].max())
     unlabelled = grid.data.n_images - most
-    about = _about(frame, dataset.name, command, unlabelled, notes, _lost(cells, now))
-    answer = report.answer(frame, grid.against, about)
+    against, doubts = grid.against, _lost(cells, now)
+    if against not in set(frame[METHOD]):
+        against = next(m for m in grid.settings.methods if m in set(frame[METHOD]))
+        doubts.append(f"All is compared with {against}, as {grid.against} has no result.")
+    about = _about(frame, dataset.name, command, unlabelled, notes, doubts)
+    answer = report.answer(frame, against, about)
     return _written(answer, frame, run, folder(grid.name), grid.settings.out)
 
 
-def remember(run: Run, cells: Sequence[Cell]) -> None:
-    """Keep with the summary run which cells the curve's last command is about."""
-    run.text("\n".join(cell.digest for cell in cells), WANTED)
+def remember(run: Run, grid: Grid, cells: Sequence[Cell]) -> None:
+    """Keep with the summary run which cells the curve's last command is about, and what it asks."""
+    names = {cell.digest: str(cell) for cell in cells}
+    run.text(json.dumps({"against": grid.against, "cells": names}), WANTED)
 
 
-def _of_last_command(summary: Run, cells: Sequence[Found]) -> tuple[list[Found], list[str]]:
-    """The runs that a curve's last command is about, and in words how many are not.
+def _of_last_command(
+    summary: Run, cells: Sequence[Found]
+) -> tuple[list[Found], str | None, list[str]]:
+    """The runs that a curve's last command is about, what it compares with, and what lacks.
 
     Raises:
         UserError: none is.
     """
     try:
         with tempfile.TemporaryDirectory() as there:
-            wanted = set(tracking.fetch(summary.id, WANTED, Path(there)).read_text().split())
+            asked = json.loads(tracking.fetch(summary.id, WANTED, Path(there)).read_text())
     except UserError:  # drawn by an earlier version
-        return list(cells), ["nothing tells which trainings the curve's last command asked for"]
+        return (
+            list(cells),
+            None,
+            ["nothing tells which trainings the curve's last command asked for"],
+        )
+    wanted = asked["cells"]
     kept = [run for run in cells if run.tags.get(tracking.CELL_DIGEST) in wanted]
     if not kept:
         raise UserError(
             f"none of the {len(cells)} finished trainings is one of the curve's last command; "
             "repeat that command, or choose the runs by --experiment and --filter."
         )
-    left = len(cells) - len(kept)
-    return kept, [f"{left} trainings are of earlier commands with other settings"] if left else []
+    said, left = [], len(cells) - len(kept)
+    if left:
+        said.append(f"{left} trainings are of earlier commands with other settings")
+    there_are = {run.tags[tracking.CELL_DIGEST] for run in kept}
+    lacking = [name for digest, name in wanted.items() if digest not in there_are]
+    if lacking:
+        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        said.append(
+            f"{len(lacking)} of {len(wanted)} trainings have no result that is reported here: "
+            f"{'; '.join(lacking[:NAMED])}{more}"
+        )
+    return kept, asked["against"], said
 
 
 def of_runs(asked: Asked, command: str) -> Given:
@@ -124,9 +149,11 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"{experiment or 'of the environment'}; look at its runs in MLflow's UI."
         )
     summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
-    cells, earlier = _of_last_command(summary, cells) if summary else (cells, [])
+    cells, compared, earlier = (
+        _of_last_command(summary, cells) if summary else (cells, None, list[str]())
+    )
     frame, unlabelled, words, differ = collect.of_any(cells)
-    methods, against = sorted(set(frame[METHOD])), asked.against
+    methods, against = sorted(set(frame[METHOD])), asked.against or compared or SUPERVISED
     if against not in methods and len(methods) == 1:
         against = methods[0]
     if against not in methods:
@@ -138,8 +165,9 @@ def of_runs(asked: Asked, command: str) -> Given:
     about = _about(frame, dataset, command, unlabelled, [*earlier, *words], differ)
     progress.phase("writing the report")
     answer = report.answer(frame, against, about)
-    there = folder(asked.curve) if asked.curve else Path("reports")
-    if summary:
+    whole = summary and not asked.filter  # else a part would stand in place of the curve's report
+    there = folder(asked.curve) if asked.curve and whole else Path("reports")
+    if summary and whole:
         tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
         given = _written(answer, frame, summary, there, asked.out)
         summary.outbox.close()

@@ -97,7 +97,7 @@ def _as_trained(cell: Cell, config: Config, split: Split) -> Config:
         return config.model_copy(update={"method": cell.method, "own": {}})
     if cell.method in (SUPERVISED, CEILING):
         return configuration.baseline_of(config, len(split.labelled))
-    return config
+    return configuration.shared_out(config, len(split.labelled))
 
 
 def _train(

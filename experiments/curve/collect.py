@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.curve.cell import N_TEST, NAMED
 from experiments.curve.cell import SECONDS as SECONDS_METRIC
 from experiments.curve.grid import ELSEWHERE
-from experiments.curve.settings import CEILING, SUPERVISED
+from experiments.curve.settings import CEILING
 from experiments.curve.table import ERROR, METHOD, N_LABELS, RUN_ID, SAMPLES, SECONDS, SEED
 from experiments.curve.table import N_TEST as N_TEST_COLUMN
 from pipeline import tracking
@@ -23,10 +23,10 @@ DATASET, DATA_DIGEST, CODE = "dataset", "digest", "code"  # columns beside those
 CODE_TAG = "ssgan.code"
 TEST_ERROR = "test/error"
 SAMPLE_SHEET = "figures/samples.png"
-# Parameters that differ from run to run of one method, and those that only baselines may vary.
+# Parameters that differ from run to run of one method, and those that do from count to count.
 VARYING = ELSEWHERE | {"dataset", "method", "seed", "split_seed", "split_file"}
 VARYING |= {"label_frac", "labels_per_class"}
-OF_BASELINES = {"batch_size"}  # grows with the labels: `layers.baseline_of`
+BY_LABELS = {"batch_size", "unlabelled_batch_size"}  # `layers.baseline_of`, `layers.shared_out`
 SHOWN = 4  # values of a key that a sentence names
 
 
@@ -113,9 +113,12 @@ def differing(runs: Sequence[Found]) -> list[str]:
     for run in runs:
         by_method.setdefault(_method(run), []).append(run)
     for method, own in sorted(by_method.items()):
-        free = VARYING | DRAWN | (OF_BASELINES if method in (SUPERVISED, CEILING) else set())
-        keys = sorted({key for run in own for key in run.params} - free)
-        said += [f"The trainings of {method} differ in {each}." for each in _several(own, keys)]
+        keys = {key for run in own for key in run.params} - VARYING - DRAWN
+        found = _several(own, sorted(keys - BY_LABELS))
+        for n_labels in sorted({run.metrics.get(N_LABELS, 0) for run in own}):
+            at = [run for run in own if run.metrics.get(N_LABELS, 0) == n_labels]
+            found += [each for each in _several(at, sorted(BY_LABELS)) if each not in found]
+        said += [f"The trainings of {method} differ in {each}." for each in found]
     said += [f"The trainings differ in {each}." for each in _several(runs, sorted(DRAWN))]
     return said
 

@@ -48,7 +48,7 @@ def draw(grid: Grid, command: str) -> Given:
         with alone(job):
             summary = tracking.curve_run(grid.experiment, grid.name)
         with tracking.closed(summary) as run, progress.subject(grid.name):
-            remember(run, cells)
+            remember(run, grid, cells)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())
             if grid.settings.budget is not None:

@@ -45,6 +45,13 @@ def found(
     for method, curve in curves.items():
         if curve.refusal:
             yield f"{method} has no forecast: {curve.refusal}."
+            continue
+        own = {int(n) for n in cells[cells[METHOD] == method][N_LABELS]}
+        if left := sorted(own - {int(n) for n in curve.counts}):
+            yield (
+                f"The forecast of {method} leaves out {', '.join(f'{n:,}' for n in left)} labels: "
+                "too few seeds."
+            )
     several = cells["code"].nunique() if "code" in cells else 1
     if several > 1:
         yield f"The trainings were run by {several} versions of the code."

@@ -26,13 +26,17 @@ class Round:
     high: float
 
 
-def rounds(curve: Curve, available: int | None, goal: float | None = None) -> list[Round]:
+def rounds(
+    curve: Curve, available: int | None, goal: float | None = None, measured: int = 0
+) -> list[Round]:
     """The next rounds by this curve; none if it is refused or nothing is left to label.
 
     available: images that could have a label, labelled ones among them; None: not known. goal: an
-    error that is wanted; a round ends there if it is expected sooner than by doubling.
+    error that is wanted; a round ends there if it is expected sooner than by doubling. measured:
+    the largest count with a training; none either if the curve, which needs several seeds at a
+    count, ends before it.
     """
-    if curve.refusal:
+    if curve.refusal or measured > curve.counts[-1]:
         return []
     last, found = curve.counts[-1], [curve.counts[-1]]
     most = float(available) if available is not None else np.inf

@@ -50,11 +50,16 @@ def listed(items: Sequence[str]) -> str:
 
 
 def difference(one: Comparison) -> str:
-    """'1.9 points [0.8, 3.0]'; above 0 the method is better."""
+    """'1.9 points [0.8, 3.0]'; above 0 the method is better.
+
+    An end that is not 0 is not shown as 0 where digits can help: the verdict rests on it.
+    """
     spread = one.high - one.low
-    values = [points(each, spread) for each in (one.centre, one.low, one.high)]
     if not math.isfinite(spread):
         return f"{100 * one.centre:z.2f} points"
+    ends = [abs(end) for end in (one.low, one.high) if end]
+    spread = 0.0 if min(ends, default=1.0) < 0.0005 else spread
+    values = [points(each, spread) for each in (one.centre, one.low, one.high)]
     return f"{values[0]} points [{values[1]}, {values[2]}]"
 
 

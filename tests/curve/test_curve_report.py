@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from experiments.curve import report, tables
+from experiments.curve import report, tables, words
 from experiments.curve.report import About
 from pipeline.errors import UserError
 from tests.curve.cells import table
@@ -259,3 +259,34 @@ def test_doubts_name_what_is_there():
 def test_the_same_cells_give_the_same_page(given):
     again = report.answer(table().sample(frac=1, random_state=1), "supervised", given.about)
     assert report.html(again) == report.html(given)
+
+
+def test_counts_that_the_forecast_leaves_out_are_told_and_nothing_is_advised_below_them():
+    some = table(counts=(20, 50, 100, 144, 500))
+    some = some[(some.n_labels < 500) | (some.seed < 2)]
+    found = report.answer(some, "supervised", report.About("digits", n_unlabelled=1000))
+    lines = report.told(found)
+    assert any("The forecast of ssgan leaves out 500 labels" in line for line in lines)
+    assert not any(found.rounds.values())
+
+
+def test_all_labels_are_a_ceiling_at_a_count_that_the_others_have_too():
+    gains = {"supervised": 1.0, "supervised_all": 1.0, "ssgan": 0.6}
+    some = table(counts=(20, 50, 144), gains=gains)
+    some = some[(some.method != "supervised_all") | (some.n_labels == 144)]
+    found = report.answer(some, "supervised", report.About("digits"))
+    assert found.ceilings == ("supervised_all",)
+    assert {one.method for one in found.comparisons} == {"ssgan"}
+
+
+def test_an_end_beside_0_is_not_shown_as_0():
+    some = [0.0197, 0.0381, 0.0118, -0.0027, 0.0275, 0.0275]
+    some += [0.0116, 0.0002, 0.0204, -0.034, 0.0297, 0.0257]
+    cells = table(seeds=12, counts=(100,))
+    ours, theirs = cells.method == "ssgan", cells.method == "supervised"
+    cells.loc[theirs, "error"] = 0.2
+    cells.loc[ours, "error"] = 0.2 - np.array(some)
+    (one,) = report.answer(cells, "supervised", report.About("digits")).comparisons
+    assert one.verdict == "helps"
+    assert 0 < one.low < 0.0005
+    assert words.difference(one) == "1.46 points [0.04, 2.28]"

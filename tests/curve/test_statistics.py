@@ -157,3 +157,40 @@ def test_a_count_without_pairs_is_left_out():
     cells = table(seeds=6)
     cells = cells[~((cells["method"] == "ssgan") & (cells["n_labels"] == 100))]
     assert 100 not in {one.n_labels for one in statistics.compare(cells, "supervised")}
+
+
+def test_equal_differences_tie_whatever_the_errors_they_are_of():
+    theirs = np.array([11, 12, 21, 33, 33, 43, 32, 19, 18])
+    ours = theirs - [2, 3, 4, 1, 3, 3, 2, -1, -2]
+    found = []
+    for images in (360, 256):  # of the second, every error is a number of the machine
+        errors = np.concatenate([theirs, ours]) / images
+        cells = pd.DataFrame(
+            {
+                "method": ["supervised"] * 9 + ["ssgan"] * 9,
+                "n_labels": 20,
+                "seed": [*range(9)] * 2,
+                "error": errors,
+            }
+        )
+        (one,) = statistics.compare(cells, "supervised")
+        found.append(
+            (
+                one.verdict,
+                round(one.p_value, 9),
+                *np.round(np.multiply(images, (one.low, one.high)), 6),
+            )
+        )
+    assert found[0] == found[1]
+
+
+def test_one_image_in_every_seed_asks_for_two_more_seeds():
+    rows = [
+        (method, n, seed, (20 + seed + (method == "supervised")) / 360)
+        for method in ("supervised", "ssgan")
+        for n in (50, 60, 70, 80, 90)
+        for seed in range(6)
+    ]
+    cells = pd.DataFrame(rows, columns=["method", "n_labels", "seed", "error"])
+    for one in statistics.compare(cells, "supervised"):
+        assert (one.verdict, one.more) == ("cannot tell", 2)
