@@ -42,11 +42,13 @@ def told_apart(
 def unlabelled_compared(
     features: NDArray[np.floating], unknown: NDArray[np.bool_], seed: int
 ) -> dict[str, float]:
-    """How well images without a known label are told from those with one; nothing if all have.
+    """How well images without a known label are told from those with one.
+
+    Nothing if all have one, or if there are fewer than `LEAST` of either.
 
     features [n, d] of images; unknown, bool [n], marks those whose label nobody knows.
     """
-    if not unknown.any():
+    if min(unknown.sum(), (~unknown).sum()) < LEAST:
         return {}
     share, p_value = told_apart(features[~unknown], features[unknown], seed)
     return {"unlabelled_told_apart": share, "unlabelled_p_value": p_value}

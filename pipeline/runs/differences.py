@@ -34,7 +34,7 @@ def _other_images(compared: Mapping[str, float]) -> list[str]:
         return []
     return [
         f"images without a known label differ from those with one: a classifier tells {share:.0%} "
-        "of them apart (50% is chance) by what the warm-up has learned; if they show other things, "
+        "of them apart (50% is chance) by their features; if they show other things, "
         "come from another source or have another mix of classes, they may do harm: look at them, "
         "and compare with the baseline"
     ]

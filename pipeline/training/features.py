@@ -47,12 +47,17 @@ def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
     network.fit_output(rows[: len(some)], rows[len(some) :], arrays.labels)
     method.average.set_weights(network.get_weights())
     seed, labelled = method.config.seed, rows[len(some) :]
-    compared = unlabelled_compared(rows[: len(some)], np.isin(some, arrays.unknown), seed)
-    if method.class_balance is None:
+    # Every labelled image is in `rows` already; a classifier knows those of `some` by heart.
+    others = ~np.isin(some, arrays.labelled)
+    unknown = np.isin(np.concatenate([some[others], arrays.labelled]), arrays.unknown)
+    beside = rows[: len(some)][others]
+    compared = unlabelled_compared(np.concatenate([beside, labelled]), unknown, seed)
+    if method.class_balance is None or not len(beside):
         return compared
-    balance = method.class_balance
-    shift = pool_balance.follow(balance, labelled, arrays.labels, rows[: len(some)], seed)
-    return {**compared, **shift}
+    return {
+        **compared,
+        **pool_balance.follow(method.class_balance, labelled, arrays.labels, beside, seed),
+    }
 
 
 def of(

@@ -177,3 +177,37 @@ def test_unlabelled_images_that_differ_are_told_by_their_features(network, array
     assert features.start(method, replace(data, unknown=np.array([], np.int64))) == {}
     for one, other in zip(method.average.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_few_labels_at_one_end_are_all_compared(network, arrays):
+    """Of 100,000 images every fiftieth is looked at, and every labelled one."""
+    first = 255 - arrays.images // 4
+    images = np.concatenate([first[:20], arrays.images[np.arange(4000) % 130] // 4])
+    every = np.arange(len(images))
+    data = Arrays(images, every, every[:20], every[:20] % 3, every[20:], "labels first")
+    method = Method()
+    method.network, method.config = network, config.load({})
+    method.average = PretrainedClassifier(SHAPE, 3, small_backbone(12), Random(0))
+    assert features.start(method, data)["unlabelled_p_value"] < 1e-3
+
+
+def test_the_mix_of_classes_is_judged_by_other_images_than_the_labelled(
+    network, arrays, monkeypatch
+):
+    """A classifier knows these by heart, so that rare classes would seem frequent among them."""
+    seen, follow = [], features.pool_balance.follow
+
+    def spy(balance, labelled, labels, pool, seed):
+        seen.append(len(pool))
+        return follow(balance, labelled, labels, pool, seed)
+
+    monkeypatch.setattr(features.pool_balance, "follow", spy)
+    method = Method()
+    method.network, method.config = network, config.load({})
+    method.average = PretrainedClassifier(SHAPE, 3, small_backbone(12), Random(0))
+    method.class_balance = tf.Variable(np.full(3, 1 / 3, np.float32))
+    every = np.arange(130)
+    for labelled in (every, every[::2]):
+        data = replace(arrays, labelled=labelled, labels=labelled % 3)
+        features.start(method, data)
+    assert seen == [65]
