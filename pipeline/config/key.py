@@ -106,6 +106,7 @@ def _one_of(kind: str) -> AfterValidator:
 
 
 Optional = BeforeValidator(_empty_is_none)
+Named = Annotated[str, BeforeValidator(lambda value: "none" if is_none(value) else value)]
 Number = BeforeValidator(_no_truth)
 Count = Annotated[int, Field(ge=1), Number]
 Threads = Annotated[int, Field(ge=1, le=1024), Number]

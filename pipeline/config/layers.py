@@ -72,7 +72,8 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     _reject_unknown(merged, own)
     config, plain = _validated(merged, own), _validated(recipe, own).flat()
     plain["steps"] = plain["steps"] or _whole(chosen["method"], kind, pretrained)
-    return _fitted(config, plain, earlier, {**file, **given})
+    said = {**file, **given}
+    return _fitted(config, plain, earlier, said).model_copy(update={"given": frozenset(said)})
 
 
 def _fitted(config: Config, plain: Mapping[str, Value], earlier: Layer, said: Layer) -> Config:
@@ -101,12 +102,18 @@ def _with(config: Config, values: Mapping[str, Value], to_fit: Collection[str] =
 def with_backbone(config: Config, name: str) -> Config:
     """The same configuration with this backbone, or `none`: what follows from it is taken anew."""
     differs, kept = changed(config), from_yaml(to_yaml(config))
-    said = {key: Sourced(differs[key], "the run") for key in kept if key in differs}
+    values = config.flat()
+    said = {
+        key: Sourced(values[key], "the run")
+        for key in kept
+        if key in differs or key in config.given
+    }
     if config.steps != resolve({}, _chosen_by(config)).steps:
         said["steps"] = Sourced(config.steps, "the run")
     backbone = {"backbone": Sourced(name, "the run")}
     found = resolve({}, {**_chosen_by(config), **said, **backbone})
-    return found.model_copy(update={key: getattr(config, key) for key in RECORD})
+    record = {key: getattr(config, key) for key in RECORD}
+    return found.model_copy(update={**record, "given": config.given})
 
 
 def settled(config: Config, n_images: int) -> Config:
@@ -135,6 +142,28 @@ def short(config: Config, n_images: int) -> str:
     return length.warning(config.dataset, config.method, steps, recipe.steps)
 
 
+def shared_out(config: Config, n_labelled: int) -> Config:
+    """The same with the images of a step shared out as so many labels deserve.
+
+    Labelled ones grow in number until a training sees each `labelled_passes` times, up to two
+    thirds of a step; as many unlabelled ones give way. Nothing changes if somebody gave one of
+    the numbers. The configuration is a `settled` one.
+    """
+    sizes = ("batch_size", "unlabelled_batch_size")
+    if not config.labelled_passes or config.given.intersection(sizes):
+        return config
+    total, unit = sum(getattr(config, size) for size in sizes), _unit(config)
+    wanted = -(-config.labelled_passes * n_labelled // config.steps // unit) * unit
+    labelled = max(config.batch_size, min(wanted, 2 * total // 3 // unit * unit))
+    found = dict(zip(sizes, (labelled, total - labelled), strict=True))
+    return config.model_copy(update=found)
+
+
+def _unit(config: Config) -> int:
+    """What is known to divide among devices."""
+    return math.gcd(config.batch_size, config.unlabelled_batch_size)
+
+
 def baseline_of(config: Config, n_labelled: int) -> Config:
     """The supervised arm of a run: the same values, the method `supervised` in their midst.
 
@@ -143,7 +172,7 @@ def baseline_of(config: Config, n_labelled: int) -> Config:
     that the compared method sees. It stays a multiple of what is known to divide among devices.
     The configuration is a `settled` one.
     """
-    unit = math.gcd(config.batch_size, config.unlabelled_batch_size)
+    unit = _unit(config)
     wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
     most = config.batch_size + config.unlabelled_batch_size
     batch_size = max(config.batch_size, min(wanted, most))

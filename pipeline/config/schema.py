@@ -15,6 +15,7 @@ from pipeline.config.key import (
     Decides,
     Layers,
     Momentum,
+    Named,
     Number,
     Optional,
     Part,
@@ -149,7 +150,7 @@ class Config(BaseModel):
         compared=True,
         group="network and augmentation",
     )
-    backbone: str = key(
+    backbone: Named = key(
         "a network trained already, for photographs: none, auto (measured on the labelled images "
         "where its weights are at hand), efficientnet_lite0, or one of keras.applications",
         compared=True,
@@ -193,6 +194,12 @@ class Config(BaseModel):
         free=True,
         paired=True,
         group="run",
+    )
+    labelled_passes: Annotated[int, Number] = key(
+        "passes over the labels for which more of a step's images are labelled ones, two thirds "
+        "at most; 0 = batch_size as it is",
+        _TRAINING,
+        ge=0,
     )
     baseline_passes: Annotated[int, Number] = key(
         "passes of the baseline over its labels, if the images a step allow, ≥ 0", _TRAINING, ge=0
@@ -239,6 +246,18 @@ class Config(BaseModel):
     own: Mapping[str, Any] = Field(exclude=True, repr=False)
     # While `steps` is 0: the keys that will follow its number, for nobody has said them.
     to_fit: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
+    # Keys that a file or the command line gave: no recipe may change them.
+    given: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, whoever gave them."""
+        if not isinstance(other, Config):
+            return NotImplemented
+        return self.__dict__ | {"given": None} == other.__dict__ | {"given": None}
+
+    def __hash__(self) -> int:
+        """Of the shared values, which are equal where all are."""
+        return hash(self.model_dump_json())
 
     def flat(self) -> dict[str, Value]:
         """Every key and value of the run, the method's own among them, ready for YAML."""
@@ -248,7 +267,7 @@ class Config(BaseModel):
 SAID: Mapping[str, Said] = {
     name: said_of(field)
     for name, field in Config.model_fields.items()
-    if name not in ("own", "to_fit")
+    if name not in ("own", "to_fit", "given")
 }
 SHARED = tuple(SAID)
 RECORD = frozenset(name for name, said in SAID.items() if said.decides == _RECORD)

@@ -23,7 +23,7 @@ from pipeline.runs.kept import BASELINE, Folder
 from pipeline.runs.logged import Measured
 from pipeline.runs.summary import Result
 from pipeline.stages import split as splitting
-from pipeline.stages.choose import SCRATCH, Choice, choose
+from pipeline.stages.choose import SCRATCH, Choice, check, choose
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
@@ -52,6 +52,7 @@ def go_on(flags: Mapping[str, str]) -> Result:
     config, stage = found.config, going_on.KINDS[found.kind]
     with clock.section("split"):
         dataset, split = resume.dataset_and_manifest(config, found.run_id)
+    check(config)
     note = f"Goes on with run {found.run_id}."
     with kept.opened(found.folder, config) as folder:
         tracking.describe_attached(going_on.RESUME, f"resume of {found.run_id[:8]}", note)
@@ -148,7 +149,7 @@ def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
 def _chosen(
     config: Config, dataset: Dataset, split: Split, clock: Clock
 ) -> tuple[Config, Dataset, Split, Choice]:
-    """Settle `backbone: auto` on the labelled images, and the number of steps.
+    """Settle `backbone: auto` on the labelled images, the number of steps, and their images.
 
     The pictures are read anew where what was chosen needs them in another size.
     """
@@ -160,7 +161,8 @@ def _chosen(
                 config = configuration.with_backbone(config, choice.backbone)
             if data.options(config) != data.options(detailed):
                 dataset = data.of(config)
-    return configuration.settled(config, n_images), dataset, split, choice
+    config = configuration.settled(config, n_images)
+    return configuration.shared_out(config, len(split.labelled)), dataset, split, choice
 
 
 def _tell_choice(run: Run, choice: Choice) -> None:

