@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import data, tracking
-from pipeline.config.layers import shared_out
+from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import UNKNOWN, Dataset
 from pipeline.errors import RunFailure, Stopped, UserError
@@ -71,7 +71,7 @@ def train(
     with clock.section("split"):
         dataset = _loaded(config.dataset, config.data_dir, data.options(config)).unread()
         split = choose_split(config, dataset)
-        config = shared_out(config, len(split.labelled))
+        config = step_images.shared_out(config, len(split.labelled))
     if dataset.digest != digest:
         raise UserError(
             f"dataset = {config.dataset!r}: not the data that the study began with (digest "

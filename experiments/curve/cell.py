@@ -12,7 +12,7 @@ from experiments.curve import comparisons
 from experiments.curve.grid import Cell
 from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from pipeline import data, tracking
-from pipeline.config import layers as configuration
+from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
@@ -96,8 +96,8 @@ def _as_trained(cell: Cell, config: Config, split: Split) -> Config:
     if cell.method in THEIRS:
         return config.model_copy(update={"method": cell.method, "own": {}})
     if cell.method in (SUPERVISED, CEILING):
-        return configuration.baseline_of(config, len(split.labelled))
-    return configuration.shared_out(config, len(split.labelled))
+        return step_images.baseline_of(config, len(split.labelled))
+    return step_images.shared_out(config, len(split.labelled))
 
 
 def _train(

@@ -26,7 +26,7 @@ SAMPLE_SHEET = "figures/samples.png"
 # Parameters that differ from run to run of one method, and those that do from count to count.
 VARYING = ELSEWHERE | {"dataset", "method", "seed", "split_seed", "split_file"}
 VARYING |= {"label_frac", "labels_per_class"}
-BY_LABELS = {"batch_size", "unlabelled_batch_size"}  # `layers.baseline_of`, `layers.shared_out`
+BY_LABELS = {"batch_size", "unlabelled_batch_size"}  # `config.step_images`
 SHOWN = 4  # values of a key that a sentence names
 
 

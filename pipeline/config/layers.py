@@ -3,7 +3,6 @@
 What the keys mean stands in `pipeline.config.schema`.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -140,45 +139,6 @@ def short(config: Config, n_images: int) -> str:
     recipe = settled(resolve({}, _chosen_by(config)), n_images)
     steps = config.steps or recipe.steps
     return length.warning(config.dataset, config.method, steps, recipe.steps)
-
-
-def shared_out(config: Config, n_labelled: int) -> Config:
-    """The same with the images of a step shared out as so many labels deserve.
-
-    Labelled ones grow in number until a training sees each `labelled_passes` times, up to two
-    thirds of a step; as many unlabelled ones give way. Nothing changes if somebody gave one of
-    the numbers. The configuration is a `settled` one.
-    """
-    sizes = ("batch_size", "unlabelled_batch_size")
-    if not config.labelled_passes or config.given.intersection(sizes):
-        return config
-    total, unit = sum(getattr(config, size) for size in sizes), _unit(config)
-    wanted = -(-config.labelled_passes * n_labelled // config.steps // unit) * unit
-    labelled = max(config.batch_size, min(wanted, 2 * total // 3 // unit * unit))
-    found = dict(zip(sizes, (labelled, total - labelled), strict=True))
-    return config.model_copy(update=found)
-
-
-def _unit(config: Config) -> int:
-    """What is known to divide among devices."""
-    return math.gcd(config.batch_size, config.unlabelled_batch_size)
-
-
-def baseline_of(config: Config, n_labelled: int) -> Config:
-    """The supervised arm of a run: the same values, the method `supervised` in their midst.
-
-    With many labels, `batch_size` labelled images a step would not take it through them: its
-    batch grows until it sees each label `baseline_passes` times, up to all the images a step
-    that the compared method sees. It stays a multiple of what is known to divide among devices.
-    The configuration is a `settled` one.
-    """
-    unit = _unit(config)
-    wanted = -(-config.baseline_passes * n_labelled // config.steps // unit) * unit
-    most = config.batch_size + config.unlabelled_batch_size
-    batch_size = max(config.batch_size, min(wanted, most))
-    layer = named.layer("method", Sourced("supervised", "the baseline"))
-    own = {key: sourced.value for key, sourced in layer.items() if key in OWN}
-    return config.model_copy(update={"method": "supervised", "own": own, "batch_size": batch_size})
 
 
 def changed(config: Config) -> dict[str, Value]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import progress, tracking
 from pipeline.config import layers as configuration
+from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import Collapsed, Diverged
@@ -115,7 +116,7 @@ def open_baseline(
     earlier: str = "",
 ) -> Iterator[tuple[Run, Config, Clock]]:
     """The supervised arm's child run, its configuration and its own clock."""
-    paired, own = configuration.baseline_of(config, len(split.labelled)), Clock()
+    paired, own = step_images.baseline_of(config, len(split.labelled)), Clock()
     shown: Any = {"parent": parent, "source": source, "name": f"{BASELINE}: {{}}"}
     shown["earlier"] = earlier
     with (

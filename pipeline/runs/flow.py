@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
+from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.networks import backbones
@@ -162,7 +163,7 @@ def _chosen(
             if data.options(config) != data.options(detailed):
                 dataset = data.of(config)
     config = configuration.settled(config, n_images)
-    return configuration.shared_out(config, len(split.labelled)), dataset, split, choice
+    return step_images.shared_out(config, len(split.labelled)), dataset, split, choice
 
 
 def _tell_choice(run: Run, choice: Choice) -> None:

@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline import progress
 from pipeline.config import layers as configuration
-from pipeline.config import named
+from pipeline.config import named, step_images
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure
@@ -166,7 +166,7 @@ def _from_scratch(
     from pipeline.training import program as programs
 
     plain = configuration.with_backbone(config, backbones.NONE)
-    short = configuration.baseline_of(plain.model_copy(update={**BRIEF, **MILD}), len(labels))
+    short = step_images.baseline_of(plain.model_copy(update={**BRIEF, **MILD}), len(labels))
     images = _reduced(dataset.images_to_train_on[places])
     spec = replace(  # images that are stretched already
         spec_of(dataset, places, labels),

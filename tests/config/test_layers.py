@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import layers as config
-from pipeline.config import named
+from pipeline.config import named, step_images
 from tests.config.common import ALL, DATASETS, FM, METHODS, mistake, read
 
 
@@ -153,7 +153,7 @@ def test_a_number_in_scientific_notation_is_a_float(key, file):
 @pytest.mark.parametrize(("method", "dataset"), ALL)
 def test_the_baseline_is_the_same_arm_without_the_method(method, dataset):
     arm = config.load({"method": method, "dataset": dataset, "steps": "77", "seed": "5"})
-    baseline = config.baseline_of(arm, n_labelled=20)
+    baseline = step_images.baseline_of(arm, n_labelled=20)
     same = set(config.SHARED) - {"method"}
     assert {key: getattr(baseline, key) for key in same} == {key: getattr(arm, key) for key in same}
     assert (baseline.method, dict(baseline.own)) == ("supervised", {})
@@ -162,7 +162,7 @@ def test_the_baseline_is_the_same_arm_without_the_method(method, dataset):
 def test_the_baseline_sees_many_labels_often_enough():
     flags = {"steps": "100", "batch_size": "10", "unlabelled_batch_size": "40"}
     arm = config.load({**flags, "baseline_passes": "5"})
-    sizes = {n: config.baseline_of(arm, n).batch_size for n in (20, 200, 401, 1000, 9999)}
+    sizes = {n: step_images.baseline_of(arm, n).batch_size for n in (20, 200, 401, 1000, 9999)}
     # Multiples of 10: whatever number of devices the other arm's batches divide among.
     assert sizes == {20: 10, 200: 10, 401: 30, 1000: 50, 9999: 50}
 

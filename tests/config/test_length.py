@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import layers as config
-from pipeline.config import length
+from pipeline.config import length, step_images
 from tests.config.common import ALL, DATASETS, FM, MANY, METHODS, mistake, read
 
 # ---------------------------------------------------------------- runs shorter than the recipe
@@ -162,13 +162,13 @@ def test_with_many_labels_more_of_a_steps_images_are_labelled_ones():
     flags = {"dataset": "folder", "data_dir": "x", "backbone": "efficientnet_lite0"}
     plain = config.settled(config.load(flags), 50_000)
     for n_labels, sizes in {20: (32, 64), 1920: (32, 64), 1921: (64, 32), 50_000: (64, 32)}.items():
-        found = config.shared_out(plain, n_labels)
+        found = step_images.shared_out(plain, n_labels)
         assert (found.batch_size, found.unlabelled_batch_size) == sizes
-        assert config.shared_out(found, n_labels) == found
-        baseline = config.baseline_of(found, n_labels)
-        assert baseline.batch_size == config.baseline_of(plain, n_labels).batch_size
+        assert step_images.shared_out(found, n_labels) == found
+        baseline = step_images.baseline_of(found, n_labels)
+        assert baseline.batch_size == step_images.baseline_of(plain, n_labels).batch_size
     for key, value in (("batch_size", "32"), ("unlabelled_batch_size", "64")):
         given = config.settled(config.load({**flags, key: value}), 50_000)
-        assert config.shared_out(given, 4000) == given
+        assert step_images.shared_out(given, 4000) == given
     scratch = config.settled(config.load({**flags, "backbone": "none"}), 50_000)
-    assert config.shared_out(scratch, 4000) == scratch
+    assert step_images.shared_out(scratch, 4000) == scratch

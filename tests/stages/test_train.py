@@ -4,6 +4,7 @@ import numpy as np
 
 from pipeline import data
 from pipeline.config import layers as config
+from pipeline.config import step_images
 from pipeline.ops import runtime
 from pipeline.stages import train
 from pipeline.stages.split import choose_split
@@ -39,7 +40,7 @@ def test_a_short_run_of_the_recipe_is_ahead_of_its_baseline():
     for draw in ("0", "1"):
         flags = {"seed": draw, "split_seed": draw, "labels_per_class": "10"}
         arm = config.load(flags | {"steps": "156", "generator": "false"})
-        errors.append([error(arm), error(config.baseline_of(arm, n_labelled=100))])
+        errors.append([error(arm), error(step_images.baseline_of(arm, n_labelled=100))])
     ours, baseline = np.mean(errors, axis=0)
     assert ours < 0.8 * baseline, ours / baseline
 
