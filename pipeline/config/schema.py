@@ -196,8 +196,8 @@ class Config(BaseModel):
         group="run",
     )
     labelled_passes: Annotated[int, Number] = key(
-        "passes over the labels for which more of a step's images are labelled ones, two thirds "
-        "at most; 0 = batch_size as it is",
+        "passes over the labels for which more of a step's images are labelled ones, and "
+        "unlabelled ones weigh less; 0 = batch_size as it is",
         _TRAINING,
         ge=0,
     )

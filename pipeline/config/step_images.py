@@ -7,22 +7,27 @@ from pipeline.config.own_keys import OWN
 from pipeline.config.reading import Sourced
 from pipeline.config.schema import Config
 
+SIZES, WEIGHT = ("batch_size", "unlabelled_batch_size"), "consistency_weight"
+
 
 def shared_out(config: Config, n_labelled: int) -> Config:
     """The same with the images of a step shared out as so many labels deserve.
 
     Labelled ones grow in number until a training sees each `labelled_passes` times, up to two
-    thirds of a step; as many unlabelled ones give way. Nothing changes if somebody gave one of
-    the numbers. The configuration is a `settled` one.
+    thirds of a step; as many unlabelled ones give way, and what is learned from them weighs less
+    by as much as their part shrinks: labels that a training has hardly seen teach more. Nothing
+    changes if somebody gave one of the numbers. The configuration is a `settled` one.
     """
-    sizes = ("batch_size", "unlabelled_batch_size")
-    if not config.labelled_passes or config.given.intersection(sizes):
+    if not config.labelled_passes or config.given.intersection((*SIZES, WEIGHT)):
         return config
-    total, unit = sum(getattr(config, size) for size in sizes), _unit(config)
+    before = [getattr(config, size) for size in SIZES]
+    total, unit = sum(before), _unit(config)
     wanted = -(-config.labelled_passes * n_labelled // config.steps // unit) * unit
-    labelled = max(config.batch_size, min(wanted, 2 * total // 3 // unit * unit))
-    found = dict(zip(sizes, (labelled, total - labelled), strict=True))
-    return config.model_copy(update=found)
+    labelled = max(before[0], min(wanted, 2 * total // 3 // unit * unit))
+    others, own = total - labelled, dict(config.own)
+    if WEIGHT in own:
+        own[WEIGHT] *= (others / labelled) / (before[1] / before[0])
+    return config.model_copy(update={SIZES[0]: labelled, SIZES[1]: others, "own": own})
 
 
 def _unit(config: Config) -> int:

@@ -164,11 +164,13 @@ def test_with_many_labels_more_of_a_steps_images_are_labelled_ones():
     for n_labels, sizes in {20: (32, 64), 1920: (32, 64), 1921: (64, 32), 50_000: (64, 32)}.items():
         found = step_images.shared_out(plain, n_labels)
         assert (found.batch_size, found.unlabelled_batch_size) == sizes
+        assert found.own["consistency_weight"] == (1.0 if sizes == (32, 64) else 0.25)
         assert step_images.shared_out(found, n_labels) == found
         baseline = step_images.baseline_of(found, n_labels)
         assert baseline.batch_size == step_images.baseline_of(plain, n_labels).batch_size
-    for key, value in (("batch_size", "32"), ("unlabelled_batch_size", "64")):
-        given = config.settled(config.load({**flags, key: value}), 50_000)
+    given_by_hand = {"batch_size": 32, "unlabelled_batch_size": 64, "consistency_weight": 1}.items()
+    for key, value in given_by_hand:
+        given = config.settled(config.load({**flags, key: str(value)}), 50_000)
         assert step_images.shared_out(given, 4000) == given
     scratch = config.settled(config.load({**flags, "backbone": "none"}), 50_000)
     assert step_images.shared_out(scratch, 4000) == scratch
