@@ -106,11 +106,8 @@ def _of_last_command(
         with tempfile.TemporaryDirectory() as there:
             asked = json.loads(tracking.fetch(summary.id, WANTED, Path(there)).read_text())
     except UserError:  # drawn by an earlier version
-        return (
-            list(cells),
-            None,
-            ["nothing tells which trainings the curve's last command asked for"],
-        )
+        unknown = "nothing tells which trainings the curve's last command asked for"
+        return list(cells), None, [unknown]
     wanted = asked["cells"]
     kept = [run for run in cells if run.tags.get(tracking.CELL_DIGEST) in wanted]
     if not kept:
@@ -165,9 +162,10 @@ def of_runs(asked: Asked, command: str) -> Given:
     about = _about(frame, dataset, command, unlabelled, [*earlier, *words], differ)
     progress.phase("writing the report")
     answer = report.answer(frame, against, about)
-    whole = summary and not asked.filter  # else a part would stand in place of the curve's report
-    there = folder(asked.curve) if asked.curve and whole else Path("reports")
-    if summary and whole:
+    if asked.filter:  # a part must not stand in place of the curve's report
+        summary = None
+    there = folder(asked.curve) if asked.curve and summary else Path("reports")
+    if summary:
         tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
         given = _written(answer, frame, summary, there, asked.out)
         summary.outbox.close()

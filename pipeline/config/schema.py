@@ -196,8 +196,8 @@ class Config(BaseModel):
         group="run",
     )
     labelled_passes: Annotated[int, Number] = key(
-        "passes over the labels for which more of a step's images are labelled ones, and "
-        "unlabelled ones weigh less; 0 = batch_size as it is",
+        "passes over the labels that are aimed at: if they need it, two thirds of a step's images "
+        "are labelled ones, and the others weigh less; 0 = batch_size as it is",
         _TRAINING,
         ge=0,
     )

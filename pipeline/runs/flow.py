@@ -24,7 +24,7 @@ from pipeline.runs.kept import BASELINE, Folder
 from pipeline.runs.logged import Measured
 from pipeline.runs.summary import Result
 from pipeline.stages import split as splitting
-from pipeline.stages.choose import SCRATCH, Choice, check, choose
+from pipeline.stages.choose import SCRATCH, Choice, check_backbone, choose
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
 
@@ -53,7 +53,7 @@ def go_on(flags: Mapping[str, str]) -> Result:
     config, stage = found.config, going_on.KINDS[found.kind]
     with clock.section("split"):
         dataset, split = resume.dataset_and_manifest(config, found.run_id)
-    check(config)
+    check_backbone(config)
     note = f"Goes on with run {found.run_id}."
     with kept.opened(found.folder, config) as folder:
         tracking.describe_attached(going_on.RESUME, f"resume of {found.run_id[:8]}", note)

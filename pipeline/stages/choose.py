@@ -46,7 +46,7 @@ class Choice:
     errors: Mapping[str, float] = field(default_factory=dict)  # cross-validated, by candidate
 
 
-def check(config: Config) -> None:
+def check_backbone(config: Config) -> None:
     """Tell a wrong name or file of a backbone before a run is opened.
 
     Raises:
@@ -69,7 +69,7 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
     """
     from pipeline.ops import runtime
 
-    check(config)
+    check_backbone(config)
     if config.backbone != backbones.AUTO:
         return Choice(config.backbone, "")
     name = backbones.at_hand(config.backbone_weights)

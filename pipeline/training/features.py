@@ -47,7 +47,7 @@ def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
     network.fit_output(rows[: len(some)], rows[len(some) :], arrays.labels)
     method.average.set_weights(network.get_weights())
     seed, labelled = method.config.seed, rows[len(some) :]
-    # Every labelled image is in `rows` already; a classifier knows those of `some` by heart.
+    # Images beside the labelled ones: what was trained on these would answer them too well.
     others = ~np.isin(some, arrays.labelled)
     unknown = np.isin(np.concatenate([some[others], arrays.labelled]), arrays.unknown)
     beside = rows[: len(some)][others]
