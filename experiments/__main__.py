@@ -114,6 +114,8 @@ def _report(flags: Mapping[str, str], typed: str) -> None:
 def _serve(flags: Mapping[str, str]) -> None:
     from experiments.search import serve
 
+    for key in sorted(flags.keys() - {"storage", "address"}):
+        raise UserError(f"storage: unknown --{key}; it has --storage and --address.")
     host, _, port = flags.get("address", "127.0.0.1:13000").partition(":")
     if not flags.get("storage") or not port.isdigit():
         raise UserError("storage needs --storage <database URL> and --address host:port.")

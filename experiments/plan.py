@@ -17,6 +17,7 @@ from experiments import settings as of_searches
 from experiments.settings import ELASTIC, SETTINGS, Settings
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
+from pipeline.config import step_images
 from pipeline.config.key import Value
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
@@ -156,9 +157,13 @@ class Plan:
         left_out = RECORD | elsewhere | self.space.keys()
         found: dict[str, str] = {}
         for method in self.methods() or [""]:
-            flat = self.config(self.firsts | ({"method": method} if method else {})).flat()
+            config = self.config(self.firsts | ({"method": method} if method else {}))
             start = f"{method}." if method else ""
-            found |= {start + key: str(v) for key, v in flat.items() if key not in left_out}
+            found |= {
+                start + key: str(v) for key, v in config.flat().items() if key not in left_out
+            }
+            if step_images.is_given(config):  # a default that is typed holds: other trainings
+                found[f"{start}shared_out"] = "False"
         return found
 
 
@@ -212,9 +217,9 @@ def read(flags: Mapping[str, str]) -> Plan:
     searched = {key: s for key, s in rest.items() if isinstance(s.value, dict)}
     fixed = {key: s for key, s in rest.items() if key not in searched}
     fixed["baseline"] = Sourced(value=False, source="the search: every trial is one arm")
-    for rival in LABEL_KEYS:
-        if rival in searched:
-            fixed = {key: s for key, s in fixed.items() if key not in LABEL_KEYS}
+    if labels := next((key for key in LABEL_KEYS if key in searched), None):
+        _reject_rival(labels, searched[labels], {**read_yaml(path), **given})
+        fixed = {key: s for key, s in fixed.items() if key not in LABEL_KEYS}
     plain = configuration.resolve(fixed, _firsts(searched))
     space = {key: read_distribution(key, sourced, plain) for key, sourced in searched.items()}
     study = settings.study or f"{plain.dataset}-{path.stem}"
@@ -234,6 +239,16 @@ def _reject(merged: Layer) -> None:
             raise UserError(
                 f"{key} = {merged[key].value} (from {merged[key].source}): cannot be searched; "
                 "give it a value."
+            )
+
+
+def _reject_rival(labels: str, held: Sourced, said: Layer) -> None:
+    """Refuse another number of labels in the search's file or a flag; a `config`'s gives way."""
+    for key in LABEL_KEYS:
+        if key in said and not isinstance(said[key].value, dict | None):
+            raise UserError(
+                f"{key} = {said[key].value!r} (from {said[key].source}): {labels} is searched "
+                f"({held.source}), and both say how many labels are read; leave {key} out."
             )
 
 

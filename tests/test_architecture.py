@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "tracking training",
     "command_line": "config errors interrupts masking tracking",
     "__main__": "command_line config errors progress runs tracking",
+    "experiments.markdown": "",
     "experiments.space": "config errors",
     "experiments.settings": "config errors",
     "experiments.equal_time": "config errors experiments.space",
@@ -43,10 +44,11 @@ MAY_IMPORT = {
     "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts life experiments.trial",
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
-    "experiments.plan experiments.space experiments.equal_time experiments.trial "
-    "experiments.pace experiments.workers",
+    "experiments.markdown experiments.plan experiments.space experiments.equal_time "
+    "experiments.trial experiments.pace experiments.workers",
     "experiments.curve": "config data errors figures interrupts measure methods networks ops "
-    "progress runs stages tracking training experiments.trial experiments.workers",
+    "progress runs stages tracking training experiments.markdown experiments.trial "
+    "experiments.workers",
     "experiments.report": "errors experiments.search experiments.curve",
     "experiments.__main__": "command_line config errors masking progress tracking "
     "experiments.space experiments.settings experiments.plan experiments.search experiments.curve "

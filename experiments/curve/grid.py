@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from experiments.curve.settings import CEILING, SETTINGS, SUPERVISED, THEIRS, Settings
 from pipeline.config import layers as configuration
-from pipeline.config import named
+from pipeline.config import named, step_images
 from pipeline.config.key import Value
 from pipeline.config.own_keys import OWN
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
@@ -143,6 +143,8 @@ class Grid:
         always = method == config.method and "latent_size" in flat and "generator" not in flat
         if self.settings.generator and always:
             said["generator"] = True  # it trains one anyway, but now its images are measured
+        if method == config.method and step_images.is_given(config):
+            said["shared_out"] = False  # a default that is typed holds, so it is another training
         if method in THEIRS:
             said["config"] = {key: value for key, value in flat.items() if key in OF_COMPARISONS}
             said["made"] = MADE

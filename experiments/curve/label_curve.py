@@ -22,6 +22,7 @@ TAILS = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
 MEDIANS_BELOW = 50  # labels, where single seeds go astray and a mean says little
 LEAST_COUNTS, LEAST_SEEDS = 4, 3
 REPLICATES = 600
+EVEN = 1e-9  # a fall that is rounding
 MISFIT = 0.02  # standard deviation on the log error of what no family follows
 SLOPE = 0.25  # standard deviation, on a log scale, of how the fall changes beyond the data
 UNLIKE = 5.0  # standard deviations of a point from every curve, beyond which none fits
@@ -202,7 +203,7 @@ def _choice(log_weights: Floats, random: np.random.Generator) -> NDArray[np.int6
 def _not_falling(counts: Floats, drawn: Floats, centres: Floats) -> str:
     """Why there is no falling curve, or ""."""
     x = np.log(counts) - np.log(counts).mean()
-    if (drawn @ x < 0).mean() < 0.5 + LEVEL / 2:
+    if (drawn @ x < -EVEN).mean() < 0.5 + LEVEL / 2:
         return "it does not clearly fall with more labels: no forecast"
     lowest = int(centres.argmin())
     risen = drawn[:, lowest] + 2 * MISFIT < drawn[:, -1]

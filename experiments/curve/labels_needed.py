@@ -66,8 +66,9 @@ def saved(baseline: Curve, method: Curve, error: float) -> Saved:
         if curve.refusal:
             return Saved(error, np.nan, np.nan, np.nan, curve.refusal)
     pair = [needed(baseline, error), needed(method, error)]
-    if not all(np.isfinite(each.middle) for each in pair):
-        return Saved(error, np.nan, np.nan, np.nan, next(p.refusal for p in pair if p.refusal))
+    missed = [each.refusal for each in pair if not np.isfinite(each.middle)]
+    if missed:
+        return Saved(error, np.nan, np.nan, np.nan, missed[0])
     first, second = _reached(baseline, error), _reached(method, error)
     # Where a curve begins below the error, all that is known is that fewer labels are enough.
     early = [

@@ -1,12 +1,12 @@
 """The report on a label curve: its answer as HTML, as Markdown, and as lines for a terminal."""
 
 import math
-import re
-from collections.abc import Sequence
 
 from experiments.curve import page, tables, words
 from experiments.curve.answer import About, Answer, Point, answer
 from experiments.curve.labels_needed import Saved
+from experiments.markdown import plain
+from experiments.markdown import table as markdown_table
 
 __all__ = ["About", "Answer", "answer", "html", "markdown", "question", "sentences", "told"]
 
@@ -53,19 +53,18 @@ def html(given: Answer) -> str:
 
 def markdown(given: Answer) -> str:
     """The same as Markdown, without pictures."""
-    lines = [f"# {_plain(question(given))}", ""]
-    lines += [line for each in sentences(given) for line in (_plain(each), "")]
+    lines = [f"# {plain(question(given))}", ""]
+    lines += [line for each in sentences(given) for line in (plain(each), "")]
     for table in tables.tables(given):
-        lines += ["", f"**{_plain(table.caption)}**", ""]
-        lines += [_row(table.heads), "|" + "---|" * len(table.heads)]
-        lines += [_row(row) for row in table.rows]
+        lines += ["", f"**{plain(table.caption)}**", ""]
+        lines += markdown_table(table.heads, table.rows)
     for title, items in (
         ("What weakens the claim", given.doubts),
         ("What failed, was cut or chosen", given.about.notes),
         ("What was run", [f"{name}: {value}" for name, value in tables.facts(given)]),
     ):
         if items:
-            lines += ["", f"## {title}", "", *(f"- {_plain(item)}" for item in items)]
+            lines += ["", f"## {title}", "", *(f"- {plain(item)}" for item in items)]
     return "\n".join(lines) + "\n"
 
 
@@ -95,8 +94,8 @@ def _errs(point: Point) -> str:
 def _saving(given: Answer, method: str, found: Saved) -> str:
     largest = given.curves[given.baseline].counts[-1]  # of the fit, which needs three seeds a count
     return (
-        f"At the {words.percent(found.error)} error that {given.baseline} has with {largest:,.0f} "
-        f"labels, {method} {words.labels_saved(found)} (90 % interval)."
+        f"At the {words.percent(found.error)} error of {given.baseline}'s fitted curve with "
+        f"{largest:,.0f} labels, {method} {words.labels_saved(found)} (90 % interval)."
     )
 
 
@@ -109,13 +108,3 @@ def _images(given: Answer, column: str, method: str) -> str:
     if not ahead or (math.isinf(ahead[0].middle) and not math.isfinite(ahead[0].low)):
         return f"{said}."
     return f"{said}; {words.goal(1 - ahead[0].error)}: {words.labels_needed(ahead[0])}."
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_plain, cells))} |"
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: no tag, link, emphasis, cell or line of its own."""
-    escaped = re.sub(r"([\\`*<>|])", r"\\\1", " ".join(text.split()))
-    return escaped.replace("](", "]\\(")

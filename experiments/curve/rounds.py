@@ -42,10 +42,11 @@ def rounds(
     most = float(available) if available is not None else np.inf
     wanted = needed(curve, goal).middle if goal is not None else np.inf
     for _ in range(ROUNDS):
-        upto = found[-1] * FACTOR
-        if found[-1] < wanted < upto:
-            upto = wanted
-        upto = min(_rounded(upto), most, curve.grid[-1])
+        doubled = found[-1] * FACTOR
+        upto = _rounded(doubled, np.floor)
+        if found[-1] < wanted < doubled:
+            upto = min(_rounded(wanted, np.ceil), doubled)
+        upto = min(upto, most, curve.grid[-1])
         if upto <= found[-1] or (goal is not None and found[-1] >= wanted):
             break
         found.append(float(int(upto)))
@@ -58,7 +59,7 @@ def rounds(
     ]
 
 
-def _rounded(n: float) -> float:
-    """Up to two digits that are not zero: 731 becomes 740."""
+def _rounded(n: float, to_whole: np.ufunc) -> float:
+    """To two digits that are not zero: by np.ceil 731 becomes 740, by np.floor 730."""
     unit = 10.0 ** max(int(np.floor(np.log10(n))) + 1 - DIGITS, 0)
-    return float(np.ceil(n / unit - 1e-9) * unit)
+    return float(to_whole(round(n / unit, 9)) * unit)

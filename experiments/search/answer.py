@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments import markdown, workers
 from experiments import trial as trials
-from experiments import workers
 from experiments.plan import Cell, folder
 from experiments.search import figures, sampling
 from experiments.search.sampling import best
@@ -259,11 +259,9 @@ def _log(answer: Answer, study: Study, run: Run) -> None:
     values = {k: v for k, v in study.plan.settings.model_dump().items() if k != "storage"}
     space = {f"space/{k}": json.dumps(h.model_dump()) for k, h in study.plan.space.items()}
     run.params({**values, **space})
-    rows = [f"| {' | '.join(row)} |" for row in table(answer)]
-    shown = columns(answer)
-    head = [f"| {' | '.join(shown)} |", "|" + "---|" * len(shown)]
-    reasons = [f"- {line}" for line in failures(answer)]
-    said = [headline(answer), "", *head, *rows, "", *reasons]
+    shown = markdown.table(columns(answer), table(answer))
+    reasons = [f"- {markdown.plain(line)}" for line in failures(answer)]
+    said = [markdown.plain(headline(answer)), "", *shown, "", *reasons]
     run.tags({tracking.NOTE: "\n".join(said)})
 
 

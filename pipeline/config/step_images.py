@@ -18,7 +18,7 @@ def shared_out(config: Config, n_labelled: int) -> Config:
     by as much as their part shrinks: labels that a training has hardly seen teach more. Nothing
     changes if somebody gave one of the numbers. The configuration is a `settled` one.
     """
-    if not config.labelled_passes or config.given.intersection((*SIZES, WEIGHT)):
+    if not config.labelled_passes or is_given(config):
         return config
     before = [getattr(config, size) for size in SIZES]
     total, unit = sum(before), _unit(config)
@@ -28,6 +28,11 @@ def shared_out(config: Config, n_labelled: int) -> Config:
     if WEIGHT in own:
         own[WEIGHT] *= (others / labelled) / (before[1] / before[0])
     return config.model_copy(update={SIZES[0]: labelled, SIZES[1]: others, "own": own})
+
+
+def is_given(config: Config) -> bool:
+    """Whether somebody gave one of the numbers that would be shared out, its default value too."""
+    return bool(config.labelled_passes and config.given.intersection((*SIZES, WEIGHT)))
 
 
 def _unit(config: Config) -> int:

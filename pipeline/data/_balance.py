@@ -15,18 +15,19 @@ SHOWN = 5  # classes that a sentence names
 
 
 def class_balance(
-    train_labels: NDArray[np.int64], n_test: int, class_names: Sequence[str]
+    train_labels: NDArray[np.int64], test_labels: NDArray[np.int64], class_names: Sequence[str]
 ) -> Iterator[Finding]:
-    """Findings on labels, int64 [n] with -1 = unknown, and on the number of test images."""
+    """Findings on labels, int64 [n] with -1 = unknown, and on those of the test images."""
+    n_test = len(test_labels)
     counts = np.bincount(train_labels[train_labels >= 0], minlength=len(class_names))
     single = [name for name, n in zip(class_names, counts, strict=True) if n == 1]
     if single:
-        names = ", ".join(single[:SHOWN]) + (", …" if len(single) > SHOWN else "")
         yield Finding(
             "single_image_classes",
             len(single),
             f"{len(single):,} of {len(class_names):,} classes have a single labelled training "
-            f"image ({names}): it alone teaches the class, and none can validate it; label more",
+            f"image ({_some(single)}): it alone teaches the class, and none can validate it; label "
+            "more",
         )
     most, least = int(counts.argmax()), int(counts.argmin())
     ratio = counts[most] / max(counts[least], 1)
@@ -39,6 +40,14 @@ def class_balance(
             "classes; look at macro_f1 and the error of each class, and label more of the small "
             "ones",
         )
+    tested = set(test_labels.tolist())
+    if untested := [name for number, name in enumerate(class_names) if number not in tested]:
+        yield Finding(
+            "untested_classes",
+            len(untested),
+            f"{len(untested):,} of {len(class_names):,} classes have no test image "
+            f"({_some(untested)}): the test error says nothing of them; add test images",
+        )
     if n_test < min(FEW_TEST * len(class_names), ENOUGH_TEST):
         low, high = _interval(0.2, n_test)
         yield Finding(
@@ -48,6 +57,11 @@ def class_balance(
             f"95 % interval of the test error is wide (about {low:.0%} to {high:.0%} for an error "
             "of 20%), so small differences say nothing; add test images",
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names."""
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def _interval(share: float, n: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ def findings(
     train_images: NDArray[np.uint8],
     train_labels: NDArray[np.int64],
     test_images: NDArray[np.uint8],
+    test_labels: NDArray[np.int64],
     class_names: Sequence[str],
     train_files: Sequence[str] = (),
     test_files: Sequence[str] = (),
@@ -39,7 +40,7 @@ def findings(
         equal_images(train_keys, train_files),
         narrow_pixels(train_images),
         other_scale(train_images, test_images),
-        *class_balance(train_labels, len(test_images), class_names),
+        *class_balance(train_labels, test_labels, class_names),
     )
     return tuple(finding for finding in found if finding is not None)
 

@@ -76,7 +76,7 @@ class Decoded(NamedTuple):
     height: int = 0
     grey: bool = True  # all channels are equal
     reason: str = ""
-    beyond: bool = False  # it has values below the scale's black or above its white
+    span: Span | None = None  # of its values, if it has more than eight bits
 
 
 class Target(NamedTuple):
@@ -175,14 +175,14 @@ def _decode(path: str, target: Target, image: NDArray[np.uint8]) -> Decoded:
             turned, swapped = _turned(picture)
             if swapped:
                 width, height = height, width
-            beyond = target.scale.exceeded_by(_scale.span_of(turned))
+            span = _scale.span_of(turned)
             square = _square(_eight_bits(turned, target), target)
     except Exception as error:
         return Decoded(reason=_reason(error))
     pixels = np.asarray(square).reshape(target.shape)
     image[:] = pixels
     grey = target.channels == 1 or bool((pixels == pixels[..., :1]).all())
-    return Decoded(width, height, grey, beyond=beyond)
+    return Decoded(width, height, grey, span=span)
 
 
 def _turned(picture: Image.Image) -> tuple[Image.Image, bool]:

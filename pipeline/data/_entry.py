@@ -80,7 +80,9 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
     told = list(_told(pictures, names))
     if drawn:
         labelled = sum(map(bool, labels))
-        told.insert(0, _skipped.drawn_test(sum(is_test), labelled, options.test_frac))
+        by_table = pictures.listing.table is not None
+        drawn_test = _skipped.drawn_test(sum(is_test), labelled, options.test_frac, by_table)
+        told.insert(0, drawn_test)
     files = [shown(pictures.listing.files[index].name) for index in order]
     n_train = int((part == TRAIN).sum())
     about = _checked(
@@ -188,6 +190,7 @@ def _told(pictures: Pictures, names: tuple[str, ...]) -> Iterator[Finding]:
     usable = set(names)
     spans = [pictures.looks[index].span for index in pictures.usable]
     yield from pictures.layout.told
+    yield from _parts.alike(names)
     if deep := _scale.told([span for span in spans if span]):
         yield deep
     yield from _skipped.file_findings(

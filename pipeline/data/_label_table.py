@@ -4,17 +4,19 @@ import csv
 import io
 import posixpath
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from pipeline.data._finding import Finding
 from pipeline.data._labels import like_unknown
-from pipeline.data._layout import Layout
+from pipeline.data._layout import SPELLINGS, Layout
 from pipeline.data._listing import TABLE, Listing, shown
 from pipeline.errors import UserError
 
 PARTS = ("", "train", "test", "labelled", "valid", "unlabelled")
+TESTS = ("test", *(name for name, kind in SPELLINGS.items() if kind == "test"))  # folders
 COLUMNS = "a first line path,label or path,label,part"
 
 
@@ -34,12 +36,40 @@ def by_table(listing: Listing) -> Layout:
     Raises UserError for a table that cannot be read, or that contradicts itself or the folder.
     """
     rows = _rows(listing)
-    layout = Layout()
+    layout, tests = Layout(), Counter[str]()
     for entry in listing.files:
         row = rows.get(shown(entry.name))
         layout.add(row.label if row else "", bool(row and row.is_test))
-    layout.told += _told_of(list(rows.values()))
+        top, _, below = entry.name.partition("/")
+        if below and top.casefold() in TESTS and not (row and row.part):
+            _refuse_unsaid(row, listing, entry.name)
+            tests[top] += 1
+    layout.told += [*_told_of(list(rows.values())), *_told_of_tests(tests)]
     return layout
+
+
+def _refuse_unsaid(row: Row | None, listing: Listing, name: str) -> None:
+    """Raise UserError for a labelled picture of a test folder that the table puts nowhere.
+
+    Folders say nothing beside a table, so it would be trained on.
+    """
+    if row and row.label:
+        raise UserError(
+            f"{listing.root / TABLE}, line {row.line}: {shown(name)} has a label and lies in a "
+            "folder of test pictures, but the table names no part for it; give the table a column "
+            "part, with test (or train) for these pictures"
+        )
+
+
+def _told_of_tests(tests: Counter[str]) -> Iterator[Finding]:
+    """Told of pictures in a test folder that the table does not name."""
+    for folder, n in tests.items():
+        yield Finding(
+            "unlabelled_test_folder",
+            n,
+            f"labels.csv: {n:,} pictures of the folder {shown(folder)} have no label there, so "
+            "they are unlabelled training images; where there is a table, folders say nothing",
+        )
 
 
 def _told_of(rows: Sequence[Row]) -> Iterator[Finding]:

@@ -198,8 +198,19 @@ def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
 
 
 def _refuse_parts(listing: Listing, classes: Sequence[str]) -> None:
-    """Raise UserError if folders hold folders of the same names: those would be the classes."""
-    inside = _inside(listing)
+    """Raise UserError if folders hold folders of the same names: those would be the classes.
+
+    Folders named as class folders beside them are, too: `val/cat` beside `cat`.
+    """
+    inside, tops = _inside(listing), {name.casefold() for name in classes}
+    for name in classes:
+        if len(same := inside[name] & (tops - {name.casefold()})) > 1:
+            raise UserError(
+                f"data_dir={listing.root}: {shown(name)} holds folders named as the classes beside "
+                f"it ({few(sorted(same, key=natural))}), so it looks like a part, not a class. "
+                "Move its pictures into the class folders (validation images are taken from there: "
+                "valid_frac), or name it test"
+            )
     for one, other in combinations([name for name in classes if len(inside[name]) > 1], 2):
         if len(same := inside[one] & inside[other]) > 1:
             raise UserError(

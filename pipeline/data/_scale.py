@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from statistics import median_high
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -121,6 +122,8 @@ def told(spans: Sequence[Span]) -> Finding | None:
     if scale.sixteen != SIXTEEN_BITS:
         highest = max(span.high for span in spans if span.kind == "sixteen")
         facts.append(f"16-bit values reach {highest:,.0f}, so {scale.sixteen:,} is white")
+    if hot := _hot(spans, scale.sixteen):
+        facts.append(hot)
     for name, ends in (("other whole numbers", scale.whole), ("floats", scale.floats)):
         if ends not in USUAL:
             facts.append(f"{name}: {ends[0]:g} is black and {ends[1]:g} is white")
@@ -131,6 +134,35 @@ def told(spans: Sequence[Span]) -> Finding | None:
         len(spans),
         f"{len(spans):,} pictures of more than 8 bits are read on one scale ({'; '.join(facts)}); "
         "store them with 8 bits if you meant another",
+    )
+
+
+def _hot(spans: Sequence[Span], white: int) -> str:
+    """What to say if half of the 16-bit pictures need two bits fewer than the brightest."""
+    highs = [span.high for span in spans if span.kind == "sixteen"]
+    if not highs or 4 * (median_high(highs) + 1) > white + 1:
+        return ""
+    return (
+        f"half of the 16-bit pictures reach {median_high(highs):,.0f} at most and {white:,} is "
+        "white, so these are dark: faulty bright pixels in a few pictures would do that"
+    )
+
+
+def guessed(scale: Scale, spans: Sequence[Span]) -> str:
+    """What pictures of more than eight bits were taken for where the scale knows none; "" else."""
+    dark = [span.high for span in spans if span.kind == "sixteen"]
+    if scale.sixteen == SIXTEEN_BITS and dark and max(dark) <= SIXTEEN_BITS / 2:
+        return (
+            f"16-bit values reach {max(dark):,.0f} only, and {SIXTEEN_BITS:,} is white: the model "
+            "knows no other scale. If these pictures are too dark, store them with 8 bits"
+        )
+    own = [span for span in spans if span.kind != "sixteen" and not getattr(scale, span.kind)]
+    alone = sum(_ends(span, 0) not in USUAL for span in own)
+    if not alone:
+        return ""
+    return (
+        f"{alone:,} of these pictures have values that are neither in 0..1 nor in 0..255, and the "
+        "model knows no scale for them: each was stretched by itself. Store them with 8 bits"
     )
 
 

@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 
 TOLD = 3  # files that a sentence names
 UNREADABLE = "unreadable"
+INTO_TEST = "Put pictures into test/<class>"
 SUFFIXES = {
     "PNG": {".png", ".apng"},
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -81,14 +82,15 @@ def file_findings(
         )
 
 
-def drawn_test(count: int, labelled: int, test_frac: float) -> Finding:
-    """Told where the folder has no test part."""
+def drawn_test(count: int, labelled: int, test_frac: float, by_table: bool) -> Finding:
+    """Told where the folder has no test part; by_table: labels.csv says what is."""
+    choose = "Write test into the column part of labels.csv" if by_table else INTO_TEST
     return Finding(
         "drawn_test",
         count,
         f"the folder has no test part, so {count:,} of its {labelled:,} labelled pictures, of each "
         f"class its share (test_frac={test_frac:g}), are kept for the test; the same ones whatever "
-        "the seed. Put pictures into test/<class> to choose them yourself",
+        f"the seed. {choose} to choose them yourself",
     )
 
 

@@ -175,7 +175,9 @@ def build(
         test_labels=LabelDoor(test_labels, n_classes),
         digest=_digest(train_images, train_labels, test_images, test_labels),
         pixel_range=_pixels.pixel_range(train_images),
-        findings=findings(train_images, train_labels, test_images, class_names, *files),
+        findings=findings(
+            train_images, train_labels, test_images, test_labels, class_names, *files
+        ),
         train_files=files[0],
         test_files=files[1],
     )

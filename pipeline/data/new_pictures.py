@@ -25,6 +25,7 @@ class NewPictures:
     rows: NDArray[np.int64]  # of `images`, for each name
     skipped: str  # which files were left out and why, in a sentence; "" if none was
     beyond: int  # pictures with values darker or brighter than any that the scale knows
+    unscaled: str  # what values of more than eight bits were taken for, if that is a guess
 
     def parts(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """The images, `size` at a time, in the order of the names."""
@@ -70,5 +71,6 @@ def opened(root: Path, side: int, channels: int, fit: str, scale: str) -> Iterat
             np.memmap(place, np.uint8, "r", shape=(len(names), *target.shape)),
             rows,
             f"{len(left):,} of {len(files):,} files left out ({told})" if left else "",
-            sum(one.beyond for one in decoded),
+            sum(target.scale.exceeded_by(one.span) for one in decoded),
+            _scale.guessed(target.scale, [one.span for one in decoded if one.span]),
         )

@@ -84,6 +84,8 @@ def predict(request: Request) -> str:
         table = tabled(pictures.names, np.concatenate(parts), found.class_names)
         if pictures.skipped:
             progress.note(pictures.skipped)
+        if pictures.unscaled:
+            progress.note(pictures.unscaled)
         if pictures.beyond:
             progress.note(
                 f"{pictures.beyond:,} of {len(pictures.names):,} pictures "

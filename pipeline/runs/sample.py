@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KIND = "sample"
 AT_ONCE = 1000  # images drawn before they are written
+DARK = 63  # brightest pixel of images that a sheet would show as black
 SHEET_ROWS, SHEET_COLUMNS = 50, 10  # of the contact sheet, at most
 STEPS = 10  # images of an interpolation, its ends among them
 DPI = 200
@@ -224,7 +225,15 @@ def _sheet(
     shown: tuple[NDArray[np.uint8], NDArray[np.int64] | None], title: str, names: Sequence[str]
 ) -> "Figure":
     images, labels = shown
-    return figures.sample_grid(images, title, labels, names or None)
+    return figures.sample_grid(_for_eyes(images), title, labels, names or None)
+
+
+def _for_eyes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images of data whose pixels lie in a small part of 0..255, e.g. 0..16, brightened."""
+    brightest = max(int(images.max()), 1)
+    if brightest > DARK:
+        return images
+    return np.asarray(np.rint(images * (255 / brightest)), np.uint8)
 
 
 def _interpolation(
@@ -242,7 +251,9 @@ def _interpolation(
         images.append(generator.generate(ways))
     labels = np.repeat(rows, STEPS) if conditional else None
     title = f"{title}: from left to right one image becomes another"
-    return figures.sample_grid(np.concatenate(images), title, labels, generator.class_names or None)
+    return figures.sample_grid(
+        _for_eyes(np.concatenate(images)), title, labels, generator.class_names or None
+    )
 
 
 def between(

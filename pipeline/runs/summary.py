@@ -114,11 +114,13 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
 
 
 def _difference(result: Result) -> str:
-    lift = 100 * result.metrics["lift"]
+    ends = [result.metrics.get(f"lift_{end}", math.nan) for end in ("low", "high")]
+    one = verdict.Lift(result.metrics["lift"], *ends)
+    lift, low, high = (100 * value for value in one)
     how = f"{abs(lift):.2f} points {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
-    ends = [100 * result.metrics.get(f"lift_{end}", math.nan) for end in ("low", "high")]
-    low, high = ends if lift >= 0 else (-ends[1], -ends[0])
-    interval = "" if math.isnan(low) else f" (95 % interval {low:z.1f} – {high:z.1f})"
+    low, high = (low, high) if lift >= 0 else (-high, -low)
+    shown = f"{low:z.{one.digits}f} – {high:z.{one.digits}f}"
+    interval = "" if math.isnan(low) else f" (95 % interval {shown})"
     return (
         f"The test error is {how} the supervised baseline's on the same labels{interval}. One "
         "pair of runs is no proof: repeat over seed and split_seed."

@@ -26,6 +26,12 @@ class Lift(NamedTuple):
     high: float
 
     @property
+    def digits(self) -> int:
+        """Of its values in points. An end that is not 0 is not shown as 0: verdicts rest on it."""
+        nearest = min((abs(end) for end in (self.low, self.high) if end), default=1.0)
+        return 1 if self.high - self.low >= 0.01 and nearest >= 0.0005 else 2
+
+    @property
     def word(self) -> str:
         """What the interval says."""
         return HELPS if self.low > 0 else HURTS if self.high < 0 else CANNOT_TELL
@@ -70,7 +76,7 @@ def _lift(known: Mapping[str, float], part: str) -> Lift | None:
 def _sentence(lift: Lift, method: str, images: str) -> str:
     behind = lift.value < 0
     low, high = (-lift.high, -lift.low) if behind else (lift.low, lift.high)
-    digits = 1 if 100 * (high - low) >= 1 else 2
+    digits = lift.digits
     points = f"{100 * abs(lift.value):.{digits}f} points"
     interval = f"[{100 * low:z.{digits}f}, {100 * high:z.{digits}f}]"
     if lift.word == HURTS:

@@ -13,7 +13,7 @@ from experiments.curve.report import About
 from pipeline.errors import UserError
 from tests.curve.cells import table
 
-NASTY = "digits <script>alert('x')</script> | $a_b$ [x](http://a.b)"
+NASTY = "digits <script>alert('x')</script> | $a_b$ _a_ __b__ &lt; [x](http://a.b)"
 
 
 class Page(HTMLParser):
@@ -106,7 +106,7 @@ def test_the_saving_names_the_count_whose_error_it_is_of():
     cells = cells[(cells["n_labels"] < 1000) | (cells["seed"] < 2)]
     answer = report.answer(cells, "supervised", About("digits"))
     (said,) = [s for s in report.sentences(answer) if " saves " in s]
-    assert "that supervised has with 500 labels, ssgan saves" in said
+    assert "of supervised's fitted curve with 500 labels, ssgan saves" in said
 
 
 def test_images_are_forecast_as_errors_are(given):
@@ -173,6 +173,8 @@ def test_markdown_is_read_as_it_was_meant(given):
     assert not found.all("a")
     assert len(found.all("table")) == 7
     assert any("<script>alert" in part for part in found.text)
+    assert not found.all("em")
+    assert any("_a_ __b__ &lt;" in part for part in found.text)
     cells = [len(line.split("|")) for line in text.splitlines() if line.startswith("| ssgan, 100")]
     assert cells[0] == 8  # six cells between bars
 

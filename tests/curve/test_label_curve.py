@@ -79,6 +79,7 @@ def test_it_refuses_beyond_four_times_the_largest_count():
     ("truth", "counts", "seeds", "said"),
     [
         (lambda n: 0.3 + 0 * n, COUNTS, 6, "does not clearly fall"),
+        (lambda n: 0 * n, (20, 50, 100, 200, 500), 6, "does not clearly fall"),
         (lambda n: 0.1 * (n / 20.0) ** 0.3, COUNTS, 6, "does not clearly fall"),
         (lambda n: np.where(n > 500, 0.3, fall(n)), COUNTS, 6, "rises from 5.3"),
         (fall, (20, 50, 100), 6, "needs 4 label counts with 3 seeds each, there are 3"),
@@ -119,6 +120,10 @@ def test_labels_saved_are_paired_and_have_a_sign():
     assert words.labels_saved(gain).startswith("saves about")
     assert words.labels_saved(loss).startswith("costs about")
     assert "beyond 4 times" in saved(baseline, better, 0.001).refusal
+    low = curve(lambda n: 0.1 * fall(n), draw=1)  # reaches at once what the other never does
+    assert "beyond 4 times" in saved(low, baseline, 0.01).refusal
+    same = words.labels_saved(saved(baseline, curve(fall, noise=0.2, draw=2), error))
+    assert same.startswith("may save or cost labels: about ")
 
 
 EARLY = (100, 150, 200, 300, 400, 600, 800)
@@ -160,6 +165,8 @@ def test_rounds_double_stop_at_the_goal_and_at_the_images_there_are():
     assert [one.n_labels for one in rounds(found, None)] == [2000, 4000]
     assert [one.n_labels for one in rounds(found, 1300)] == [1300]
     assert not rounds(found, 1000)
+    odd = rounds(curve(fall, (*COUNTS[:-1], 505), noise=0.02), None)
+    assert [one.n_labels for one in odd] == [1000, 2000]  # at most twice as many
     first, *rest = rounds(found, None, goal=float(fall(1500)))
     assert not rest
     assert 1300 < first.n_labels < 1750

@@ -40,11 +40,12 @@ def test_equal_images_with_other_labels_are_counted(tmp_path):
     assert "3 training images have an equal one with another label" in finding.sentence
 
 
-def labelled(labels, n_test=100, names="abc", **options):
-    """Findings on random images with these training labels, by name."""
+def labelled(labels, n_test=100, names="abc", tests=None, **options):
+    """Findings on random images with these training labels, by name; all classes are tested."""
     labels = np.array(labels)
+    tests = np.arange(n_test) % len(names) if tests is None else np.array(tests)
     images = X[: len(labels)] if "images" not in options else options.pop("images")
-    found = _checks.findings(images, labels, X[-n_test:], names, **options)
+    found = _checks.findings(images, labels, X[-n_test:], tests, names, **options)
     return {finding.name: finding for finding in found}
 
 
@@ -67,7 +68,7 @@ def test_test_images_that_are_training_images_have_rows_too():
     files = [f"train/{i}.png" for i in range(9)], [f"test/{i}.png" for i in range(40)]
     test = X[-40:].copy()
     test[[5, 7]] = X[[4, 2]]
-    found = _checks.findings(X[:9], np.arange(9) % 3, test, "abc", *files)
+    found = _checks.findings(X[:9], np.arange(9) % 3, test, np.arange(len(test)) % 3, "abc", *files)
     assert [finding.name for finding in found] == ["shared_images"]
     rows = (("test/5.png", "equals train/4.png"), ("test/7.png", "equals train/2.png"))
     assert found[0].rows == rows
@@ -103,6 +104,12 @@ def test_uneven_classes_are_told_beyond_ten_to_one():
     assert list(found) == ["imbalance"]
     assert found["imbalance"].count == 10
     assert "class a has 21 labelled training images, b 2" in found["imbalance"].sentence
+
+
+def test_classes_without_a_test_image_are_named():
+    found = labelled([0, 1, 2] * 5, tests=[0, 1] * 50)
+    assert list(found) == ["untested_classes"]
+    assert "1 of 3 classes have no test image (c)" in found["untested_classes"].sentence
 
 
 def test_few_test_images_are_told_with_the_interval_they_allow():

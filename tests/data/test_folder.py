@@ -210,6 +210,10 @@ def test_links_are_followed_and_loops_end(tmp_path):
             ["train/cat/1.png", "train/dog/1.png", "test/emu/1.png"],
             "the test part has pictures of emu, but training has none .*cat, dog",
         ),
+        (
+            ["cat/1.png", "dog/1.png", "test/cat/2.png", "val/cat/3.png", "val/dog/3.png"],
+            r"val holds folders named as the classes beside it \(cat, dog\).*valid_frac",
+        ),
         (["cat/1.png", "dog/1.png"], "no class has two labelled pictures"),
     ],
 )
@@ -335,3 +339,14 @@ def test_nothing_usable_is_refused(tmp_path):
     put(tmp_path, "train/dog/1.png", content(1))
     put(tmp_path, "test/dog/1.png", b"")
     assert "none of the pictures of the test part can be used" in refusal(tmp_path)
+
+
+def test_classes_that_differ_in_capitals_only_are_told(tmp_path):
+    for seed, name in enumerate(("Cat/1.png", "Cat/2.png", "cat/3.png", "cat/4.png", "dog/5.png")):
+        put(tmp_path, f"train/{name}", content(seed))
+        put(tmp_path, f"test/{name}", content(seed + 10))
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("Cat", "cat", "dog")
+    assert "Cat and cat" in finding(dataset, "alike_classes").sentence
+    put(tmp_path / "other", "a/1.png", content(0))
+    assert "alike_classes" not in {one.name for one in load(write_classes(tmp_path / "x")).findings}

@@ -9,6 +9,7 @@ from tests.data.files import one_line
 from tests.data.pictures import content, put
 
 PICTURES = ("a/1.png", "a/2.png", "b/3.png", "b/4.png", "5.png", "ä.png", "a/.hidden.png")
+TESTS = "test/6.png"
 SOUND = "path,label\na/1.png,cat\na/2.png,cat\nb/3.png,dog\nb/4.png,dog\n"
 
 
@@ -133,10 +134,16 @@ def test_labels_are_text(tmp_path):
         (SOUND + 'a/1.png,"cat\n', "line 6: not a table"),
         (SOUND + "a\0b,cat\n", "line 6"),
         ("path,label\na/1.png,cat\n", "one class, cat"),
+        (
+            SOUND + "test/6.png,cat\n",
+            r"line 6: test/6\.png has a label and lies in a folder of test pictures, .*column part",
+        ),
+        (FULL + "test/6.png,cat,\n", r"line 9: test/6\.png has a label"),
         ("path,label\n", "no labelled pictures to train on"),
     ],
 )
 def test_a_faulty_table_is_told_by_its_line(tmp_path, table, words):
+    put(tmp_path, TESTS, content(9))
     folder_with(tmp_path, table)
     with pytest.raises(UserError, match=words) as error:
         data.load("folder", tmp_path)
@@ -146,3 +153,15 @@ def test_a_faulty_table_is_told_by_its_line(tmp_path, table, words):
 def test_the_same_line_twice_is_one(tmp_path):
     train, test = parts(folder_with(tmp_path, SOUND + "./a/1.png,cat\n"))
     assert len(train) + len(test) == 6
+
+
+def test_pictures_in_a_test_folder_that_the_table_does_not_name_are_told(tmp_path):
+    put(tmp_path, TESTS, content(9))
+    dataset = data.load("folder", folder_with(tmp_path, SOUND))
+    told = {finding.name: finding for finding in dataset.findings}
+    assert told["unlabelled_test_folder"].count == 1
+    assert "Write test into the column part of labels.csv" in told["drawn_test"].sentence
+    put(tmp_path / "other", TESTS, content(9))
+    train, test = parts(folder_with(tmp_path / "other", FULL + "test/6.png,cat,test\n"))
+    assert TESTS in test
+    assert TESTS not in train

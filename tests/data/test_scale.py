@@ -124,3 +124,28 @@ def test_a_damaged_scale_is_told(tmp_path, text):
     ):
         pass
     one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("levels", "kind", "said"),
+    [
+        ((4080, 300), np.uint16, "16-bit values reach 4,080 only, and 65,535 is white"),
+        ((60000, 300), np.uint16, ""),
+        ((300.0, 700.0), np.float32, "4 of these pictures have values"),
+        ((1.0, 0.5), np.float32, ""),
+        ((255, 90), np.uint8, ""),
+    ],
+)
+def test_new_pictures_that_the_model_has_no_scale_for_are_told(tmp_path, levels, kind, said):
+    write(tmp_path, levels, kind, "tif")
+    with new_pictures.opened(tmp_path, 32, 1, "crop", "") as pictures:
+        assert pictures.unscaled.startswith(said) if said else not pictures.unscaled
+
+
+def test_a_faulty_bright_pixel_among_dark_pictures_is_told(tmp_path):
+    write(tmp_path / "sound", (65535, 40000, 30000, 20000), np.uint16)
+    assert sentence(read(tmp_path / "sound")[0]) == ""
+    write(tmp_path / "faulty", (65535, 4095, 4095, 4095), np.uint16)
+    assert "half of the 16-bit pictures reach 4,095 at most" in sentence(
+        read(tmp_path / "faulty")[0]
+    )

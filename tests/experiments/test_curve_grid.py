@@ -136,6 +136,11 @@ def test_a_cell_is_the_same_wherever_it_is_trained_and_another_with_other_values
     shorter = read(digits, methods="supervised,label_spreading", steps="66")
     same = {c.digest for c in longer.cells()} & {c.digest for c in shorter.cells()}
     assert same == {c.digest for c in longer.cells() if c.method == "label_spreading"}
+    on = {"backbone": "efficientnet_lite0", "labelled_passes": "10"}
+    typed, left = (read(digits, **on, **flags).cells() for flags in ({"batch_size": "32"}, {}))
+    for one, two in zip(typed, left, strict=True):  # a default that is typed is not changed
+        assert one.config == two.config
+        assert (one.digest == two.digest) == (one.method == "supervised")
     other = replace(longer, data=replace(longer.data, digest="other"))
     assert not {c.digest for c in other.cells()} & {c.digest for c in longer.cells()}
 

@@ -19,6 +19,9 @@ discriminator_lr: {low: 1.0e-3, high: 1.0e-2}
 """
 
 
+TYPED = {"batch_size": "32"}
+
+
 def written(folder: Path, text: str) -> str:
     path = folder / "mine.yaml"
     path.write_text(text)
@@ -101,6 +104,10 @@ def test_a_mistake_is_told_with_its_line(tmp_path, text, said):
     [
         ({"search": "nowhere"}, "known: budget"),
         ({"workers": "many"}, "workers = 'many' (from --workers)"),
+        (
+            {"labels_per_class": "5"},
+            "labels_per_class = '5' (from --labels_per_class): label_frac is",
+        ),
         ({"label_frac": "0.1"}, "searches neither label_frac nor labels_per_class"),
         ({"valid_labels": "none"}, "no validation labels to select by"),
         ({"mode": "budget", "search": "pareto"}, "give {choices"),
@@ -184,6 +191,12 @@ def test_the_fingerprint_sees_the_space_but_not_how_it_is_run(tmp_path):
     other = plan.read({"search": path, "steps": "9"}).fingerprint("data", 0)
     assert first == same
     assert first != other
+    on = {"search": path, "backbone": "efficientnet_lite0", "labelled_passes": "10"}
+    typed, left = (plan.read(flags).fingerprint("data", 0) for flags in (on | TYPED, on))
+    assert "shared_out: " in plan.difference(typed, left)  # a default that is typed is not changed
+    base = tmp_path / "base.yaml"
+    base.write_text("labels_per_class: 4\n")
+    assert plan.read({"search": path, "config": str(base)}).label_key == "label_frac"
     assert float(first["fixed"]["warm_up_share"]) >= 0  # a default, which an update may change
     assert first["fixed"].keys().isdisjoint({"label_frac", "threads", "seed", "data_dir"})
 

@@ -80,10 +80,19 @@ def test_tiny_differences_on_many_images_keep_their_digits():
 
 
 def test_an_end_that_rounds_to_nothing_has_no_sign():
-    near = {"lift": 0.027, "lift_low": -0.0002, "lift_high": 0.053}
+    near = {"lift": 0.027, "lift_low": -0.00002, "lift_high": 0.053}
     (sentence,) = verdict.sentences(near, "ssgan", 411, 0)
-    assert "[0.0, 5.3]" in sentence
+    assert "[0.00, 5.30]" in sentence
     assert "-0.0" not in markdown(result(**near))
+
+
+@pytest.mark.parametrize(("low", "word"), [(0.0002, "helped"), (-0.0002, "No difference")])
+def test_an_end_beside_0_is_not_shown_as_0(low, word):
+    near = {"lift": 0.017, "lift_low": low, "lift_high": 0.033}
+    (sentence,) = verdict.sentences(near, "ssgan", 360, 0)
+    assert word in sentence
+    assert f"[{100 * low:.2f}, 3.30]" in sentence
+    assert f"{100 * low:.2f} – 3.30" in markdown(result(**near))
 
 
 @pytest.mark.parametrize("known", [HELPED, SAME, HURT, SAME | HURT_ON_VALID])
