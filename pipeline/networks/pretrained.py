@@ -13,8 +13,8 @@ from pipeline.networks.layers import Activations, Classifier
 from pipeline.networks.spec import Spec
 from pipeline.ops.devices import Random
 
-SMALL = 112  # pixels of a side up to which smaller images are enlarged, threefold at most
-ENLARGED = 3
+SMALL = 128  # pixels of a side up to which smaller images are enlarged, fourfold at most
+ENLARGED = 4
 LENGTH = 36.0  # of an image's features: what the penalty of the logistic regression was found for
 INVERSE_PENALTY = 0.003  # of the logistic regression, scikit-learn's C
 MOST_LABELS = 10000  # that the logistic regression is fitted to
