@@ -41,6 +41,7 @@ SMALL = {
     r"python -m experiments report\b": r"\g<0>",
     r"^mlflow run \..*$": r"\g<0> -P steps=40",
     r"^mlflow artifacts download ": r"\g<0>",
+    r"^MLFLOW_TRACKING_URI=\S+ mlflow gc ": r"\g<0>",
     r"^make run\b|^make ui\b|^mlflow models serve\b": r"\g<0>",
 }
 SMALLER = {
