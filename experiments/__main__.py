@@ -28,6 +28,7 @@ from pipeline.command_line import (
     guarded,
     heading,
     own_keys,
+    typed,
 )
 from pipeline.config import layers as configuration
 from pipeline.errors import UserError
@@ -116,10 +117,17 @@ def _serve(flags: Mapping[str, str]) -> None:
 
     for key in sorted(flags.keys() - {"storage", "address"}):
         raise UserError(f"storage: unknown --{key}; it has --storage and --address.")
-    host, _, port = flags.get("address", "127.0.0.1:13000").partition(":")
-    if not flags.get("storage") or not port.isdigit():
-        raise UserError("storage needs --storage <database URL> and --address host:port.")
+    host, _, port = flags.get("address", "127.0.0.1:13000").rpartition(":")
+    if "://" not in flags.get("storage", "") or not host or not _is_port(port):
+        raise UserError(
+            "storage needs --storage <database URL, as sqlite:///trials.db> and, if it is not "
+            "127.0.0.1:13000, --address host:port with a port from 1 to 65535."
+        )
     serve(flags["storage"], host, int(port))
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 1 << 16
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -152,7 +160,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     storage.add_argument("--storage", help="the database, e.g. postgresql+psycopg://…")
     storage.add_argument("--address", help="host:port (default: 127.0.0.1:13000)")
     known, rest = parser.parse_known_args(argv)
-    flags = {key: value for key, value in vars(known).items() if value is not None}
+    flags = typed(known)
     return flags.pop("command"), flags | own_keys(rest)
 
 

@@ -18,7 +18,7 @@ from experiments.settings import ELASTIC, SETTINGS, Settings
 from experiments.space import Choices, Range, read_distribution
 from pipeline.config import layers as configuration
 from pipeline.config import step_images
-from pipeline.config.key import Value
+from pipeline.config.key import Value, is_none
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, SPLIT, Config
@@ -245,9 +245,10 @@ def _reject(merged: Layer) -> None:
 def _reject_rival(labels: str, held: Sourced, said: Layer) -> None:
     """Refuse another number of labels in the search's file or a flag; a `config`'s gives way."""
     for key in LABEL_KEYS:
-        if key in said and not isinstance(said[key].value, dict | None):
+        value = said[key].value if key in said else None
+        if not isinstance(value, dict) and not is_none(value):
             raise UserError(
-                f"{key} = {said[key].value!r} (from {said[key].source}): {labels} is searched "
+                f"{key} = {value!r} (from {said[key].source}): {labels} is searched "
                 f"({held.source}), and both say how many labels are read; leave {key} out."
             )
 

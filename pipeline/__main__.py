@@ -18,6 +18,7 @@ from pipeline.command_line import (
     guarded,
     own_keys,
     presets,
+    typed,
 )
 from pipeline.config import layers as configuration
 from pipeline.config import named
@@ -128,7 +129,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
     ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
-    flags = {key: value for key, value in vars(known).items() if value is not None}
+    flags = typed(known)
     return flags.pop("command"), flags | own_keys(rest)
 
 

@@ -198,6 +198,8 @@ def test_help_of_a_curve_shows_the_steps_of_its_data_set(dataset, steps, shown):
         (["run", "garbage"], "'garbage'"),
         (["run", "--label_frac", "0.1", "0.2"], "'0.2'"),
         (["run", "--label_frac"], "--label_frac: expected one argument"),
+        (["run", "--label_frac", ""], "--label_frac: expected a value, it is empty"),
+        (["split", "--config", ""], "--config: expected a value, it is empty"),
         (["run", "--penalty_weight"], "--penalty_weight: expected a value"),
         (["fly"], "'fly'"),
         ([], "command"),

@@ -28,7 +28,12 @@ DEFAULT = "default"
 REFUSED = RECORD | {"split_file", "baseline", "method", "label_frac", "labels_per_class"}
 ELSEWHERE = RECORD | {"data_dir", "threads"}  # where and how fast a cell is trained, not which
 MADE = 2  # how comparisons are made: counts up when other code gives other numbers
-OF_COMPARISONS = SPLIT | {"seed", "backbone", "backbone_weights"}  # what decides them
+OF_COMPARISONS = SPLIT | {
+    "seed",
+    "backbone",
+    "backbone_weights",
+    "backbone_side",
+}  # what decides them
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ class Grid:
     def _cell(self, method: str, n_labels: int, config: Config) -> Cell:
         assert self.data is not None
         flat = {key: value for key, value in config.flat().items() if key not in ELSEWHERE}
+        if not named.is_pretrained(config.backbone) and method != "backbone":
+            del flat["backbone_side"]  # decides nothing there
         said: Any = {"method": method, "config": flat, "data": self.data.digest}
         if method in (SUPERVISED, CEILING):  # the other method's own keys decide nothing there
             said["config"] = {key: value for key, value in flat.items() if key not in OWN}

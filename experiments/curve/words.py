@@ -131,8 +131,9 @@ def labels_saved(found: Saved) -> str:
     if math.isnan(found.middle):
         return _bound(found.low, "least", "most") or _bound(found.high, "most", "least")
     if found.low < 0 < found.high:
-        ends = _ends(found.low, found.high)
-        return f"may save or cost labels: about {number(found.middle)} saved {ends}"
+        costs = f" up to {number(-found.low)}" if math.isfinite(found.low) else ""
+        saves = f" up to {number(found.high)}" if math.isfinite(found.high) else ""
+        return f"may cost labels{costs} or save{saves or ' some'}"
     behind = found.middle < 0
     values = [-found.middle, -found.high, -found.low] if behind else list(_values(found))
     return f"{'costs' if behind else 'saves'} about {number(values[0])} labels {_ends(*values[1:])}"

@@ -107,7 +107,7 @@ def with_backbone(config: Config, name: str) -> Config:
         for key in kept
         if key in differs or key in config.given
     }
-    if config.steps != resolve({}, _chosen_by(config)).steps:
+    if config.steps != recipe_of(config, None).steps:
         said["steps"] = Sourced(config.steps, "the run")
     backbone = {"backbone": Sourced(name, "the run")}
     found = resolve({}, {**_chosen_by(config), **said, **backbone})
@@ -136,16 +136,21 @@ def short(config: Config, n_images: int) -> str:
 
     n_images: to train on, which say what a data set of unknown size is made for.
     """
-    recipe = settled(resolve({}, _chosen_by(config)), n_images)
+    recipe = settled(recipe_of(config, None), n_images)
     steps = config.steps or recipe.steps
     return length.warning(config.dataset, config.method, steps, recipe.steps)
 
 
 def changed(config: Config) -> dict[str, Value]:
     """The keys and values that differ from what data set, method and length have by themselves."""
-    chosen = _chosen_by(config)
-    own = resolve({}, {**chosen, "steps": Sourced(config.steps, "the run")}).flat()
+    own = recipe_of(config, config.steps).flat()
     return {key: value for key, value in config.flat().items() if value != own[key]}
+
+
+def recipe_of(config: Config, steps: int | None) -> Config:
+    """What data set, kind, method and backbone have by themselves; steps: None = theirs, too."""
+    length_ = {} if steps is None else {"steps": Sourced(steps, "the run")}
+    return resolve({}, {**_chosen_by(config), **length_})
 
 
 def defaults() -> dict[str, Value]:

@@ -48,7 +48,7 @@ class Config(BaseModel):
     kind: Literal["strokes", "photos"] = key(
         "what the images are: strokes (grey, drawn on an empty ground) or photos; other keys' "
         "defaults follow it",
-        _SPLIT,
+        _SPLIT | _STEP,
     )
     image_size: Annotated[Side | None, Optional] = key(
         "dataset folder: side of the images in pixels, 8 to 512; none = chosen from the pictures",
@@ -157,6 +157,12 @@ class Config(BaseModel):
     )
     backbone_weights: Place = key(
         "file of the backbone's weights; none = from its package, or fetched once by Keras"
+    )
+    backbone_side: Annotated[int, Number] = key(
+        "pixels of a side up to which a backbone enlarges smaller images, eightfold at most, 32 to "
+        "512; larger ones show it more, and take longer",
+        ge=32,
+        le=512,
     )
     dense_units: Layers = key("hidden layers of the dense network, e.g. [500, 250]")
     width: Annotated[int, Number] = key(

@@ -8,6 +8,7 @@ from pipeline.config.reading import Sourced
 from pipeline.config.schema import Config
 
 SIZES, WEIGHT = ("batch_size", "unlabelled_batch_size"), "consistency_weight"
+KEYS = (*SIZES, WEIGHT)
 
 
 def shared_out(config: Config, n_labelled: int) -> Config:
@@ -20,19 +21,38 @@ def shared_out(config: Config, n_labelled: int) -> Config:
     """
     if not config.labelled_passes or is_given(config):
         return config
-    before = [getattr(config, size) for size in SIZES]
-    total, unit = sum(before), _unit(config)
+    total, unit = sum(getattr(config, size) for size in SIZES), _unit(config)
     wanted = -(-config.labelled_passes * n_labelled // config.steps // unit) * unit
-    labelled = max(before[0], min(wanted, 2 * total // 3 // unit * unit))
-    others, own = total - labelled, dict(config.own)
+    return _with(config, max(config.batch_size, min(wanted, 2 * total // 3 // unit * unit)))
+
+
+def as_in(recipe: Config, config: Config) -> Config:
+    """The same as before `shared_out`, if its numbers are what that makes of the recipe's."""
+    if not config.labelled_passes or config.batch_size <= recipe.batch_size:
+        return config
+    made, own = _with(recipe, config.batch_size), dict(config.own)
+    if any(getattr(made, size) != getattr(config, size) for size in SIZES):
+        return config
     if WEIGHT in own:
-        own[WEIGHT] *= (others / labelled) / (before[1] / before[0])
+        if not math.isclose(own[WEIGHT], made.own[WEIGHT]):
+            return config
+        own[WEIGHT] = recipe.own[WEIGHT]
+    sizes = {size: getattr(recipe, size) for size in SIZES}
+    return config.model_copy(update={**sizes, "own": own})
+
+
+def _with(config: Config, labelled: int) -> Config:
+    """The same with so many labelled images a step, as many others fewer, and their weight."""
+    others = config.batch_size + config.unlabelled_batch_size - labelled
+    own = dict(config.own)
+    if WEIGHT in own:
+        own[WEIGHT] *= (others / labelled) / (config.unlabelled_batch_size / config.batch_size)
     return config.model_copy(update={SIZES[0]: labelled, SIZES[1]: others, "own": own})
 
 
 def is_given(config: Config) -> bool:
     """Whether somebody gave one of the numbers that would be shared out, its default value too."""
-    return bool(config.labelled_passes and config.given.intersection((*SIZES, WEIGHT)))
+    return bool(config.labelled_passes and config.given.intersection(KEYS))
 
 
 def _unit(config: Config) -> int:

@@ -67,8 +67,8 @@ def _told_of_tests(tests: Counter[str]) -> Iterator[Finding]:
         yield Finding(
             "unlabelled_test_folder",
             n,
-            f"labels.csv: {n:,} pictures of the folder {shown(folder)} have no label there, so "
-            "they are unlabelled training images; where there is a table, folders say nothing",
+            f"labels.csv: no label of {n:,} picture{'s' * (n > 1)} in the folder {shown(folder)}; "
+            "so they are unlabelled training images: where there is a table, folders say nothing",
         )
 
 

@@ -155,6 +155,7 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
     _refuse_none(listing, classes)
     _refuse_parts(listing, classes)
     layout = Layout(class_folders={name: class_name(name) for name in classes})
+    layout.told += [_told_of_valid(name) for name in classes if tops[name] in VALID]
     names = set(layout.class_folders.values())
     for entry in listing.files:
         top, *below = entry.name.split("/")
@@ -173,6 +174,16 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
         else:
             layout.add("" if kind in UNLABELLED else class_name(top))
     return layout
+
+
+def _told_of_valid(folder: str) -> Finding:
+    """Told of a class that is named as a part of other data sets."""
+    return Finding(
+        "class_named_as_part",
+        1,
+        f"the folder {shown(folder)} is read as a class; if it holds validation images, move them "
+        "into the class folders: validation images are taken from there (valid_frac)",
+    )
 
 
 def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
@@ -203,13 +214,15 @@ def _refuse_parts(listing: Listing, classes: Sequence[str]) -> None:
     Folders named as class folders beside them are, too: `val/cat` beside `cat`.
     """
     inside, tops = _inside(listing), {name.casefold() for name in classes}
+    tested = "test" in {name.casefold() for name in inside}
     for name in classes:
         if len(same := inside[name] & (tops - {name.casefold()})) > 1:
+            is_test = "" if tested else ", or name it test"
             raise UserError(
                 f"data_dir={listing.root}: {shown(name)} holds folders named as the classes beside "
                 f"it ({few(sorted(same, key=natural))}), so it looks like a part, not a class. "
                 "Move its pictures into the class folders (validation images are taken from there: "
-                "valid_frac), or name it test"
+                f"valid_frac){is_test}; if it is a class, put all class folders into a folder train"
             )
     for one, other in combinations([name for name in classes if len(inside[name]) > 1], 2):
         if len(same := inside[one] & inside[other]) > 1:

@@ -87,8 +87,8 @@ def _refuse_empty(listing: Listing) -> None:
         remedy = "for a file of arrays say dataset=npz"
     if others:
         remedy = "these are IDX files; say whose they are: dataset=mnist or fashion_mnist"
-    found = _layout.few([*names, *listing.companions]) or "nothing"
-    raise UserError(f"data_dir={root} holds no pictures but {found}; {remedy}")
+    found = _layout.few([*names, *listing.companions])
+    raise UserError(f"data_dir={root} holds no pictures{found and f' but {found}'}; {remedy}")
 
 
 def _read(listing: Listing, options: Options, fingerprint: str, where: str) -> _cache.Kept:

@@ -13,16 +13,15 @@ from pipeline.networks.layers import Activations, Classifier
 from pipeline.networks.spec import Spec
 from pipeline.ops.devices import Random
 
-SMALL = 128  # pixels of a side up to which smaller images are enlarged, fourfold at most
-ENLARGED = 4
+ENLARGED = 8  # times, at most: what is larger shows no more
 LENGTH = 36.0  # of an image's features: what the penalty of the logistic regression was found for
 INVERSE_PENALTY = 0.003  # of the logistic regression, scikit-learn's C
 MOST_LABELS = 10000  # that the logistic regression is fitted to
 
 
-def working_side(side: int) -> int:
-    """Side of the images that the backbone sees, pixels, of images of `side`."""
-    return min(max(side, SMALL), ENLARGED * side)
+def working_side(side: int, least: int) -> int:
+    """Side in pixels of what the backbone sees of images of `side`; `least` where that suffices."""
+    return min(max(side, least), ENLARGED * side)
 
 
 class PretrainedClassifier(Classifier):
@@ -126,6 +125,6 @@ def regression(
 
 def build(config: Config, spec: Spec, random: Random) -> PretrainedClassifier:
     """The classifier on the backbone that the configuration names, for images of `spec`."""
-    side = working_side(min(spec.image_shape[:2]))
+    side = working_side(min(spec.image_shape[:2]), config.backbone_side)
     backbone = backbones.load(config.backbone, config.backbone_weights, side)
     return PretrainedClassifier(spec.image_shape, spec.n_classes, backbone, random)

@@ -29,11 +29,13 @@ def sure_first(
     """The first `count` of images [n, …], classes [n] and their confidence [n], sure ones first.
 
     A pseudo-label that is not sure teaches nothing, so its image need not be looked at: that saves
-    most of a step. None keeps all. In the order given, among equally sure ones.
+    most of a step. None keeps all. In the order given, among equally sure ones. Several
+    devices share the count: each takes the surest of its own images.
     """
     if count is None:
         return images, classes, confident
-    first = tf.argsort(confident, direction="DESCENDING", stable=True)[:count]
+    here = -(-count // devices.count())
+    first = tf.argsort(confident, direction="DESCENDING", stable=True)[:here]
     return tf.gather(images, first), tf.gather(classes, first), tf.gather(confident, first)
 
 

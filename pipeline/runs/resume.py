@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import data, tracking
+from pipeline.config import continuing
 from pipeline.config import layers as configuration
 from pipeline.config.key import Value
 from pipeline.config.schema import SAID, SPLIT, Config
@@ -60,7 +61,8 @@ def continue_from(
             f"continues from {' or '.join(kinds)}."
         )
     base = values_of(source)
-    config = configuration.load(flags, base)
+    load = continuing.load if stage == "train" else configuration.load
+    config = load(flags, base)
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
     now = config.flat()
@@ -171,8 +173,8 @@ def load_one(run_id: str, kind: str, role: str) -> LoadedModel:
     if source:
         raise UserError(f"run_id = {run_id!r}: that run measured another; give run_id={source}.")
     method = tracking.parameter(run_id, "method") if role == GENERATOR else None
-    has = f"method {method} trains none, or it did not finish" if method else "did it finish?"
-    raise UserError(f"run_id = {run_id!r}: that run, of kind {kind!r}, has no {role}; {has}.")
+    has = f"method {method} trains none, or it did not finish." if method else "did it finish?"
+    raise UserError(f"run_id = {run_id!r}: that run, of kind {kind!r}, has no {role}; {has}")
 
 
 def labels_read(source: str) -> int:

@@ -110,7 +110,9 @@ def _whole(flags: Mapping[str, str], key: str, default: int, least: int) -> int:
     """The whole number that a flag gives."""
     text = flags.get(key, str(default))
     if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
-        raise UserError(f"{key} = {text!r} (from --{key}): give a whole number from {least} on.")
+        raise UserError(
+            f"{key} = {text!r} (from --{key}): give a whole number, {least} to 999,999,999."
+        )
     return int(text)
 
 

@@ -100,7 +100,7 @@ class Inputs:
         labelled = self.arrays.labelled[own].astype(np.int32)
         free = self.arrays.pool[self.free.batches(done, count)].astype(np.int32)
         return (
-            *self._rows(labelled, free),
+            *self._rows(labelled, free, phase),
             self.arrays.labels[own].astype(np.int32),
             free,
             rate_factors(number, end - begin, self.schedules.get(phase, self.config)),
@@ -118,11 +118,14 @@ class Inputs:
         return np.maximum(least, 1 / (1 + 0.5 * number))
 
     def _rows(
-        self, labelled: NDArray[np.int32], free: NDArray[np.int32]
+        self, labelled: NDArray[np.int32], free: NDArray[np.int32], phase: str
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Where the images of these places lie among those that are held."""
         if self.everything:
             return labelled, free
+        if phase == "generate":  # it draws from images of its own
+            self.held.assign(self.arrays.images[:1])
+            return np.zeros_like(labelled), np.zeros_like(free)
         places, rows = np.unique(np.append(labelled, free), return_inverse=True)
         self.held.assign(self.arrays.images[places])
         of_labelled, of_free = np.split(rows.astype(np.int32), [labelled.size])

@@ -43,9 +43,12 @@ class Watch:
             "generate": (self.config.steps, drawn),
             "augment": (drawn, drawn + self.method.augment_steps),
         }[phase]
-        if phase == "warm_up" or step - begin < max(GRACE * (end - begin), GRACE_STEPS):
+        grace = max(GRACE * (end - begin), GRACE_STEPS)
+        if phase == "warm_up" or step - begin < grace:
             return
-        if phase in ("step", "augment"):
+        # A report tells the mean since the one before, which must not reach back into the grace.
+        whole = step - self.config.report_every - begin >= grace
+        if phase in ("step", "augment") and whole:
             self._classifier_collapsed(step, metrics["train/supervised_loss"])
         if samples is not None:
             self._generator_collapsed(

@@ -186,7 +186,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ([], "holds no pictures but nothing; dataset=folder needs a folder of pictures"),
+        ([], "holds no pictures; dataset=folder needs a folder of pictures"),
         (["readme.txt"], r"holds no pictures but readme\.txt"),
         (["all.zip"], r"no pictures but all\.zip; unpack it there"),
         (["own.npz"], r"say dataset=npz"),
@@ -213,6 +213,10 @@ def test_links_are_followed_and_loops_end(tmp_path):
         (
             ["cat/1.png", "dog/1.png", "test/cat/2.png", "val/cat/3.png", "val/dog/3.png"],
             r"val holds folders named as the classes beside it \(cat, dog\).*valid_frac",
+        ),
+        (
+            ["left/1.png", "right/2.png", "both/left/3.png", "both/right/4.png"],
+            "or name it test; if it is a class, put all class folders into a folder train",
         ),
         (["cat/1.png", "dog/1.png"], "no class has two labelled pictures"),
     ],
@@ -339,6 +343,14 @@ def test_nothing_usable_is_refused(tmp_path):
     put(tmp_path, "train/dog/1.png", content(1))
     put(tmp_path, "test/dog/1.png", b"")
     assert "none of the pictures of the test part can be used" in refusal(tmp_path)
+
+
+def test_a_class_that_is_named_as_a_part_is_told(tmp_path):
+    for seed in range(6):
+        put(tmp_path, f"{('cat', 'valid')[seed % 2]}/{seed}.png", content(seed))
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cat", "valid")
+    assert "the folder valid is read as a class" in finding(dataset, "class_named_as_part").sentence
 
 
 def test_classes_that_differ_in_capitals_only_are_told(tmp_path):

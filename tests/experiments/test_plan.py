@@ -197,6 +197,7 @@ def test_the_fingerprint_sees_the_space_but_not_how_it_is_run(tmp_path):
     base = tmp_path / "base.yaml"
     base.write_text("labels_per_class: 4\n")
     assert plan.read({"search": path, "config": str(base)}).label_key == "label_frac"
+    assert plan.read({"search": path, "labels_per_class": "none"}).label_key == "label_frac"
     assert float(first["fixed"]["warm_up_share"]) >= 0  # a default, which an update may change
     assert first["fixed"].keys().isdisjoint({"label_frac", "threads", "seed", "data_dir"})
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.methods import Arrays
-from pipeline.ops import runtime, views
+from pipeline.ops import devices, runtime, views
 from pipeline.parts.teacher import consistency_weight, sure_first
 from tests.methods.test_contract import as_batch, digits, make, step, values
 
@@ -90,6 +90,13 @@ def test_sure_images_are_learned_from_first_and_in_their_order():
         np.testing.assert_array_equal(tf.reshape(seen, [-1]), kept)
         np.testing.assert_array_equal(of_seen, 5 - np.array(kept))
         np.testing.assert_array_equal(sure, np.array(kept) % 2)
+
+
+def test_devices_share_the_number_of_images_that_are_learned_from(monkeypatch):
+    monkeypatch.setattr(devices, "count", lambda: 2)
+    images, numbers = tf.reshape(tf.range(6.0), (6, 1, 1, 1)), tf.range(6)
+    seen, _, _ = sure_first(5, images, numbers, tf.constant([0.0, 1, 0, 1, 0, 1]))
+    np.testing.assert_array_equal(tf.reshape(seen, [-1]), [1, 3, 5])
 
 
 def test_a_step_that_learns_from_some_still_reports_how_many_are_sure():

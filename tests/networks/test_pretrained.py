@@ -50,8 +50,8 @@ def test_features_are_means_over_the_places_of_every_map():
     features = network.features(tf.constant(images))
     assert features.shape == (4, 14)
     np.testing.assert_allclose(features[:, 5:], np.mean(maps[1], axis=(1, 2)), rtol=1e-4)
-    assert list(map(working_side, (8, 32, 64, 112, 128, 200))) == [
-        *(32, 128, 128, 128, 128, 200),
+    assert [working_side(side, 128) for side in (8, 32, 64, 112, 128, 200)] == [
+        *(64, 128, 128, 128, 128, 200),
     ]
 
 
@@ -121,7 +121,7 @@ def test_the_averaged_copy_and_the_exported_model_answer_alike(tmp_path):
     config = configuration.load({"backbone": "efficientnet_lite0", "dataset": "npz"})
     network = classifier(config, spec(), Random(0), 0)
     assert isinstance(network, PretrainedClassifier)
-    assert network.side == 96
+    assert network.side == 128
     images, labels = drawn(12, (24, 24, 3))
     stored = (images * 255).round().astype(np.uint8)
     fitted(network, stored / np.float32(255), labels)

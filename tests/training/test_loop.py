@@ -20,7 +20,7 @@ from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
 from pipeline.stages.split import choose_split, split
 from pipeline.stages.train import train as train_stage
-from pipeline.training import loop, warm_up
+from pipeline.training import loop, lost, warm_up
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 
@@ -277,8 +277,17 @@ def test_a_learning_rate_far_too_high_ends_the_run(rate):
 def test_a_classifier_that_learns_nothing_ends_the_run():
     flags = {"method": "supervised", "steps": 300, "report_every": 50, "discriminator_lr": 1e-12}
     text = failure(*prepare(**SMALL, **flags))
-    assert "the classifier collapsed: after 100 of 300 steps" in text
+    assert "the classifier collapsed: after 150 of 300 steps" in text
     assert "guessing among 10 classes (2.3)" in text
+
+
+def test_a_mean_over_the_first_steps_is_no_collapse():
+    config, arrays = prepare(**SMALL, method="supervised", steps=400, report_every=100)
+    watch = lost.Watch(build(config, arrays), arrays, config, 0)
+    high = {"train/supervised_loss": 3.0}  # ten classes: 2.3 is guessing
+    watch.judge("step", 100, high, None, None)
+    with pytest.raises(RunFailure, match="after 200 of 400 steps"):
+        watch.judge("step", 200, high, None, None)
 
 
 def test_a_generator_with_one_image_ends_the_run():
