@@ -28,7 +28,7 @@ def shared_out(config: Config, n_labelled: int) -> Config:
 
 def as_in(recipe: Config, config: Config) -> Config:
     """The same as before `shared_out`, if its numbers are what that makes of the recipe's."""
-    if not config.labelled_passes or config.batch_size <= recipe.batch_size:
+    if not config.labelled_passes or is_given(config) or config.batch_size <= recipe.batch_size:
         return config
     made, own = _with(recipe, config.batch_size), dict(config.own)
     if any(getattr(made, size) != getattr(config, size) for size in SIZES):

@@ -87,6 +87,8 @@ def opened(
     tags[tracking.COLOUR] = tracking.colour(config.method, split.n_labels)
     if source:
         tags[tracking.SOURCE] = source
+    if config.given:
+        tags[resume.TYPED] = " ".join(sorted(config.given))
     if dataset.findings:
         tags[differences.FINDINGS] = "; ".join(finding.sentence for finding in dataset.findings)
     with tracking.open_run(

@@ -27,6 +27,7 @@ CONFIG_FILE = "config.yaml"
 MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
 DIGEST = "ssgan.data_digest"
+TYPED = "ssgan.typed"  # tag: the keys that somebody gave, defaults among them
 SCALE = "ssgan.data_scale"  # tag: how values of more than eight bits became pixels
 
 
@@ -61,8 +62,11 @@ def continue_from(
             f"continues from {' or '.join(kinds)}."
         )
     base = values_of(source)
-    load = continuing.load if stage == "train" else configuration.load
-    config = load(flags, base)
+    if stage == "train":
+        typed = (tracking.tag(source, TYPED) or "").split()
+        config = continuing.load(flags, base, [key for key in typed if key in base])
+    else:
+        config = configuration.load(flags, base)
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
     now = config.flat()

@@ -65,6 +65,17 @@ def test_another_method_on_another_backbone_has_what_the_split_decided():
     assert found.flat() == expected.flat()
 
 
+def test_a_default_that_was_typed_stays():
+    source = direct(backbone="none", batch_size="64")
+    assert going_on(source, 100, backbone=LITE).batch_size == 32
+    config = continuing.load({"backbone": LITE}, logged(source), ["batch_size"])
+    config = step_images.shared_out(configuration.settled(config, N), 3000)
+    assert (config.batch_size, config.unlabelled_batch_size) == (64, 64)
+    split = configuration.load({**FOLDER, "backbone": LITE, "batch_size": "32"})
+    config = continuing.load({}, logged(split), ["batch_size"])
+    assert step_images.is_given(config)
+
+
 def test_a_mistake_is_told():
     with pytest.raises(UserError, match="steps"):
         continuing.load({"steps": "many"}, logged(direct(backbone="none")))

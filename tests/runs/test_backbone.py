@@ -86,6 +86,7 @@ def test_training_goes_on_from_a_split_of_large_pictures(store, folder, tmp_path
     split = flow.split(configuration.load(flags))
     config, source = resume.continue_from({"run_id": split.run_id}, "train", ("split",))
     assert config.backbone == backbones.AUTO
+    assert config.given >= {"steps", "batch_size", "labels_per_class"}
     dataset, again = resume.dataset_and_manifest(config, source)
     assert dataset.train_images.shape[1:] == (96, 96, 3)
     assert len(again.labelled) == 2
