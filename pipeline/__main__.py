@@ -129,7 +129,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
     ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
-    flags = typed(known)
+    flags = typed(known, ("run_id", *OF_A_MODEL.get(known.command, ())))
     return flags.pop("command"), flags | own_keys(rest)
 
 

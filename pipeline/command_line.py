@@ -127,15 +127,17 @@ def _typed(value: Value) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def typed(known: argparse.Namespace) -> dict[str, str]:
+def typed(known: argparse.Namespace, left: Collection[str] = ()) -> dict[str, str]:
     """The command and the flags that were given.
+
+    left: flags that the command looks at itself.
 
     Raises:
         UserError: a configuration key with an empty value, as of a variable that is not set.
     """
     flags = {key: value for key, value in vars(known).items() if value is not None}
     for key, value in flags.items():
-        if value == "" and key != "run_id" and (key in SAID or key == "config"):
+        if value == "" and key not in left and (key in SAID or key == "config"):
             raise UserError(f"--{key}: expected a value, it is empty (none where that is allowed).")
     return flags
 
