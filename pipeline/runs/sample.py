@@ -111,7 +111,8 @@ def _whole(flags: Mapping[str, str], key: str, default: int, least: int) -> int:
     text = flags.get(key, str(default))
     if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
         raise UserError(
-            f"{key} = {text!r} (from --{key}): give a whole number, {least} to 999,999,999."
+            f"{key} = {text!r} (from --{key}): give a whole number from {least} on, of at "
+            "most nine digits."
         )
     return int(text)
 
