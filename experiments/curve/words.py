@@ -125,7 +125,10 @@ def labels_needed(found: Needed) -> str:
 
 
 def labels_saved(found: Saved) -> str:
-    """'saves about 320 labels [270, 350]', 'saves at least 270 labels', or why it is not told."""
+    """'saves about 320 labels [270, 350]', 'saves at least 270 labels', or why it is not told.
+
+    Where the interval holds 0, both ends: 'may cost labels up to 170 or save up to 300'.
+    """
     if found.refusal:
         return f"not told: {found.refusal}"
     if math.isnan(found.middle):
