@@ -64,10 +64,12 @@ def resolved(method: str, threads: int | None, keys: Mapping[str, str]) -> Confi
     return configuration.load({**flags, "threads": str(threads or "none")})
 
 
-def synthetic() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """60,000 images of random pixels, uint8 [n, 28, 28, 1], and labels of the first 100."""
+def synthetic(
+    shape: tuple[int, int, int] = (28, 28, 1),
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """60,000 images of random pixels, uint8 [n, h, w, c], and labels of the first 100."""
     random = np.random.default_rng(0)
-    return random.integers(0, 256, (60_000, 28, 28, 1), dtype=np.uint8), np.arange(100) % 10
+    return random.integers(0, 256, (60_000, *shape), dtype=np.uint8), np.arange(100) % 10
 
 
 def mnist(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
