@@ -89,7 +89,8 @@ def _summary(study: Study, lead: Lead) -> Run:
     """The study's one summary run: who leads makes it, and the store, for all that join."""
     while not patiently(lead.held) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
-    return tracking.study_run(study.plan.experiment, study.plan.study, list(study.plan.space))
+    plan, own = study.plan, patiently(lambda: study.id)
+    return tracking.study_run(plan.experiment, plan.study, list(plan.space), own)
 
 
 def conduct(study: Study, lead: Lead, pool: workers.Pool, threads: int | None) -> None:

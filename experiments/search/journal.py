@@ -1,17 +1,49 @@
-"""Optuna's journal file after a crash: a torn last line is cut off, other damage is named.
+"""Optuna's journal file, each line of it whole: after a crash, and on a disk that is full.
 
-Optuna reads no line behind one that it cannot read, so one torn line would end a study for good.
+Optuna reads no line behind one that it cannot read, so one torn line would end a study for good. A
+torn last line is cut off, other damage is named.
 """
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from pipeline.errors import UserError
 
 BEGINNING = b'{"op_code":'  # of every journal
 TAIL = 2**16  # bytes that are read back at a time, in search of the last line
+
+
+class WholeLines(JournalFileBackend):
+    """A journal whose lines are written whole or not at all, so that they can be written again."""
+
+    def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
+        """Add lines.
+
+        Raises:
+            OSError: they could not be written, and nothing is there of them.
+        """
+        left = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        path = Path(self._file_path)
+        self._lock.acquire()
+        try:
+            if (torn := _torn_from(path)) is not None:
+                os.truncate(path, torn)  # of a process that was killed as it wrote
+            with path.open("ab", buffering=0) as file:
+                begin = os.fstat(file.fileno()).st_size
+                try:
+                    while left:
+                        left = left[file.write(left) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(begin)
+                    raise
+        finally:
+            self._lock.release()
 
 
 def mend(path: Path) -> str:

@@ -1,21 +1,24 @@
 """Where studies are kept: a journal file, any database Optuna knows, or a gRPC proxy of one."""
 
+import contextlib
 import functools
 import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import grpc
 import optuna
+from filelock import FileLock
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -131,15 +134,29 @@ def _journal(path: Path) -> BaseStorage:
     if found := journal.mend(path):
         print(f"ssgan: {found}.", file=sys.stderr, flush=True)
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(journal.WholeLines(str(path)))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise journal.told_damage(path) or ValueError("no journal of Optuna") from None
+
+
+class _SQLite(RDBStorage):
+    """SQLite locks no row, so of two processes that claim a trial both would get it."""
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """One process after the other."""
+        file = self.engine.url.database
+        alone = FileLock(f"{file}.claims") if file else contextlib.nullcontext()
+        with alone:
+            return super().set_trial_state_values(trial_id, state, values)
 
 
 def _database(place: str) -> BaseStorage:
     """A database; of several commands that make its tables at once all but one are refused."""
     # A connection that died meanwhile is replaced, so that a restarted database is enough.
-    make = functools.partial(RDBStorage, place, engine_kwargs={"pool_pre_ping": True})
+    kind = _SQLite if make_url(place).get_backend_name() == "sqlite" else RDBStorage
+    make = functools.partial(kind, place, engine_kwargs={"pool_pre_ping": True})
     for pause in CREATION:
         try:
             return make()

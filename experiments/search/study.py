@@ -6,6 +6,7 @@ seeds, whoever runs them and in whatever order.
 
 import contextlib
 import time
+import uuid
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +24,7 @@ from pipeline import life
 from pipeline.errors import UserError
 
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
+ID = "id"  # note of what no other study has
 MADE_WITHIN = 10.0  # seconds in which a study that another process has just made is complete
 
 
@@ -51,7 +53,7 @@ class Study(Trials):
             optuna.load_study(study_name=plan.study, storage=storage).set_metric_names(
                 list(OBJECTIVES[plan.settings.mode])
             )
-            study.note(**{WANTED: plan.settings.trials})
+            study.note(**{WANTED: plan.settings.trials, ID: uuid.uuid4().hex})
             study.note(fingerprint=ours)  # last: who finds it finds all
         elif theirs != ours:
             raise UserError(
@@ -62,6 +64,11 @@ class Study(Trials):
         for cell in [*study.cells, *study.tops]:
             created(storage, cell.name, len(OBJECTIVES[plan.settings.mode]))
         return study
+
+    @property
+    def id(self) -> str:
+        """What no other study has, of the same name in another storage; of old ones ""."""
+        return str(self.notes().get(ID, ""))
 
     # --- claiming, losing
 

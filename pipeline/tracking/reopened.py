@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import mlflow
 import numpy as np
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
@@ -49,6 +50,8 @@ class ReopenedRun(Run):
 def reopen(client: mlflow.MlflowClient, run_id: str, parent: Run | None) -> Run:
     """Take a run up that has ended or was left RUNNING; this process writes it from now on."""
     found = client.get_run(run_id)
+    # First: a command that begins now ends whatever is RUNNING with the sign of a dead process.
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in dead.sign().items()])
     client.update_run(run_id, status="RUNNING")
     if REASON in found.data.tags:
         client.delete_tag(run_id, REASON)

@@ -160,7 +160,7 @@ def _go_on(run_id: str, parent: Run | None, more_tags: Mapping[str, str]) -> Run
         if parent is None:
             launched.sweep(mlflow.get_tracking_uri(), attached_run())
             dead.sweep(mlflow.get_tracking_uri(), run_id)
-    run.tags({**more_tags, **dead.sign()})
+    run.tags(more_tags)
     return run
 
 

@@ -157,7 +157,7 @@ class Delivery:
         reason, end = entry.fields["reason"], entry.fields["time"]
         if reason:
             self.client.set_tag(run_id, REASON, reason)
-        elif again and REASON in self.client.get_run(run_id).data.tags:
+        elif REASON in self.client.get_run(run_id).data.tags:
             self.client.delete_tag(run_id, REASON)
         self.client.set_terminated(run_id, entry.fields["status"], end)
 

@@ -60,25 +60,38 @@ class Spool:
         folder = root() / f"{run_id}-{uuid.uuid4().hex[:8]}"
         about = {"run": run_id, "experiment": experiment, "store": uri}
 
-        def begin() -> "Spool | None":
+        def begin() -> "Spool":
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            spool = cls.opened(folder)  # before anybody can find it
-            _write(folder / ABOUT, about)
-            return spool
+            lock = FileLock(folder / LOCK, thread_local=False)  # the sender gives it up
+            lock.acquire(timeout=0)  # before anybody can find it
+            _write(folder / ABOUT, about, durable=True)
+            return cls(folder, lock)
 
-        spool = with_room(begin, folder)
-        assert spool is not None
-        return spool
+        return with_room(begin, folder)
 
     @classmethod
-    def opened(cls, folder: Path) -> "Spool | None":
-        """A folder that is there; None if another process has it."""
-        lock = FileLock(folder / LOCK, thread_local=False)  # the sender gives it up
+    def opened(cls, folder: Path, patience: float = 0.0) -> "Spool | None":
+        """A folder that was there; None if another process has it, or has sent all of it.
+
+        patience: seconds to wait for the other process.
+
+        Raises:
+            RunFailure: what the store calls the runs was damaged.
+        """
+        lock = FileLock(folder / LOCK, thread_local=False)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
             return None
-        ids = _read(folder / IDS) if (folder / IDS).exists() else {}
+        if not (folder / ABOUT).exists():  # sent meanwhile; the lock has made it anew
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+            return None
+        try:
+            ids = _known(folder / IDS, set()) if (folder / IDS).exists() else {}
+        except RunFailure:
+            lock.release()
+            raise
         numbers = [int(file.stem) for file in folder.glob("[0-9]*.json")]
         return cls(folder, lock, ids, max(numbers, default=0))
 
@@ -129,7 +142,7 @@ class Spool:
     def call(self, begun: str, run_id: str) -> None:
         """Remember what the store calls a run that was begun here."""
         self.ids[begun] = run_id
-        _write(self.folder / IDS, self.ids)
+        _write(self.folder / IDS, self.ids, durable=True)
 
     def about(self) -> dict[str, str]:
         """Run, experiment and store of the records.
@@ -208,9 +221,9 @@ def with_room(write: Callable[[], T], where: Path) -> T:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[Spool | None]:
-    """The spool of a folder while the block runs; None if another process has it."""
-    spool = Spool.opened(folder)
+def held(folder: Path, patience: float = 0.0) -> Iterator[Spool | None]:
+    """The spool of a folder while the block runs; None as `Spool.opened` gives it."""
+    spool = Spool.opened(folder, patience)
     try:
         yield spool
         if spool:
@@ -220,9 +233,14 @@ def held(folder: Path) -> Iterator[Spool | None]:
             spool.lock.release()
 
 
-def _write(file: Path, held: object) -> None:
+def _write(file: Path, held: object, *, durable: bool = False) -> None:
+    """Write a file, whole or not at all; `durable`: also if the power goes."""
     made = file.with_name(f".{file.name}")
-    made.write_text(json.dumps(held), encoding="utf-8")
+    with made.open("w", encoding="utf-8") as out:
+        out.write(json.dumps(held))
+        if durable:
+            out.flush()
+            os.fsync(out.fileno())
     made.replace(file)
 
 

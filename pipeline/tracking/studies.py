@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import mlflow
 from mlflow.entities import RunTag
 
-from pipeline.errors import Stopped
+from pipeline.errors import Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, sync, views
@@ -26,17 +26,28 @@ from pipeline.tracking.store import (
 STUDY = "ssgan.study"
 CELL = "ssgan.cell"
 TRIAL = "ssgan.trial"
+OWN = "ssgan.study_id"  # tag: tells a study from one of the same name in another storage
+ANOTHER = (
+    "{kind} = {name!r}: experiment {experiment!r} of this MLflow store has another {kind} of this "
+    "name (run {run}), whose trials lie in another storage; choose another name (--{kind}), use "
+    "that storage (--storage), or delete that run in the MLflow UI."
+)
 
 
-def study_run(experiment: str, study: str, searched: Collection[str]) -> Run:
+def study_run(experiment: str, study: str, searched: Collection[str], own: str = "") -> Run:
     """The one summary run of a study, made or opened again; makes the store and the experiment.
 
-    searched: the keys that the study varies, for the views of the experiment.
+    Args:
+        experiment: its name.
+        study: its name.
+        searched: the keys that the study varies, for the views of the experiment.
+        own: what tells the study from one of the same name in another storage, if anything.
 
     Raises:
-        UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
+        UserError: the store cannot be used, MLFLOW_RUN_ID names a run that cannot be begun, or the
+            experiment has a study of this name that lies in another storage.
     """
-    return summary_run(experiment, "study", STUDY, study, searched, command="search")
+    return summary_run(experiment, "study", STUDY, study, searched, command="search", own=own)
 
 
 @reachable()
@@ -48,6 +59,7 @@ def summary_run(
     searched: Collection[str] | None = None,
     *,
     command: str,
+    own: str = "",
 ) -> Run:
     """The one run that sums up many, made or opened again; makes the store and the experiment.
 
@@ -58,9 +70,11 @@ def summary_run(
         name: of what is summed up.
         searched: the keys that a study varies, for the views of the experiment.
         command: kind of the run that `mlflow run` has made for the command.
+        own: what tells it from another of the same name, if anything.
 
     Raises:
-        UserError: the store cannot be used, or MLFLOW_RUN_ID names a run that cannot be begun.
+        UserError: the store cannot be used, MLFLOW_RUN_ID names a run that cannot be begun, or
+            there is another of this name.
     """
     client, launcher = connect(), attached_run()
     sync.send_left(client)
@@ -74,11 +88,19 @@ def summary_run(
     found = client.search_runs([there], query, max_results=1)
     if found:
         run_id = found[0].info.run_id
+        theirs = found[0].data.tags.get(OWN, own)
+        if own and theirs != own:
+            raise UserError(ANOTHER.format(kind=kind, name=name, experiment=experiment, run=run_id))
         client.update_run(run_id, status="RUNNING")
         if REASON in found[0].data.tags:  # of an earlier command's end
             client.delete_tag(run_id, REASON)
         return Run(run_id, there, client)
-    tags = {KIND: kind, key: name, **mlflow.tracking.context.registry.resolve_tags()}
+    tags = {
+        KIND: kind,
+        key: name,
+        **({OWN: own} if own else {}),
+        **mlflow.tracking.context.registry.resolve_tags(),
+    }
     created = client.create_run(there, run_name=f"{kind} {name}", tags=tags)
     return Run(created.info.run_id, there, client)
 

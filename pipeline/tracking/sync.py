@@ -17,6 +17,8 @@ from pipeline.tracking.sending import Delivery
 from pipeline.tracking.spool import GIVE_UP, Spool, folders, held
 from pipeline.tracking.store import begun, connect, reachable, store_name, tell
 
+OTHERS = 60.0  # seconds to wait for another process that sends a run's records
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -98,7 +100,7 @@ def _sent(folder: Path, client: mlflow.MlflowClient) -> _Folder | str | None:
     """Send a folder's records: how many; or the store that they are for; None if it is in use."""
     with held(folder) as spool:
         if spool is None:
-            return None
+            return None if folder.exists() else _Folder("", 0)
         about = spool.about()
         if about["store"] != _store():
             return about["store"]
@@ -113,16 +115,32 @@ def send_of(run_id: str) -> None:
     """Send what earlier processes have left of one run, if anything, and of its children.
 
     Raises:
-        As `sync`.
+        As `sync`; and RunFailure: another process goes on sending them, or they are for another
+            address of the store.
     """
     for folder in folders():
         if folder.name.startswith(f"{run_id}-"):
-            with held(folder) as spool:
-                if spool and spool.waiting() and spool.about()["store"] == _store():
-                    with reachable():
-                        client = connect()
-                    begun()
-                    _send(spool, client, spool.about()["experiment"])
+            with held(folder, OTHERS) as spool:
+                if spool is None and folder.exists():
+                    raise RunFailure(
+                        f"run {run_id}: another process is still sending what it has told (a "
+                        f"command that began just now, or {dead.SYNC}); repeat this afterwards."
+                    )
+                if spool and spool.waiting():
+                    _send_here(spool, run_id)
+
+
+def _send_here(spool: Spool, run_id: str) -> None:
+    about = spool.about()
+    if about["store"] != _store():
+        raise RunFailure(
+            f"run {run_id}: records of it wait for the store {about['store']}; set "
+            f"MLFLOW_TRACKING_URI to that, send them with {dead.SYNC}, then repeat this."
+        )
+    with reachable():
+        client = connect()
+    begun()
+    _send(spool, client, about["experiment"])
 
 
 def _send(spool: Spool, client: mlflow.MlflowClient, experiment: str) -> None:

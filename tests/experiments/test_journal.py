@@ -1,5 +1,8 @@
 """A journal file that a crash has torn is mended; one damaged elsewhere is named by line."""
 
+import subprocess
+import sys
+
 import optuna
 import pytest
 
@@ -72,3 +75,44 @@ def test_an_empty_or_new_journal_is_whole(tmp_path, capsys):
     for name in ("empty.log", "new.log"):
         open_storage(str(tmp_path / name))
     assert capsys.readouterr().err == ""
+
+
+FULL = """
+import resource, signal, sys
+from optuna.trial import TrialState
+from experiments.search.storage import open_storage
+path = sys.argv[1]
+storage = open_storage(path)
+study = storage.get_study_id_from_name("s")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = len(open(path, "rb").read())
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.RLIM_INFINITY))
+try:
+    storage.set_study_user_attr(study, "note", "x" * 100)
+except OSError:
+    print("no room")
+assert len(open(path, "rb").read()) == size
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+storage.set_study_user_attr(study, "note", "room again")
+"""
+
+
+def test_a_disk_that_is_full_for_a_moment_leaves_whole_lines(journal, capsys):
+    other = open_storage(str(journal))  # at work all the while
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(journal)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "no room\n"), done.stderr
+    study = other.get_study_id_from_name("s")
+    assert other.get_study_user_attrs(study) == {"note": "room again"}
+    assert len(trials(journal)) == TRIALS
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_that_a_killed_process_has_torn_is_cut_off_by_the_next_that_writes(journal):
+    storage = open_storage(str(journal))
+    study = storage.get_study_id_from_name("s")
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":8,"worker')
+    storage.set_study_user_attr(study, "note", "whole")
+    assert open_storage(str(journal)).get_study_user_attrs(study) == {"note": "whole"}

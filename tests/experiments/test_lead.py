@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
+from experiments.search import open_storage
 from experiments.search.claim import keep
 from experiments.search.lead import Lead
 from pipeline import life
@@ -225,3 +227,40 @@ def test_processes_that_make_a_new_database_at_once_all_have_it(tmp_path):
             process.stdin.write(b"\n")
             process.stdin.flush()
         assert [process.wait() for process in processes] == [0] * 5
+
+
+TAKES = """
+import sys
+from optuna.trial import TrialState
+from experiments.search import open_storage
+from experiments.search.claim import take
+storage = open_storage(sys.argv[1])
+study = storage.get_study_id_from_name("s")
+print("ready", flush=True)
+sys.stdin.readline()
+for trial in storage.get_all_trials(study, states=(TrialState.WAITING,)):
+    if take(storage, trial):
+        print(trial.number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_of_processes_that_take_trials_at_once_each_trial_has_one(place):
+    study = optuna.create_study(study_name="s", storage=open_storage(place))
+    for _ in range(60):
+        study.enqueue_trial({})
+    kept = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        command = [sys.executable, "-c", TAKES, place]
+        takers = [
+            stack.enter_context(subprocess.Popen(command, env=kept, **pipes)) for _ in range(3)
+        ]
+        for process in takers:
+            assert process.stdout.readline() == "ready\n"
+        for process in takers:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        taken = [int(line) for process in takers for line in process.communicate()[0].split()]
+        assert [process.returncode for process in takers] == [0] * 3
+    assert sorted(taken) == list(range(60))
