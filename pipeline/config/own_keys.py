@@ -121,7 +121,7 @@ class OwnKeys(BaseModel):
     )
     learned_batch_size: Annotated[Count | None, Optional] = key(
         "unlabelled images a step that are learned from, at most unlabelled_batch_size: those "
-        "with a sure pseudo-label first; none = all",
+        "with a sure pseudo-label first; none = all; their loss is a mean, so fewer weigh more",
         _AFTER,
     )
     labelled_view: View = key(

@@ -58,6 +58,8 @@ def measure(
     """
     probs = _checked(probabilities, labels, class_names)
     predicted = probs.argmax(axis=1)
+    # scikit-learn's log_loss would take every probability below 2e-16 for that.
+    right = probs[np.arange(len(labels)), labels]
     confidence = probs.max(axis=1)
     errors = int((predicted != labels).sum())
     low, high = wilson(errors, len(labels))
@@ -67,7 +69,7 @@ def measure(
             "error": errors / len(labels),
             "accuracy": 1 - errors / len(labels),
             "macro_f1": float(sk.f1_score(labels, predicted, average="macro", zero_division=0.0)),
-            "nll": float(sk.log_loss(labels, probs, labels=range(len(class_names)))),
+            "nll": float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()),
             "ece": _expected_calibration_error(reliability),
             "error_low": low,
             "error_high": high,
@@ -84,7 +86,7 @@ def measure(
                 "class": np.asarray(class_names, object)[labels],
                 "predicted_class": np.asarray(class_names, object)[predicted],
                 "confidence": confidence,
-                "p_label": probs[np.arange(len(labels)), labels],
+                "p_label": right,
             }
         ),
     )
@@ -145,7 +147,6 @@ def _checked(
             f"rows must be probabilities that sum to 1, got values from {probs.min():g} and sums "
             f"from {sums.min():g} to {sums.max():g} (logits instead of probabilities?)"
         )
-    # float32 rows are off by 1e-7, which log_loss would warn about in float64.
     return np.asarray(probs / sums[:, None])
 
 

@@ -30,7 +30,9 @@ def kid(
 
     `classes`, int64 [n] and [m], are given where fake rows were drawn in the shares of the real
     ones: such sets are more alike than two independent draws. The estimate is then that of
-    stratified samples; without it, KID would be about −0.01 for a perfect generator of digits.
+    stratified samples; without it, KID would be about −0.01 for a perfect generator of digits. It
+    needs two rows of a class: classes with one are taken to be like the others, and where most rows
+    are such, the value is NaN.
 
     The standard error is that of a jackknife: group g, every `groups`-th row of both sets from the
     g-th on, by class if there are `classes`, is left out. It covers the choice of both sets; it is
@@ -60,14 +62,18 @@ def kid(
 
 
 def _within_classes(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean kernel of two different rows of one class, over the classes by their shares."""
-    total = 0.0
+    """Mean kernel of two different rows of one class, over the classes by their shares.
+
+    NaN if for most rows there is no other of their class.
+    """
+    total, seen = 0.0, 0
     for label in np.unique(labels):
         every = rows[labels == label]
         some = every[:: -(-len(every) // ROWS)]  # a mean of a million pairs is exact enough
         if len(some) > 1:
             total += len(every) * _Embedded.of(some).within
-    return total / len(rows)
+            seen += len(every)
+    return total / seen if 2 * seen >= len(rows) else float("nan")
 
 
 class _Embedded:

@@ -45,9 +45,9 @@ class Pairs:
 class SampleQuality:
     """What was measured; `docs/measures.md` says what each number means.
 
-    `metrics`: kid, density, coverage and nearer_to_training; with wanted classes read_as_wanted
-    and cas_error too. `…_se` are standard errors, `…_real` what real images get. n samples in each
-    of `sets` sets.
+    `metrics`: density, coverage and nearer_to_training; kid unless most test images are the only
+    one of their class; with wanted classes read_as_wanted and cas_error too. `…_se` are standard
+    errors, `…_real` what real images get. n samples in each of `sets` sets.
     """
 
     metrics: dict[str, float]
@@ -82,7 +82,7 @@ def measure(
     assert first is not None
     classes = (real.labels, np.concatenate(wanted)) if wanted else None
     kid, kid_se = distances.kid(real.features, np.concatenate(features), classes)
-    metrics = {"kid": kid, "kid_se": kid_se}
+    metrics = {"kid": kid, "kid_se": kid_se} if np.isfinite(kid) else {}
     metrics |= distances.density_coverage(real.features, real.radii, features)
     metrics["nearer_to_training"], pairs = _held_against_training(
         reference, first.images, features[0], seed

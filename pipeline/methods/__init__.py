@@ -77,7 +77,7 @@ class Method:
     # By name; "generator" and "generator's …" take generator_lr, "warm_up" its own key warm_up_lr,
     # others discriminator_lr.
     optimizers: dict[str, Adam]
-    class_balance: tf.Variable | None = None  # that pseudo-labels are aligned to, [K]
+    class_balances: Sequence[tf.Variable] = ()  # of `AlignedTeacher.balances`, each [K]
     warm_up_share: float = 0.0  # of `config.steps`
     generator_steps: int = 0  # 0 = `step` trains the generator, or there is none
     augment_steps: int = 0  # 0 = the classifier does not learn from the generator's images

@@ -48,7 +48,7 @@ class SemiSupervisedGAN(Method):
         self.network = classifier(config, spec, self.random, seed)
         self.average = averaged_copy(self.network, config, spec)
         self.teacher = AlignedTeacher(self.average, spec.class_balance)
-        self.class_balance = self.teacher.class_balance
+        self.class_balances = self.teacher.balances
         self.graph = GraphLabels(self.network)
         self.optimizers = {
             "discriminator": adam(
@@ -85,7 +85,7 @@ class SemiSupervisedGAN(Method):
             arrays.labelled,
             arrays.labels,
             arrays.unknown,
-            self.teacher.class_balance,
+            self.class_balances,
             self.config,
         )
 
@@ -99,7 +99,8 @@ class SemiSupervisedGAN(Method):
         threshold, n = self.own["confidence_threshold"], batch.labels.shape[0]
         classes, sure = self.teacher.pseudo_labels(batch.unlabelled_images, threshold)
         if self.own["augment_with"] == "samples":
-            images, wanted = drawn(self.generator, self.gan.latents, n, self.random)
+            balance = self.teacher.class_balance
+            images, wanted = drawn(self.generator, self.gan.latents, balance, n, self.random)
             more = More(images, wanted, accepted(self.average, images, wanted, threshold))
         else:
             more = More(batch.unlabelled_images[:n], classes[:n], sure[:n])

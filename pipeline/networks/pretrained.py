@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from pipeline.config.schema import Config
 from pipeline.networks import backbones
@@ -111,9 +112,10 @@ def regression(
             np.zeros((features.shape[1], n_classes), np.float32),
             (np.arange(n_classes) == seen[0]).astype(np.float32),
         ]
-    found = LogisticRegression(C=INVERSE_PENALTY, max_iter=300).fit(
-        features[::every], labels[::every]
-    )
+    with threadpool_limits(limits=1, user_api="blas"):  # sums depend on the number of threads
+        found = LogisticRegression(C=INVERSE_PENALTY, max_iter=300).fit(
+            features[::every], labels[::every]
+        )
     kernel, bias = found.coef_.T, found.intercept_
     if len(seen) == 2:  # one column: the difference of two
         kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2

@@ -24,10 +24,15 @@ class More(NamedTuple):
 
 
 def drawn(
-    generator: Any, latents: Latents, count: int, random: Random
+    generator: Any, latents: Latents, balance: tf.Tensor, count: int, random: Random
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`count` images [n, h, w, c] in [0, 1] of classes drawn evenly, and those, int32 [n]."""
-    classes = tf.cast(tf.floor(random.uniform([count]) * latents.n_classes), tf.int32)
+    """`count` images [n, h, w, c] in [0, 1]; their classes, int32 [n], drawn by `balance` [K].
+
+    As the pool's own, so that images and samples differ in nothing but who has made them.
+    """
+    ends = tf.cumsum(balance) / tf.reduce_sum(balance)
+    classes = tf.searchsorted(ends, random.uniform([count]), side="right")
+    classes = tf.minimum(classes, latents.n_classes - 1)
     given = random.normal([count, latents.size]), tf.one_hot(classes, latents.n_classes)
     return generator(given, training=False), classes
 

@@ -1,6 +1,6 @@
 """Labels spread over a graph of the images' neighbours, as pseudo-labels of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -39,14 +39,14 @@ class GraphLabels(Part):
         labelled: NDArray[np.int64],
         labels: NDArray[np.int64],
         unknown: NDArray[np.int64],
-        class_balance: tf.Variable,
+        class_balances: Sequence[tf.Variable],
         config: Config,
     ) -> Mapping[str, float]:
         """Spread the labels over the graph; keep the surest share of each class.
 
         images [n, h, w, c], read part by part; pool and labelled are positions in them, labels
         those of labelled; unknown are the positions of images whose label nobody knows;
-        class_balance is the share of each class, [K], corrected here if it is wrong.
+        class_balances [K] hold the share of each class, corrected here if it is wrong.
         """
         kept = np.full(len(images), -1, np.int32)
         compared: Mapping[str, float] = {}
@@ -58,8 +58,8 @@ class GraphLabels(Part):
             features = self._components(images, places)
             compared = unlabelled_compared(features, np.isin(places, unknown), config.seed)
             parts = features[: len(labelled)], labels, features[len(labelled) :]
-            compared = {**compared, **pool_balance.follow(class_balance, *parts, config.seed)}
-            balance = class_balance.numpy()
+            compared = {**compared, **pool_balance.follow(class_balances, *parts, config.seed)}
+            balance = class_balances[0].numpy()
             graph = LabelGraph(features, largest=max(config.own["graph_images"], len(labelled)))
             known = np.concatenate([labels, np.full(len(others), -1)])
             error = graph.left_out_error(known, balance)

@@ -51,6 +51,14 @@ class AlignedTeacher(Part):
         self.class_balance = tf.Variable(class_balance, trainable=False)
         self.predicted_balance = tf.Variable(class_balance, trainable=False)
 
+    @property
+    def balances(self) -> tuple[tf.Variable, tf.Variable]:
+        """The class balance, and the running mean, which begins as it: alignment changes nothing.
+
+        A balance that is corrected before the first step is so in both.
+        """
+        return self.class_balance, self.predicted_balance
+
     def pseudo_labels(self, images: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
         """Classes of clean images [n, h, w, c], int32 [n], and whether they pass `threshold`."""
         probabilities = predict(self.average, images)

@@ -109,7 +109,7 @@ def choose(config: Config, dataset: Dataset, split: Split) -> Choice:
 
 
 def _stratified(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Positions of `count` labels, each class its share: by rank in its class, then in order."""
+    """Positions of `count` labels, of each class equally many as far as it has them, in order."""
     rank = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         here = np.flatnonzero(labels == label)

@@ -52,11 +52,11 @@ def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
     unknown = np.isin(np.concatenate([some[others], arrays.labelled]), arrays.unknown)
     beside = rows[: len(some)][others]
     compared = unlabelled_compared(np.concatenate([beside, labelled]), unknown, seed)
-    if method.class_balance is None or not len(beside):
+    if not method.class_balances or not len(beside):
         return compared
     return {
         **compared,
-        **pool_balance.follow(method.class_balance, labelled, arrays.labels, beside, seed),
+        **pool_balance.follow(method.class_balances, labelled, arrays.labels, beside, seed),
     }
 
 
@@ -69,6 +69,8 @@ def of(
     cannot be read or written, features are computed.
     """
     said = f"{MADE} {arrays.digest} {network.digest} {network.side}"
+    if tf.config.list_logical_devices("GPU"):  # its last bits differ
+        said += " GPU"
     name = hashlib.sha256(said.encode()).hexdigest()[:32]
     found = np.zeros((len(places), len(network.share)), np.float32)
     missing = np.ones(len(places), bool)

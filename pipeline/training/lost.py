@@ -54,7 +54,7 @@ class Watch:
             self._generator_collapsed(
                 f"after {step - begin if phase == 'generate' else step} of "
                 f"{end - begin if phase == 'generate' else end} steps",
-                _spread(samples, sample_labels if phase == "generate" else None),
+                _spread(samples, sample_labels),
             )
 
     def _diverged(self, phase: str, step: int, metrics: dict[str, float]) -> None:

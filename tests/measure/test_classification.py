@@ -121,3 +121,9 @@ def test_the_paired_interval_covers_the_truth_as_often_as_it_says():
         low, high = paired_difference((outcome == 1) | (outcome == 3), outcome >= 2)
         covered += low <= 0.03 <= high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_a_sure_mistake_costs_what_it_says():
+    probs = rows([1e-30, 1.0, 0.0], [0.0, 1.0, 0.0])
+    costs = -np.log([1e-30, np.finfo(np.float32).tiny])
+    assert measure(probs, labels(0, 0), NAMES).metrics["nll"] == pytest.approx(costs.mean())

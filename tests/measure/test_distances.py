@@ -63,6 +63,26 @@ def test_kid_has_no_bias_and_its_error_is_what_other_draws_show(by_class, moved)
     assert 0.8 < np.mean(errors) / spread < 2.2
 
 
+def test_classes_of_one_image_make_kid_neither_lower_nor_higher():
+    random, values = np.random.default_rng(0), []
+    labels = np.concatenate([np.repeat(np.arange(20), 10), np.arange(20, 120)])  # a third is single
+    centres = 1.5 * random.normal(size=(120, 8))
+    for _ in range(60):
+        real, *sets = (
+            (centres[labels] + random.normal(size=(300, 8))).astype(np.float32) for _ in range(4)
+        )
+        kid, _ = distances.kid(real, np.concatenate(sets), (labels, np.tile(labels, 3)))
+        values.append(kid)
+    assert abs(np.mean(values)) < 0.02
+
+
+def test_where_most_images_are_the_only_one_of_their_class_there_is_no_kid():
+    random = np.random.default_rng(0)
+    real, fake = (random.normal(size=(100, 8)).astype(np.float32) for _ in "rf")
+    classes = np.arange(100), np.arange(100)
+    assert np.isnan(distances.kid(real, fake, classes)[0])
+
+
 def test_sets_of_equal_shares_look_too_alike_if_kid_is_not_told():
     random = np.random.default_rng(0)
     values = [distances.kid(*(drawn(random, 300, True)[0] for _ in "rf"))[0] for _ in range(30)]

@@ -11,6 +11,7 @@ from pipeline.training.program import Program
 from tests.methods.test_contract import as_batch, digits, make, values
 from tests.training.test_loop import SMALL, build, prepare
 
+BALANCE = tf.constant([0.55] + 9 * [0.05])
 FURTHER = {"steps": 20, "warm_up_share": 0, "generator_steps": 10, "report_every": 10}
 FURTHER |= {"augment_steps": 10, "generator_units": "[8]"}
 
@@ -29,9 +30,13 @@ def trained(**flags):
 def test_drawn_images_are_taken_where_the_classifier_reads_the_wanted_class():
     method = make("ssgan", generator_units="[8]")
     method.average.output_layer.bias.assign([0.0] * 4 + [40.0] + [0.0] * 5)  # sees class 4 alone
-    images, wanted = drawn_images.drawn(method.generator, method.gan.latents, 60, method.random)
-    assert images.shape == (60, 8, 8, 1)
-    assert set(wanted.numpy()) == set(range(10))
+    images, wanted = drawn_images.drawn(
+        method.generator, method.gan.latents, BALANCE, 400, method.random
+    )
+    assert images.shape == (400, 8, 8, 1)
+    counts = np.bincount(wanted, minlength=10)
+    assert 180 < counts[0] < 260  # 220 expected
+    assert counts.min() > 5  # 20 expected
     taken = drawn_images.accepted(method.average, images, wanted, 0.9)
     np.testing.assert_array_equal(taken, wanted.numpy() == 4)
     assert not drawn_images.accepted(method.average, images, wanted, 1.0).numpy().any()

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.measure.class_shift import SHARE
 from pipeline.methods import Arrays
 from pipeline.ops import devices, runtime, views
+from pipeline.parts.pool_balance import follow
 from pipeline.parts.teacher import consistency_weight, sure_first
 from tests.methods.test_contract import as_batch, digits, make, step, values
 
@@ -137,6 +139,22 @@ def test_the_teacher_sees_clean_images_and_is_aligned_to_the_class_balance():
     for _ in range(200):
         labels, _ = method.teacher.pseudo_labels(tf.constant(pool), threshold)
     assert np.mean(np.equal(labels, 0)) < 0.5 * np.mean(predicted.argmax(axis=1) == 0)
+
+
+def test_a_corrected_balance_changes_no_answer_before_the_first_step():
+    method = make("ssgan")
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 20)
+    mixed = random.choice(10, 600, p=[0.6] + 9 * [0.4 / 9])  # the pool's own classes
+    features = 4 * np.eye(10)[np.concatenate([labels, mixed])] + random.normal(size=(800, 10))
+    found = follow(method.class_balances, features[:200], labels, features[200:], 0)
+    assert found[f"{SHARE}0"] > 0.3  # the labels have a tenth
+    clean = tf.constant(digits(n_pool=60)[2])
+    plain = method.average(clean).numpy().argmax(axis=1)
+    shares = method.teacher.predicted_balance.numpy()
+    np.testing.assert_array_equal(shares, method.teacher.class_balance)
+    classes, _ = method.teacher.pseudo_labels(clean, 0.0)
+    assert np.mean(classes.numpy() == plain) > 0.95
 
 
 def test_the_graphs_labels_come_first_and_only_those_it_is_sure_of():

@@ -205,7 +205,7 @@ def test_the_mix_of_classes_is_judged_by_other_images_than_the_labelled(
     method = Method()
     method.network, method.config = network, config.load({})
     method.average = PretrainedClassifier(SHAPE, 3, small_backbone(12), Random(0))
-    method.class_balance = tf.Variable(np.full(3, 1 / 3, np.float32))
+    method.class_balances = [tf.Variable(np.full(3, 1 / 3, np.float32))]
     every = np.arange(130)
     for labelled in (every, every[::2]):
         data = replace(arrays, labelled=labelled, labels=labelled % 3)

@@ -290,6 +290,16 @@ def test_a_mean_over_the_first_steps_is_no_collapse():
         watch.judge("step", 200, high, None, None)
 
 
+def test_a_generator_with_one_image_a_class_has_collapsed_in_whatever_phase():
+    config, arrays = prepare(**SMALL, method="seed_gan", steps=400, report_every=100)
+    watch = lost.Watch(build(config, arrays), arrays, config, 0)
+    classes = np.repeat(np.arange(10), 10)
+    alike, told = arrays.images[:10][classes], {"train/supervised_loss": 0.1}
+    with pytest.raises(RunFailure, match="the generator collapsed"):
+        watch.judge("step", 200, told, alike, classes)
+    watch.judge("step", 200, told, arrays.images[:100], classes)
+
+
 def test_a_generator_with_one_image_ends_the_run():
     flags = {"steps": 150, "report_every": 150, "generator_lr": 1e-12}
     config, arrays = prepare(**SMALL, **BESIDE, **flags)
