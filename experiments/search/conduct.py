@@ -64,7 +64,7 @@ def search(plan: Plan) -> answer.Answer:
     lead = Lead(study)
     with (
         lead.released(),
-        tracking.closed(_summary(study, lead)) as run,
+        tracking.closed(_summary(study, lead), lambda: lead.ours) as run,
         progress.subject(plan.study),
     ):
         patiently(lambda: study.note(summary=run.id))

@@ -46,6 +46,11 @@ class Lead:
                 self.signs.enter_context(life.renewed(partial(self._sign, term), self.lease))
         elif self.watch.gone(id_of(term), term.user_attrs.get("alive")):
             end(self.storage, term, TrialState.FAIL)
+        return self.ours
+
+    @property
+    def ours(self) -> bool:
+        """What `held` has last told; the storage is not asked."""
         return self.term is not None
 
     @contextmanager

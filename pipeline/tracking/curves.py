@@ -65,7 +65,8 @@ def end_lost(experiment: str, curve: str) -> None:
     """End the cells that a process of this machine has left RUNNING: KILLED."""
     client = mlflow.MlflowClient()
     sync.send_left(client)
-    query = f"tags.`{CURVE}` = '{curve}' and attributes.status = 'RUNNING'"
+    query = f"tags.`{CURVE}` = '{curve}' and tags.`{CELL}` LIKE '%'"
+    query += " and attributes.status = 'RUNNING'"  # not the summary, which this command writes
     dead.end_left(client, client.search_runs(_there(client, experiment), query))
 
 

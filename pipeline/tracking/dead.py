@@ -54,6 +54,7 @@ def end_left(client: mlflow.MlflowClient, running: Iterable[Run], current: str =
     kept = {_owner(run) for run in left if _is_kept(run)}
     for run in left:
         then = f"Go on with: {GO_ON.format(_owner(run))}" if _owner(run) in kept else NOTHING_KEPT
+        then = "The same command goes on." if run.data.tags.get(KIND) == "curve" else then
         client.set_tag(run.info.run_id, REASON, LEFT + then)
         client.set_terminated(run.info.run_id, "KILLED")
     if left:

@@ -1,6 +1,6 @@
 """Runs of a study: the summary that is opened again, the trials that others have left open."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import mlflow
@@ -114,14 +114,19 @@ def end(run: Run, status: str, reason: str = "") -> None:
 
 
 @contextmanager
-def closed(run: Run) -> Iterator[Run]:
-    """End a summary run as the block ends: FINISHED, FAILED with its reason, or KILLED."""
+def closed(run: Run, ours: Callable[[], bool] = lambda: True) -> Iterator[Run]:
+    """End a summary run as the block ends: FINISHED, FAILED with its reason, or KILLED.
+
+    ours: False while another process leads what is summed up; it goes on if this one is stopped.
+    """
     try:
         yield run
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
         interrupted = stopped or heard()
         reason = "interrupted; the same command goes on" if interrupted else str(error)
+        if interrupted and not ours():
+            raise
         end(run, "KILLED" if interrupted else "FAILED", reason)
         raise
     end(run, "FINISHED")

@@ -112,3 +112,23 @@ def test_studies_of_one_name_in_two_storages_are_not_taken_for_one():
     with pytest.raises(UserError, match=r"trials lie in another storage; choose another name"):
         tracking.study_run("mine", "s", ["label_frac"], "second")
     assert tracking.study_run("mine", "s", ["label_frac"]).id == again.id  # of an older study
+
+
+@pytest.mark.parametrize(("leads", "status"), [(True, "KILLED"), (False, "RUNNING")])
+def test_who_does_not_lead_a_study_leaves_its_run_open_when_interrupted(leads, status):
+    run = tracking.study_run("mine", "s", ["label_frac"], "first")
+    with pytest.raises(KeyboardInterrupt), tracking.closed(run, lambda: leads):
+        raise KeyboardInterrupt
+    assert mlflow.MlflowClient().get_run(run.id).info.status == status
+
+
+def test_a_curve_is_not_ended_by_its_own_command_and_says_what_goes_on():
+    client = mlflow.MlflowClient()
+    run = tracking.curve_run("mine", "c")
+    run.outbox.close()
+    sign = json.dumps({**GONE, "host": dead.life.host()})  # of another command, killed meanwhile
+    client.set_tag(run.id, dead.PROCESS, sign)
+    tracking.end_lost("mine", "c")
+    assert client.get_run(run.id).info.status == "RUNNING"
+    end_left()
+    assert client.get_run(run.id).data.tags[REASON].endswith("The same command goes on.")
