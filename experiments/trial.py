@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KIND = "trial"
 ERROR = "valid/error"
+AGAIN = "the store was away at its end: the trial is trained again"
 ATTACHED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")  # of the run that `mlflow run` has made
 Goes = Callable[[int, float | None], str]  # step, validation error if any → why to stop, or ""
 
@@ -106,7 +107,11 @@ def train(
         error = next(metrics[ERROR] for metrics in reversed(told) if ERROR in metrics)
         run.metrics(clock.metrics())
         trained.release()
-    tracking.check_sent()
+    try:
+        tracking.check_sent()
+    except tracking.StoreAway:  # the trial is given back, and trained again
+        tracking.disown(run, AGAIN)
+        raise
     folder.remove()
     gc.collect()  # a finished training's graphs form cycles
     if not gc.get_freeze_count():

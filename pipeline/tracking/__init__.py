@@ -33,7 +33,7 @@ from pipeline.tracking.models import LoadedModel, load_model
 from pipeline.tracking.outbox import check_sent
 from pipeline.tracking.reopened import Ended, child_to_go_on_with, ended
 from pipeline.tracking.run import Run
-from pipeline.tracking.runs import open_run
+from pipeline.tracking.runs import disown, open_run
 from pipeline.tracking.store import KIND, NOTE, PATIENCE, REASON, SOURCE, patiently, store_name
 from pipeline.tracking.studies import (
     CELL,
@@ -84,6 +84,7 @@ __all__ = [
     "colour",
     "curve_run",
     "describe_attached",
+    "disown",
     "end",
     "end_attached_run",
     "end_lost",

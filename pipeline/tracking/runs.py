@@ -25,6 +25,7 @@ from pipeline.tracking.experiments import (
 from pipeline.tracking.faults import FAULTS, passes, told
 from pipeline.tracking.outbox import LAST_WAIT
 from pipeline.tracking.run import Run, now
+from pipeline.tracking.spool import END
 from pipeline.tracking.store import KIND, REASON_LENGTH, connect, patiently, reachable
 
 # Seconds after which MLflow 3.17.2 is likely to have asked a server twice for one run by itself.
@@ -162,6 +163,17 @@ def _go_on(run_id: str, parent: Run | None, more_tags: Mapping[str, str]) -> Run
             dead.sweep(mlflow.get_tracking_uri(), run_id)
     run.tags(more_tags)
     return run
+
+
+def disown(run: Run, reason: str) -> None:
+    """Let a run that has ended, but whose records still wait, count for nothing: KILLED.
+
+    What is done again would else be there twice once the store is back.
+    """
+    spool = run.outbox.spool
+    if spool.folder.exists():  # what sends it is at the records before
+        fields = {"status": "KILLED", "reason": reason, "time": now()}
+        spool.put(END, run.id, fields, None)
 
 
 @undisturbed()

@@ -164,6 +164,23 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
     assert "Nothing waits." in capsys.readouterr().out
 
 
+def test_a_run_that_is_done_again_counts_for_nothing_once_the_store_is_back(quick, monkeypatch):
+    monkeypatch.setattr(outbox, "HURRIED", 0.1)
+    with contextlib.ExitStack() as gone:
+        with tracking.open_run("trial", experiment="mine", name="a run", patience=0.2) as run:
+            run.outbox.sent()
+            gone.enter_context(away(quick))
+            write(run, 1)
+        with pytest.raises(tracking.StoreAway):
+            tracking.check_sent()
+        tracking.disown(run, "trained again")
+    until(lambda: not run.outbox._sender.is_alive())
+    assert main(["sync"]) == 0
+    assert points(run.id) == [(1, 0.5)]
+    assert status(run.id) == "KILLED"
+    assert mlflow.MlflowClient().get_run(run.id).data.tags["ssgan.reason"] == "trained again"
+
+
 KILLED = """
 import os, sqlite3, sys
 from pipeline import progress, interrupts, tracking
