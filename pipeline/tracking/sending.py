@@ -27,6 +27,7 @@ KINDS = (
 )
 # As MLflow names its files: 3.17.2 with "+", older ones with "%".
 IMAGE = re.compile(r"images/(.+)[+%]step[+%](\d+)[+%]timestamp[+%](\d+)[+%]")
+USED = "ssgan.used"  # tag: parameters whose value is not what is shown of them
 FILES = 2  # of an image: itself, and a small one
 
 
@@ -72,11 +73,13 @@ class Delivery:
         self.spool.call(entry.run, made.info.run_id)
 
     def _params(self, entry: Entry, run_id: str, again: bool) -> None:
-        """Leaving out those that `mlflow run` has logged as typed."""
+        """Leaving out those that `mlflow run` has logged as typed; a tag says what was used."""
         there = self.client.get_run(run_id).data.params
         values = entry.fields["values"].items()
         missing = [Param(key, value) for key, value in values if key not in there]
-        self.client.log_batch(run_id, params=missing)
+        others = [f"{key}={value}" for key, value in values if there.get(key, value) != value]
+        tags = [RunTag(USED, " ".join(others))] if others else []
+        self.client.log_batch(run_id, params=missing, tags=tags)
 
     def _metrics(self, entry: Entry, run_id: str, again: bool) -> None:
         held = entry.fields

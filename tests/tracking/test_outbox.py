@@ -164,6 +164,17 @@ def test_a_store_that_stays_away_leaves_the_records_for_sync(quick, tmp_path, ca
     assert "Nothing waits." in capsys.readouterr().out
 
 
+def test_what_is_used_of_a_value_that_was_typed_stands_in_a_tag(quick):
+    client = mlflow.MlflowClient()
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        for key, value in {"backbone": "auto", "seed": "3"}.items():  # by `mlflow run`
+            client.log_param(run.id, key, value)
+        run.params({"backbone": "none", "seed": 3, "steps": 60})
+    there = client.get_run(run.id).data
+    assert there.params == {"backbone": "auto", "seed": "3", "steps": "60"}
+    assert there.tags["ssgan.used"] == "backbone=none"
+
+
 def test_a_run_that_is_done_again_counts_for_nothing_once_the_store_is_back(quick, monkeypatch):
     monkeypatch.setattr(outbox, "HURRIED", 0.1)
     with contextlib.ExitStack() as gone:
