@@ -70,12 +70,12 @@ def continue_from(
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
     now = config.flat()
-    default = configuration.defaults()
+    recipe = configuration.recipe_of(config, config.steps).flat()
     # The method first: another one has other keys, which would be blamed instead. Then what was
     # typed: it sets others back.
     order = sorted(decided - free, key=lambda key: (key != "method", key not in flags, key))
     for key in order:
-        was = base.get(key, default.get(key))
+        was = base.get(key, recipe.get(key))
         if now.get(key) != was:
             raise UserError(
                 f"{key} = {now.get(key)!r}: run {source} has decided {was!r} and {stage} "
