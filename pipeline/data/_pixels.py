@@ -9,18 +9,24 @@ FULL = (0, 255)
 # A range that spans three quarters of 0..255 is left as it is; noise and views are made for 0..255.
 WIDE = 191
 PASSED_OVER = 0.001  # share of the images at either end that do not decide the range
+FEW = 100  # images of which one is too much to be passed over
 
 
 def pixel_range(images: NDArray[np.uint8]) -> tuple[int, int]:
     """Lowest and highest stored value of uint8 images [n, …] that count; (0, 255) if they fill it.
 
     The darkest and the brightest images (a thousandth, one at least) are passed over, so that a
-    single faulty pixel does not hide that all others lie in 0..16.
+    single faulty pixel does not hide that all others lie in 0..16. Of few images no more than a
+    thousandth of the values is.
     """
     rows = images.reshape(len(images), -1)
     darkest, brightest = rows.min(axis=1), rows.max(axis=1)
     over = min(math.ceil(PASSED_OVER * len(images)), len(images) - 1)
     low, high = int(np.sort(darkest)[over]), int(np.sort(brightest)[-1 - over])
+    if len(images) < FEW:
+        values = np.sort(rows, axis=None)
+        over = math.ceil(PASSED_OVER * values.size)
+        low, high = min(low, int(values[over])), max(high, int(values[-1 - over]))
     if high <= low:
         low, high = int(darkest.min()), int(brightest.max())
     return FULL if high - low >= WIDE else (low, high)
