@@ -231,6 +231,8 @@ def _too_few_for_validation(
 def described(split: Split, labels: Indices, class_names: Sequence[str], name: str) -> str:
     """Which images have labels, for people to read; labels int64 [n] of all training images."""
     n_train, n_valid = len(labels), len(split.valid)
+    unused = n_train - len(split.pool) - n_valid
+    left = f"{unused:,} stand in no part of split_file and are not used; " if unused else ""
     chosen = labels[np.union1d(split.labelled, split.valid)]
     counts = np.bincount(chosen, minlength=len(class_names))
     low, high = int(counts.min()), int(counts.max())
@@ -244,8 +246,8 @@ def described(split: Split, labels: Indices, class_names: Sequence[str], name: s
         classes = f"of {len(counts)} classes, from {low} ({fewest}) to {high} ({most})"
     return (
         f"{name}: {split.n_labels:,} of {n_train:,} training images have a label ({classes}; "
-        f"{n_valid or 'none'} of them for validation), {n_train - split.n_labels:,} have none; "
-        f"{len(split.test):,} test images"
+        f"{n_valid or 'none'} of them for validation), {len(split.unlabelled):,} have none; "
+        f"{left}{len(split.test):,} test images"
     )
 
 

@@ -1,5 +1,6 @@
 """The split is stratified, nested, seeded apart and paid for; the audit catches a leak."""
 
+import dataclasses
 import itertools
 import re
 
@@ -58,6 +59,15 @@ def test_a_split_says_which_images_have_labels(sizes, flags, classes):
     assert text.startswith(f"mine: {count} of {n:,} training images have a label (")
     assert classes in text
     assert text.endswith(f"for validation), {n - count:,} have none; {N_TEST} test images")
+
+
+def test_images_that_a_manifest_leaves_out_are_told():
+    labels = make_labels((40, 40), n_unknown=20)
+    drawn = run(labels, labels_per_class=1)
+    shorter = dataclasses.replace(drawn, unlabelled=drawn.unlabelled[:10])
+    text = described(shorter, labels, ["a", "b"], "mine")
+    assert text.startswith("mine: 2 of 100 training images have a label (1 of each")
+    assert "10 have none; 88 stand in no part of split_file and are not used; " in text
 
 
 # ---------------------------------------------------------------- the rule
