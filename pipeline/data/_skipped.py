@@ -94,6 +94,22 @@ def drawn_test(count: int, labelled: int, test_frac: float, by_table: bool) -> F
     )
 
 
+def test_copies(names: Sequence[str]) -> list[Finding]:
+    """Told of pictures without a label that are left out, for a drawn test picture is the same."""
+    if not names:
+        return []
+    rows = tuple((shown(name), "equals a test picture") for name in names)
+    return [
+        Finding(
+            "test_copies",
+            len(rows),
+            f"{_counted(len(rows), 'picture')} without a label left out, equal to one that is kept "
+            f"for the test ({few(list(names))})",
+            rows,
+        )
+    ]
+
+
 def refuse(findings: Sequence[Finding], where: str) -> None:
     """Raise UserError if files were skipped."""
     for finding in findings:
