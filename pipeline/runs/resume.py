@@ -28,6 +28,7 @@ MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
 DIGEST = "ssgan.data_digest"
 TYPED = "ssgan.typed"  # tag: the keys that somebody gave, defaults among them
+PIXELS = "ssgan.data_pixels"  # tag: the range of the training images' pixels, if narrow
 SCALE = "ssgan.data_scale"  # tag: how values of more than eight bits became pixels
 
 
@@ -143,7 +144,8 @@ def _is_of(dataset: Dataset, config: Config, digest: str | None) -> bool:
 
 def data_tags(dataset: Dataset) -> dict[str, str]:
     """What a run notes of its data, for the stages and commands that read it."""
-    return {DIGEST: dataset.digest, **({SCALE: dataset.scale} if dataset.scale else {})}
+    known = {SCALE: dataset.scale, PIXELS: dataset.pixels}
+    return {DIGEST: dataset.digest, **{key: text for key, text in known.items() if text}}
 
 
 def load_model(run_id: str) -> LoggedModels:

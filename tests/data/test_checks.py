@@ -166,6 +166,21 @@ def test_one_image_of_few_is_no_fault(dark):
     assert _pixels.pixel_range(images) == _pixels.FULL
 
 
+@pytest.mark.parametrize("ends", [(0, 16), (0, 1), (100, 150), _pixels.FULL])
+def test_images_far_beyond_a_range_are_counted(ends):
+    assert _pixels.from_text(_pixels.as_text(*ends)) == ends
+    low, high = ends
+    within = (low + X[:50].astype(int) * (high - low) // 255).astype(np.uint8)
+    assert _pixels.far_beyond(within, *ends) == 0
+    images = np.concatenate([within, X[:7]])
+    assert _pixels.far_beyond(images, *ends) == (0 if ends == _pixels.FULL else 7)
+
+
+@pytest.mark.parametrize("text", ["", "x", "9..3", "3..3", "0..256", "-1..16", "1..2..3"])
+def test_another_text_is_no_range(text):
+    assert _pixels.from_text(text) == _pixels.FULL
+
+
 def test_of_many_images_a_thousandth_is_passed_over():
     images = X[:100] // 3
     images[0] = 255
