@@ -319,6 +319,11 @@ def test_an_artifact_folder_that_cannot_be_written(told, shared, tmp_path, monke
     assert f"ssgan: {run.data.tags['ssgan.reason']}" == line.strip()
 
 
+def test_a_value_that_changes_nothing_is_told(shared, capsys):
+    assert main(["split", "--labels_per_class", "3", "--stratified", "no"]) == 0
+    assert "stratified = False changes nothing: labels_per_class" in capsys.readouterr().err
+
+
 def test_a_run_id_in_a_file_is_that_of_the_command_line(told, shared, tmp_path, split_run):
     file = tmp_path / "own.yaml"
     file.write_text(f"seed: 1\nrun_id: {split_run}\n")

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.data._checks import Finding
+from pipeline.data._finding import DRAWN_TEST, Finding
 from pipeline.data._layout import few
 from pipeline.data._listing import shown
 from pipeline.errors import UserError
@@ -86,7 +86,7 @@ def drawn_test(count: int, labelled: int, test_frac: float, by_table: bool) -> F
     """Told where the folder has no test part; by_table: labels.csv says what is."""
     choose = "Write test into the column part of labels.csv" if by_table else INTO_TEST
     return Finding(
-        "drawn_test",
+        DRAWN_TEST,
         count,
         f"the folder has no test part, so {count:,} of its {labelled:,} labelled pictures, of each "
         f"class its share (test_frac={test_frac:g}), are kept for the test; the same ones whatever "

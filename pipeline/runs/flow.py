@@ -201,6 +201,8 @@ def _opened(
         if kind != "evaluate":  # then the source run has told them
             tell_findings(dataset)
         progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
+        for sentence in () if source or earlier else splitting.unheeded(config, dataset):
+            progress.note(sentence)
         with progress.subject(config.method):
             yield run
 
