@@ -22,6 +22,8 @@ from pipeline.command_line import (
 )
 from pipeline.config import layers as configuration
 from pipeline.config import named
+from pipeline.config.key import is_none
+from pipeline.config.reading import Layer
 from pipeline.errors import UserError
 
 COMMANDS = {
@@ -73,12 +75,16 @@ def _run(argv: Sequence[str]) -> None:
     if command in OF_A_MODEL:
         _use_model(command, flags)
         return
-    _refuse_experiment(flags)
     _refuse_resume(command, flags)
+    file, given = configuration.said(flags)
+    said = {**file, **given}
+    _refuse_experiment(said)
     if command in ANEW and RESUME not in flags:
         # Resolved before flow is imported: a mistake is told without waiting for MLflow.
         config = configuration.load(flags)
-        _refuse_run_id(command, flags)
+        _refuse_run_id(command, said)
+    elif "run_id" in file and "run_id" not in given:
+        flags["run_id"] = str(file["run_id"].value or "")
     from pipeline import progress
 
     with progress.shown():
@@ -185,12 +191,12 @@ def _ui(flags: dict[str, str]) -> None:
     ui.serve(int(port))
 
 
-def _refuse_run_id(command: str, flags: dict[str, str]) -> None:
-    """A flag that would be ignored in silence is a mistake."""
-    if flags.get("run_id"):
+def _refuse_run_id(command: str, said: Layer) -> None:
+    """A value that would be ignored in silence is a mistake."""
+    if "run_id" in said and not is_none(said["run_id"].value):
         raise UserError(
-            f"run_id = {flags['run_id']!r} (from --run_id): {command} starts anew; train and "
-            "evaluate continue from a run."
+            f"run_id = {said['run_id'].value!r} (from {said['run_id'].source}): {command} starts "
+            "anew; train and evaluate continue from a run."
         )
 
 
@@ -204,12 +210,13 @@ def _refuse_resume(command: str, flags: dict[str, str]) -> None:
         )
 
 
-def _refuse_experiment(flags: dict[str, str]) -> None:
+def _refuse_experiment(said: Layer) -> None:
     """Under `mlflow run` the experiment has been chosen."""
-    if "experiment" in flags and "MLFLOW_RUN_ID" in os.environ:
+    name, source = said.get("experiment", (None, ""))
+    if "MLFLOW_RUN_ID" in os.environ and not is_none(name):
         raise UserError(
-            f"experiment = {flags['experiment']!r} (from --experiment): mlflow run chooses the "
-            f"experiment; call it with --experiment-name {flags['experiment']}."
+            f"experiment = {name!r} (from {source}): mlflow run chooses the experiment; call it "
+            f"with --experiment-name {name}."
         )
 
 

@@ -319,7 +319,36 @@ def test_an_artifact_folder_that_cannot_be_written(told, shared, tmp_path, monke
     assert f"ssgan: {run.data.tags['ssgan.reason']}" == line.strip()
 
 
+def test_a_value_that_changes_nothing_is_told(shared, capsys):
+    assert main(["split", "--labels_per_class", "3", "--stratified", "no"]) == 0
+    assert "stratified = False changes nothing: labels_per_class" in capsys.readouterr().err
+
+
+def test_a_run_id_in_a_file_is_that_of_the_command_line(told, shared, tmp_path, split_run):
+    file = tmp_path / "own.yaml"
+    file.write_text(f"seed: 1\nrun_id: {split_run}\n")
+    given = ("--config", str(file))
+    for command in ("run", "split"):
+        line = told(command, *given)
+        assert f"run_id = '{split_run}' (from {file}, line 2): {command} starts anew" in line
+    assert "of kind 'split'; evaluate continues from" in told("evaluate", *given)
+    assert "there is no such run" in told("train", *given, "--run_id", "f" * 32)
+
+
 # ---------------------------------------------------------------- the run that `mlflow run` makes
+
+
+def test_an_experiment_is_refused_under_mlflow_run_wherever_it_stands(told, tmp_path, monkeypatch):
+    file = tmp_path / "own.yaml"
+    file.write_text("experiment: mine\n")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_RUN_ID", client.create_run("0").info.run_id)
+    for given in (("--config", str(file)), ("--experiment", "mine")):
+        for command in ("run", "train"):
+            line = told(command, *given)
+            assert "experiment = 'mine'" in line
+            assert "call it with --experiment-name mine" in line
 
 
 def test_the_run_that_mlflow_has_made_is_used(told, shared, monkeypatch):

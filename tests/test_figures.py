@@ -2,6 +2,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
 from pipeline import figures
+from pipeline.figures import style
 from pipeline.figures.images import GAP_GREY
 from pipeline.networks.spec import Latents
 
@@ -200,3 +202,17 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_complain(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(monkeypatch):
+    def sheet(name):
+        figure = figures.confusion_matrix(np.array([[3, 1], [0, 2]]), [name, "고양이"], "一")
+        return drawn(figure)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sheet("猫")
+        without = sheet("\u1d84")  # DejaVu has no such sign, STIX has
+        monkeypatch.setattr(style, "CJK", ("No such font", "STIXGeneral"))
+        monkeypatch.setattr(style, "_figure_type", style._figure_type.__wrapped__)
+        assert (sheet("\u1d84") != without).any()

@@ -38,9 +38,17 @@ def load(flags: Mapping[str, str], base: Mapping[str, Value] | None = None) -> C
     Raises:
         UserError: unknown key or name, wrong type, value out of range, unreadable file.
     """
-    given = {key: Sourced(value, f"--{key}") for key, value in flags.items() if key != "config"}
+    return resolve(*said(flags), base)
+
+
+def said(flags: Mapping[str, str]) -> tuple[Layer, Layer]:
+    """What the file that `flags` name says, and what they say themselves.
+
+    Raises:
+        UserError: a file that cannot be used.
+    """
     file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
-    return resolve(file, given, base)
+    return file, {key: Sourced(text, f"--{key}") for key, text in flags.items() if key != "config"}
 
 
 def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) -> Config:
@@ -67,12 +75,12 @@ def resolve(file: Layer, given: Layer, base: Mapping[str, Value] | None = None) 
     if _is_open(dataset) and method.get("steps") == general.get("steps"):
         recipe["steps"] = dataset["steps"]
     merged = {**recipe, **earlier, **file, **given}
-    merged |= _one_way_to_choose_labels(default, earlier, file, given)
+    merged |= _one_way_to_choose_labels(recipe, earlier, file, given)
     _reject_unknown(merged, own)
     config, plain = _validated(merged, own), _validated(recipe, own).flat()
     plain["steps"] = plain["steps"] or _whole(chosen["method"], kind, pretrained)
-    said = {**file, **given}
-    return _fitted(config, plain, earlier, said).model_copy(update={"given": frozenset(said)})
+    typed = {**file, **given}
+    return _fitted(config, plain, earlier, typed).model_copy(update={"given": frozenset(typed)})
 
 
 def _fitted(config: Config, plain: Mapping[str, Value], earlier: Layer, said: Layer) -> Config:
@@ -170,8 +178,7 @@ def presets(flags: Mapping[str, str]) -> tuple[Config, dict[str, Value]]:
         UserError: an unknown data set or method, or a file that cannot be used.
     """
     config = load({key: flags[key] for key in CHOOSING if key in flags})
-    file = read_yaml(expanded(flags["config"])) if flags.get("config") else {}
-    default = {**read_yaml(named.CONFIGS / "default.yaml"), **file}
+    default = {**read_yaml(named.CONFIGS / "default.yaml"), **said(flags)[0]}
     whole = load({key: flags[key] for key in CHOOSING if key in flags and key != "steps"})
     plain = {key: default[key].value for key in ("dataset", "method")} | {"steps": whole.steps}
     return config, config.flat() | plain
@@ -235,13 +242,19 @@ def _whole(method: Sourced, kind: Sourced, pretrained: bool) -> int:
     return int(layers["steps"].value)  # type: ignore[arg-type]
 
 
-def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
-    """The highest layer that names a rival takes the others back to their defaults."""
+def _one_way_to_choose_labels(recipe: Layer, *layers: Layer) -> Layer:
+    """The highest layer that names a rival takes the others back to the recipe's values.
+
+    `label_frac: none` names one, every known label, unless another stands beside it. Of the others
+    `none` takes back what lower layers say of that key.
+    """
     validation = ("valid_frac", "valid_labels")
     asked: Layer = {}  # of validation, from the highest layer down to the one looked at
+    off: set[str] = set()  # rivals that a higher layer has taken back
     for layer in reversed(layers):
         asked = {**{key: layer[key] for key in validation if key in layer}, **asked}
-        rivals = [key for key in RIVALS if key in layer and not is_none(layer[key].value)]
+        none = {key for key in RIVALS if key in layer and is_none(layer[key].value)}
+        rivals = [key for key in RIVALS if key in layer and key not in off | none]
         if len(rivals) > 1:
             sources = " and ".join(layer[key].source for key in rivals)
             raise UserError(
@@ -249,15 +262,17 @@ def _one_way_to_choose_labels(default: Layer, *layers: Layer) -> Layer:
                 "one of them."
             )
         for key, sourced in asked.items():
-            none = is_none(sourced.value) or str(sourced.value) in ("0", "0.0")
-            if rivals == ["split_file"] and not none:
+            nothing = is_none(sourced.value) or str(sourced.value) in ("0", "0.0")
+            if rivals == ["split_file"] and not nothing:
                 raise UserError(
                     f"{key} (from {sourced.source}): the manifest of split_file says "
                     f"which labels validate; leave {key} out."
                 )
+        rivals = rivals or ["label_frac"] * ("label_frac" in none)
         if rivals:
             others = {*RIVALS, *(validation if rivals == ["split_file"] else ())} - {*rivals}
-            return {key: default[key] for key in others}
+            return {key: recipe[key] for key in others}
+        off |= none
     return {}
 
 

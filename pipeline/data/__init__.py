@@ -14,7 +14,7 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data._finding import Finding, reported
+from pipeline.data._finding import DRAWN_TEST, Finding, reported
 from pipeline.data._labels import UNKNOWN
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Config
 
 __all__ = [
+    "DRAWN_TEST",
     "UNKNOWN",
     "Dataset",
     "Finding",

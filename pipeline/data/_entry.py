@@ -1,7 +1,7 @@
 """An entry of the cache made from a folder: decoded, ordered, checked, written."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median_low
@@ -42,6 +42,10 @@ class Pictures:
         """Positions of the files that can be used so far."""
         return [index for index, reason in enumerate(self.reasons) if not reason]
 
+    def names(self, positions: Sequence[int]) -> list[str]:
+        """Names of the files at these positions."""
+        return [self.listing.files[index].name for index in positions]
+
 
 def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
     """Write images and table of an entry into folder; returns what there is to say of it.
@@ -52,9 +56,11 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
     rows, decoded, target = _decoded(pictures, options, scratch)
     good = [index for index in rows if not pictures.reasons[index]]
     labels, is_test, names, drawn = _placed(pictures, good, options)
+    copies = _copies(pictures, good, is_test) if drawn else []
     numbers = {name: number for number, name in enumerate(names)} | {"": UNKNOWN}
     part = np.full(len(pictures.reasons), UNUSED, np.int8)
     part[good] = is_test
+    part[copies] = UNUSED
     label = np.full(len(pictures.reasons), UNKNOWN, np.int32)
     label[good] = [numbers[text] for text in labels]
     row_of = {index: row for row, index in enumerate(rows)}
@@ -82,8 +88,8 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
         labelled = sum(map(bool, labels))
         by_table = pictures.listing.table is not None
         drawn_test = _skipped.drawn_test(sum(is_test), labelled, options.test_frac, by_table)
-        told.insert(0, drawn_test)
-    files = [shown(pictures.listing.files[index].name) for index in order]
+        told[:0] = [drawn_test, *_skipped.test_copies(pictures.names(copies))]
+    files = [shown(name) for name in pictures.names(order)]
     n_train = int((part == TRAIN).sum())
     about = _checked(
         folder, pictures.where, names, label[order], n_train, files, sizes[order], options.fit, told
@@ -172,6 +178,15 @@ def _placed(
             "that one could be kept for it; label more pictures"
         )
     return labels, is_test, names, True
+
+
+def _copies(pictures: Pictures, good: list[int], is_test: list[bool]) -> list[int]:
+    """Those of the good pictures that have no label and are a copy of one that tests."""
+    tested = {
+        pictures.looks[index].digest for index, test in zip(good, is_test, strict=True) if test
+    }
+    unlabelled = [index for index in good if not pictures.layout.labels[index]]
+    return [index for index in unlabelled if pictures.looks[index].digest in tested]
 
 
 def _copied(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+DRAWN_TEST = "drawn_test"  # the finding where the data have no test part
 ROWS = 1_000  # most that a finding lists
 
 

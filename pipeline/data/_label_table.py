@@ -1,5 +1,6 @@
 """Label and part of each picture, by a table labels.csv at the top of the folder."""
 
+import contextlib
 import csv
 import io
 import posixpath
@@ -17,6 +18,7 @@ from pipeline.errors import UserError
 
 PARTS = ("", "train", "test", "labelled", "valid", "unlabelled")
 TESTS = ("test", *(name for name, kind in SPELLINGS.items() if kind == "test"))  # folders
+LONGEST = 80  # characters of a path that a message shows
 COLUMNS = "a first line path,label or path,label,part"
 
 
@@ -40,12 +42,21 @@ def by_table(listing: Listing) -> Layout:
     for entry in listing.files:
         row = rows.get(shown(entry.name))
         layout.add(row.label if row else "", bool(row and row.is_test))
-        top, _, below = entry.name.partition("/")
-        if below and top.casefold() in TESTS and not (row and row.part):
+        tested = _test_folder(entry.name)
+        if tested and not (row and row.part):
             _refuse_unsaid(row, listing, entry.name)
-            tests[top] += 1
+            tests[tested] += 1
     layout.told += [*_told_of(list(rows.values())), *_told_of_tests(tests)]
     return layout
+
+
+def _test_folder(name: str) -> str:
+    """The folder on the way to a file that is called as a test part is, "" if none is."""
+    *folders, _ = name.split("/")
+    for depth, folder in enumerate(folders, 1):
+        if folder.casefold() in TESTS:
+            return "/".join(folders[:depth])
+    return ""
 
 
 def _refuse_unsaid(row: Row | None, listing: Listing, name: str) -> None:
@@ -98,17 +109,20 @@ def _rows(listing: Listing) -> dict[str, Row]:
     columns: dict[str, int] = {}
     text = _text(listing.table or b"", path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    line = end = 0  # where a row begins, and where the one before it ends
     try:
         for cells in reader:
+            line, end = end + 1, reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns:
                 columns = _columns(cells, path)
                 continue
-            where = f"{path}, line {reader.line_num}"
+            where = f"{path}, line {line}"
+            where += f" (a quote there ends on line {end})" if end > line else ""
             cells.extend([""] * (max(columns.values()) + 1 - len(cells)))
             name = _name(cells[columns["path"]], known, listing.root, where)
-            row = _row(cells, columns, reader.line_num, where)
+            row = _row(cells, columns, line, where)
             before = rows.setdefault(name, row)
             if before[1:3] != row[1:3]:
                 raise UserError(
@@ -117,8 +131,8 @@ def _rows(listing: Listing) -> dict[str, Row]:
                 )
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {reader.line_num}: not a table ({error}); write {COLUMNS}, then one "
-            "line for each picture"
+            f"{path}, line {end + 1}: not a table ({error}); write {COLUMNS}, then one line for "
+            "each picture"
         ) from None
     if not columns:
         raise UserError(f"{path}: is empty; write {COLUMNS}, then one line for each picture")
@@ -183,9 +197,12 @@ def _name(cell: str, known: set[str], root: Path, where: str) -> str:
         raise UserError(
             f"{where}: {shown(cell.strip())} leaves {root}; name pictures below that folder"
         )
-    there = "is not among its pictures" if (root / name).exists() else "does not exist"
+    there = "does not exist"
+    with contextlib.suppress(OSError):  # a name that is too long for a file
+        there = "is not among its pictures" if (root / name).exists() else there
+    brief = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
     raise UserError(
-        f"{where}: {shown(name)} {there} in {root}; correct the path, which starts "
+        f"{where}: {shown(brief)} {there} in {root}; correct the path, which starts "
         "at that folder, or remove the line"
     )
 

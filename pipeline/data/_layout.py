@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from pipeline.data._finding import Finding
+from pipeline.data._labels import like_unknown
 from pipeline.data._listing import Listing, shown
 from pipeline.errors import UserError
 
@@ -21,6 +22,7 @@ UNLABELLED = ("unlabelled", "unlabeled")
 VALID = ("valid", "val", "validation", "dev")
 SPELLINGS = dict.fromkeys(("training", "training_set", "trainset"), "train")
 SPELLINGS |= dict.fromkeys(("testing", "test_set", "testset"), "test")
+NO_LABEL = re.compile(r"un[ _-]?label|not?[ _-]?label", re.IGNORECASE)  # how such a name begins
 SHOWN = 8  # names that a message lists
 
 
@@ -125,6 +127,8 @@ def _refuse_others(listing: Listing, tops: dict[str, str], train: str) -> None:
         )
     else:
         remedy = f"beside {train} there may be test and unlabelled; move or remove the others"
+    if not _inside(listing)[train]:
+        remedy += f"; if {shown(train)} is a class, put all class folders into a new folder train"
     raise UserError(f"data_dir={listing.root} holds {few(others)} besides {train}; {remedy}")
 
 
@@ -146,6 +150,7 @@ def _in_parts(listing: Listing, tops: dict[str, str], train: str) -> Layout:
             layout.add("")
         else:
             layout.add(class_name(below[0]), kind == "test")
+    layout.told += _told_of_unknown(layout)
     return layout
 
 
@@ -173,6 +178,7 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
             layout.add(class_name(below[0]), True)
         else:
             layout.add("" if kind in UNLABELLED else class_name(top))
+    layout.told += _told_of_unknown(layout)
     return layout
 
 
@@ -184,6 +190,26 @@ def _told_of_valid(folder: str) -> Finding:
         f"the folder {shown(folder)} is read as a class; if it holds validation images, move them "
         "into the class folders: validation images are taken from there (valid_frac)",
     )
+
+
+def _told_of_unknown(layout: Layout) -> list[Finding]:
+    """Told of classes that are named as if nobody knew the labels of their pictures."""
+    filled = set(layout.labels)
+    folders = [
+        folder
+        for folder, name in layout.class_folders.items()
+        if name in filled and (like_unknown(name) or NO_LABEL.match(name))
+    ]
+    if not folders:
+        return []
+    return [
+        Finding(
+            "class_named_as_unknown",
+            len(folders),
+            f"read as a class: {few(folders)}; if nobody knows what the pictures show, call the "
+            "folder unlabelled",
+        )
+    ]
 
 
 def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:

@@ -12,7 +12,10 @@ from typing import NamedTuple
 TABLE = "labels.csv"
 # What cameras, labelling tools and data sets put beside pictures.
 COMPANIONS = (".txt", ".md", ".json", ".csv", ".xml", ".html")
-SYSTEM_FILES = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+SYSTEM_FILES = frozenset(
+    {"__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"}
+    | {"@eaDir", "#recycle"}  # of Synology
+)
 
 CONTROL = frozenset({"Cc", "Zl", "Zp"})  # categories of characters that would break a line
 

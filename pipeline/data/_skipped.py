@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.data._checks import Finding
+from pipeline.data._finding import DRAWN_TEST, Finding
 from pipeline.data._layout import few
 from pipeline.data._listing import shown
 from pipeline.errors import UserError
@@ -86,12 +86,28 @@ def drawn_test(count: int, labelled: int, test_frac: float, by_table: bool) -> F
     """Told where the folder has no test part; by_table: labels.csv says what is."""
     choose = "Write test into the column part of labels.csv" if by_table else INTO_TEST
     return Finding(
-        "drawn_test",
+        DRAWN_TEST,
         count,
         f"the folder has no test part, so {count:,} of its {labelled:,} labelled pictures, of each "
         f"class its share (test_frac={test_frac:g}), are kept for the test; the same ones whatever "
         f"the seed. {choose} to choose them yourself",
     )
+
+
+def test_copies(names: Sequence[str]) -> list[Finding]:
+    """Told of pictures without a label that are left out, for a drawn test picture is the same."""
+    if not names:
+        return []
+    rows = tuple((shown(name), "equals a test picture") for name in names)
+    return [
+        Finding(
+            "test_copies",
+            len(rows),
+            f"{_counted(len(rows), 'picture')} without a label left out, equal to one that is kept "
+            f"for the test ({few(list(names))})",
+            rows,
+        )
+    ]
 
 
 def refuse(findings: Sequence[Finding], where: str) -> None:

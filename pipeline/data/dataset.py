@@ -104,6 +104,11 @@ class Dataset:
         return self.stretched(self.train_images)
 
     @property
+    def pixels(self) -> str:
+        """The range of the pixels as text, "" if it is all of 0..255."""
+        return _pixels.as_text(*self.pixel_range)
+
+    @property
     def pixel_tables(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Tables uint8 [256]: from stored pixels to stretched ones, and back."""
         return _pixels.stretching(*self.pixel_range), _pixels.shrinking(*self.pixel_range)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data import _reading, _scale
+from pipeline.data import _pixels, _reading, _scale
 from pipeline.data._decoding import Target
 from pipeline.data._layout import few
 from pipeline.data._listing import listed, shown
@@ -24,6 +24,7 @@ class NewPictures:
     images: NDArray[np.uint8]  # [m, side, side, c], mapped; also of files that cannot be read
     rows: NDArray[np.int64]  # of `images`, for each name
     skipped: str  # which files were left out and why, in a sentence; "" if none was
+    far: int  # pictures whose pixels lie far outside those that the model was trained on
     beyond: int  # pictures with values darker or brighter than any that the scale knows
     unscaled: str  # what values of more than eight bits were taken for, if that is a guess
 
@@ -34,7 +35,9 @@ class NewPictures:
 
 
 @contextmanager
-def opened(root: Path, side: int, channels: int, fit: str, scale: str) -> Iterator[NewPictures]:
+def opened(
+    root: Path, side: int, channels: int, fit: str, scale: str, pixels: str = ""
+) -> Iterator[NewPictures]:
     """Read all pictures below root, as `dataset: folder` reads those that it trains on.
 
     Args:
@@ -44,6 +47,7 @@ def opened(root: Path, side: int, channels: int, fit: str, scale: str) -> Iterat
         fit: "crop" or "pad".
         scale: how values of more than eight bits become pixels, as `Dataset.scale` tells it in
             text; "": 16-bit values are divided by 257, others scaled file by file.
+        pixels: range of the training images' pixels, as `Dataset.pixels` tells it; "": 0..255.
 
     Raises:
         UserError: no such folder, no such scale, or nothing in it can be read.
@@ -66,11 +70,14 @@ def opened(root: Path, side: int, channels: int, fit: str, scale: str) -> Iterat
         rows = np.flatnonzero([not one.reason for one in decoded])
         if not rows.size:
             raise UserError(f"{said} holds no picture that can be read{told and f' ({told})'}.")
+        images = np.memmap(place, np.uint8, "r", shape=(len(names), *target.shape))
+        low, high = _pixels.from_text(pixels)
         yield NewPictures(
             [shown(names[row]) for row in rows],
-            np.memmap(place, np.uint8, "r", shape=(len(names), *target.shape)),
+            images,
             rows,
             f"{len(left):,} of {len(files):,} files left out ({told})" if left else "",
+            sum(_pixels.far_beyond(images[row : row + 1], low, high) for row in rows),
             sum(target.scale.exceeded_by(one.span) for one in decoded),
             _scale.guessed(target.scale, [one.span for one in decoded if one.span]),
         )

@@ -5,8 +5,10 @@ Colours: Okabe & Ito's palette, told apart by every common kind of colour vision
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +20,46 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E
 LIGHT_BLUE = "#9fcbe6"  # lines drawn on it stay visible
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
 INK, MUTED, GRID = "#1f2933", "#66717d", "#e4e7eb"
+# Fonts of Linux, Windows and macOS that have the signs of Chinese, Japanese and Korean.
+CJK = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAexGothic", "NanumGothic"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "PingFang SC", "Hiragino Sans"),
+    *("Apple SD Gothic Neo", "Arial Unicode MS"),
+)
 
 
 def blank_figure(title: str, detail: str, width: float, height: float) -> Figure:
     """A blank white figure, in inches, with its title and n at the top left."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+    figure_of = _figure_type()
+    figure = figure_of(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
     per_line = int(width * 10.5)  # characters that fit across
     text = "\n".join(textwrap.fill(part, per_line) for part in (title, detail))
     figure.suptitle(
         text, x=0.01, ha="left", fontsize=11, color=INK, linespacing=1.4, parse_math=False
     )
     return figure
+
+
+@functools.cache
+def _figure_type() -> type[Figure]:
+    """A figure whose words may be in any script; of signs that no font has it says nothing."""
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import fontManager
+    from matplotlib.text import Text
+
+    installed = {font.name for font in fontManager.ttflist}
+    others = [name for name in CJK if name in installed]
+
+    class AnyScript(Figure):
+        def draw(self, renderer: Any) -> None:
+            for text in self.findobj(Text) if others else ():
+                text.set_fontfamily(["sans-serif", *others])
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+                super().draw(renderer)
+
+    return AnyScript
 
 
 def single_axes(figure: Figure, x_label: str, y_label: str, grid: str | None) -> Axes:

@@ -61,6 +61,7 @@ def go_on(flags: Mapping[str, str]) -> Result:
             _opened(found.kind, config, dataset, split, earlier=found.run_id) as run,
             kept.advising(folder, going_on.command(run.id)),
         ):
+            _note_place(run, folder)
             progress.note(f"going on with run {run.id}")
             measured = arms.both(run, stage, config, dataset, split, clock, folder)
             result = _conclude(run, stage, config, split, clock, *measured)
@@ -134,9 +135,14 @@ def _kept(run: Run, config: Config) -> Iterator[Folder]:
         kept.opened(kept.place(config, run.id), config) as folder,
         kept.advising(folder, going_on.command(run.id)),
     ):
-        if folder.path:
-            run.tags({tracking.CHECKPOINTS: str(folder.path)})
+        _note_place(run, folder)
         yield folder
+
+
+def _note_place(run: Run, folder: Folder) -> None:
+    """Say on the run where its folder lies."""
+    if folder.path:
+        run.tags({tracking.CHECKPOINTS: str(folder.path)})
 
 
 def _split(config: Config, clock: Clock) -> tuple[Dataset, Split]:
@@ -195,6 +201,8 @@ def _opened(
         if kind != "evaluate":  # then the source run has told them
             tell_findings(dataset)
         progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
+        for sentence in () if source or earlier else splitting.unheeded(config, dataset):
+            progress.note(sentence)
         with progress.subject(config.method):
             yield run
 

@@ -59,7 +59,10 @@ def asked(flags: Mapping[str, str]) -> GoingOn:
         )
     if found.tags.get(provenance.CODE) != provenance.tags()[provenance.CODE]:
         progress.note("ssgan has changed since the run began: its numbers may be those of neither")
-    return GoingOn(run_id, found.kind, _config(run_id, flags, folder), folder)
+    config = _config(run_id, flags, folder)
+    typed = found.tags.get(resume.TYPED, "").split()
+    config = config.model_copy(update={"given": frozenset(typed)})
+    return GoingOn(run_id, found.kind, config, folder)
 
 
 def _check(run_id: str, found: Ended) -> None:

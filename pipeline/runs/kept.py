@@ -177,6 +177,8 @@ def _remove_old(own: Path) -> None:
         if folder != own and (folder / LOCK).is_file():
             with contextlib.suppress(OSError):  # another process has removed it
                 files = [file.stat() for file in folder.rglob("*") if file.is_file()]
+                if not files:
+                    continue
                 last, size = max(s.st_mtime for s in files), sum(s.st_size for s in files)
                 found.append((last, size, folder))
     held = 0

@@ -89,7 +89,7 @@ def opened(
         tags[tracking.SOURCE] = source
     if config.given:
         tags[resume.TYPED] = " ".join(sorted(config.given))
-    if dataset.findings:
+    if dataset.findings and not earlier:  # a run that goes on may have noted more by now
         tags[differences.FINDINGS] = "; ".join(finding.sentence for finding in dataset.findings)
     with tracking.open_run(
         kind,

@@ -1,7 +1,7 @@
 """The command `predict`: classes of new pictures by a run's classifier, as a table."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline import interrupts, progress, tracking
 from pipeline.config.reading import expanded
 from pipeline.data import new_pictures
+from pipeline.data.new_pictures import NewPictures
 from pipeline.errors import UserError
 from pipeline.runs import output, resume
 from pipeline.stages import train as training
@@ -70,9 +71,10 @@ def predict(request: Request) -> str:
         )
     fit = str(resume.values_of(request.run_id).get("fit", "crop"))
     scale = tracking.tag(request.run_id, resume.SCALE) or ""
+    pixels = tracking.tag(request.run_id, resume.PIXELS) or ""
     with (
         output.launched(KIND, request.run_id) as run,
-        new_pictures.opened(request.data_dir, height, channels, fit, scale) as pictures,
+        new_pictures.opened(request.data_dir, height, channels, fit, scale, pixels) as pictures,
     ):
         classify = training.batched(found.call)
         progress.phase("classifying", total=len(pictures.names), unit="pictures")
@@ -82,20 +84,35 @@ def predict(request: Request) -> str:
             interrupts.heed()
             progress.advance(done := done + len(images))
         table = tabled(pictures.names, np.concatenate(parts), found.class_names)
-        if pictures.skipped:
-            progress.note(pictures.skipped)
-        if pictures.unscaled:
-            progress.note(pictures.unscaled)
-        if pictures.beyond:
-            progress.note(
-                f"{pictures.beyond:,} of {len(pictures.names):,} pictures "
-                f"{'has' if pictures.beyond == 1 else 'have'} darker or brighter values than any "
-                "that the model was trained on; these are read as black or white"
-            )
+        for note in _notes(pictures, pixels):
+            progress.note(note)
         _write(table, request.out)
         if run is not None:
             run.table(table, "predictions.csv")
     return _told(table, request.out)
+
+
+def _notes(pictures: NewPictures, pixels: str) -> Iterator[str]:
+    """What is to be said of the pictures; pixels: the range that the model was trained on."""
+    if pictures.skipped:
+        yield pictures.skipped
+    if pictures.unscaled:
+        yield pictures.unscaled
+    if pictures.far:
+        yield (
+            f"{_some(pictures.far, pictures)} pixels far outside {pixels}, where those of the "
+            "training images lie; these are read as black or white. Store the pictures on the "
+            "scale of the training images"
+        )
+    if pictures.beyond:
+        yield (
+            f"{_some(pictures.beyond, pictures)} darker or brighter values than any that the model "
+            "was trained on; these are read as black or white"
+        )
+
+
+def _some(n: int, pictures: NewPictures) -> str:
+    return f"{n:,} of {len(pictures.names):,} pictures {'has' if n == 1 else 'have'}"
 
 
 def tabled(

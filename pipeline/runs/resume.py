@@ -28,6 +28,7 @@ MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
 DIGEST = "ssgan.data_digest"
 TYPED = "ssgan.typed"  # tag: the keys that somebody gave, defaults among them
+PIXELS = "ssgan.data_pixels"  # tag: the range of the training images' pixels, if narrow
 SCALE = "ssgan.data_scale"  # tag: how values of more than eight bits became pixels
 
 
@@ -70,12 +71,12 @@ def continue_from(
     decided = SPLIT if stage == "train" else {"method", *base}
     free = {name for name, said in SAID.items() if said.free}
     now = config.flat()
-    default = configuration.defaults()
+    recipe = configuration.recipe_of(config, config.steps).flat()
     # The method first: another one has other keys, which would be blamed instead. Then what was
     # typed: it sets others back.
     order = sorted(decided - free, key=lambda key: (key != "method", key not in flags, key))
     for key in order:
-        was = base.get(key, default.get(key))
+        was = base.get(key, recipe.get(key))
         if now.get(key) != was:
             raise UserError(
                 f"{key} = {now.get(key)!r}: run {source} has decided {was!r} and {stage} "
@@ -143,7 +144,8 @@ def _is_of(dataset: Dataset, config: Config, digest: str | None) -> bool:
 
 def data_tags(dataset: Dataset) -> dict[str, str]:
     """What a run notes of its data, for the stages and commands that read it."""
-    return {DIGEST: dataset.digest, **({SCALE: dataset.scale} if dataset.scale else {})}
+    known = {SCALE: dataset.scale, PIXELS: dataset.pixels}
+    return {DIGEST: dataset.digest, **{key: text for key, text in known.items() if text}}
 
 
 def load_model(run_id: str) -> LoggedModels:

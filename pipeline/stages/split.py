@@ -11,8 +11,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import layers
 from pipeline.config.schema import Config
-from pipeline.data import UNKNOWN
+from pipeline.data import DRAWN_TEST, UNKNOWN
 from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
 from pipeline.stages.manifest import Indices, Split, from_manifest
@@ -231,6 +232,8 @@ def _too_few_for_validation(
 def described(split: Split, labels: Indices, class_names: Sequence[str], name: str) -> str:
     """Which images have labels, for people to read; labels int64 [n] of all training images."""
     n_train, n_valid = len(labels), len(split.valid)
+    unused = n_train - len(split.pool) - n_valid
+    left = f"{unused:,} stand in no part of split_file and are not used; " if unused else ""
     chosen = labels[np.union1d(split.labelled, split.valid)]
     counts = np.bincount(chosen, minlength=len(class_names))
     low, high = int(counts.min()), int(counts.max())
@@ -244,9 +247,26 @@ def described(split: Split, labels: Indices, class_names: Sequence[str], name: s
         classes = f"of {len(counts)} classes, from {low} ({fewest}) to {high} ({most})"
     return (
         f"{name}: {split.n_labels:,} of {n_train:,} training images have a label ({classes}; "
-        f"{n_valid or 'none'} of them for validation), {n_train - split.n_labels:,} have none; "
-        f"{len(split.test):,} test images"
+        f"{n_valid or 'none'} of them for validation), {len(split.unlabelled):,} have none; "
+        f"{left}{len(split.test):,} test images"
     )
+
+
+def unheeded(config: Config, dataset: Dataset) -> list[str]:
+    """What of the values that somebody gave says nothing here, in sentences."""
+    nothing = []
+    if config.split_file is not None:
+        nothing += [(key, "split_file names the labels") for key in ("split_seed", "stratified")]
+    elif config.labels_per_class and not config.valid_labels:
+        nothing.append(("stratified", "labels_per_class says how many labels a class has"))
+    if all(finding.name != DRAWN_TEST for finding in dataset.findings):
+        nothing.append(("test_frac", "the data have a test part"))
+    said = config.given & layers.changed(config).keys()
+    return [
+        f"{key} = {getattr(config, key)} changes nothing: {why}"
+        for key, why in nothing
+        if key in said
+    ]
 
 
 def audit(split: Split, door: LabelDoor) -> int:

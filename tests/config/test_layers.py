@@ -194,6 +194,41 @@ def test_a_manifest_says_which_labels_validate_whichever_layer_names_it(file):
     assert (str(over.split_file), over.valid_frac) == ("a.parquet", 0)
 
 
+FOLDER = {"dataset": "folder", "data_dir": "x"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "flags", "read"),
+    [
+        ("labels_per_class: 10", {"label_frac": "none"}, (None, None)),
+        ("seed: 1", {"labels_per_class": "10", "label_frac": "none"}, (None, 10)),
+        (
+            "labels_per_class: 10",
+            {"labels_per_class": "none", "label_frac": "none"},
+            (None, None),
+        ),
+        ("split_file: m.parquet", {"split_file": "none"}, (None, None)),
+        ("split_file: m.parquet", {"split_file": "none", "valid_frac": "0.2"}, (None, None)),
+        ("split_file: m.parquet", {"label_frac": "none"}, (None, None)),
+        ("labels_per_class: 10", {"split_file": "none"}, (None, 10)),
+        ("label_frac: 0.5", {"labels_per_class": "none"}, (0.5, None)),
+        ("labels_per_class: 10\nsplit_file: m.parquet", {"split_file": "none"}, (None, 10)),
+        ("labels_per_class: 10\nlabel_frac: null", {}, (None, 10)),
+    ],
+)
+def test_none_takes_back_what_a_lower_layer_says_of_the_labels(lines, flags, read, file):
+    found = config.load({**FOLDER, "config": file(lines), **flags})
+    assert (found.label_frac, found.labels_per_class, found.split_file) == (*read, None)
+
+
+def test_what_is_not_asked_of_the_labels_is_as_in_the_recipe():
+    assert config.load({**FOLDER, "labels_per_class": "10"}).label_frac is None
+    assert config.load({"labels_per_class": "10"}).label_frac == config.defaults()["label_frac"]
+    base = config.load({**FOLDER, "labels_per_class": "3"}).flat()
+    again = config.load({"label_frac": "none"}, base)
+    assert (again.label_frac, again.labels_per_class) == (None, None)
+
+
 def test_an_arm_on_the_same_split_keeps_the_seed():
     base = config.from_yaml(config.to_yaml(config.load({"seed": "3", "baseline": "false"})))
     other = config.load({"method": "seed_gan"}, base)

@@ -159,6 +159,34 @@ def test_a_faulty_pixel_does_not_hide_a_narrow_range():
     assert _pixels.pixel_range(images) == _pixels.FULL
 
 
+@pytest.mark.parametrize("dark", [1, 11])
+def test_one_image_of_few_is_no_fault(dark):
+    images = X[: dark + 1] // 3
+    images[-1] = 80 + X[0] // 3 * 2
+    assert _pixels.pixel_range(images) == _pixels.FULL
+
+
+@pytest.mark.parametrize("ends", [(0, 16), (0, 1), (100, 150), _pixels.FULL])
+def test_images_far_beyond_a_range_are_counted(ends):
+    assert _pixels.from_text(_pixels.as_text(*ends)) == ends
+    low, high = ends
+    within = (low + X[:50].astype(int) * (high - low) // 255).astype(np.uint8)
+    assert _pixels.far_beyond(within, *ends) == 0
+    images = np.concatenate([within, X[:7]])
+    assert _pixels.far_beyond(images, *ends) == (0 if ends == _pixels.FULL else 7)
+
+
+@pytest.mark.parametrize("text", ["", "x", "9..3", "3..3", "0..256", "-1..16", "1..2..3"])
+def test_another_text_is_no_range(text):
+    assert _pixels.from_text(text) == _pixels.FULL
+
+
+def test_of_many_images_a_thousandth_is_passed_over():
+    images = X[:100] // 3
+    images[0] = 255
+    assert _pixels.pixel_range(images) == (0, 85)
+
+
 @pytest.mark.parametrize("images", [X[:1] // 16, X[:2] // 16, np.eye(4, dtype=np.uint8)[:, None]])
 def test_few_images_have_a_range_too(images):
     low, high = _pixels.pixel_range(images)

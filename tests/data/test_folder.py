@@ -46,6 +46,8 @@ def test_folders_give_label_and_part(tmp_path, top, unlabelled):
     put(tmp_path, "test/.hidden/x.png", b"")
     put(tmp_path, ".DS_Store", b"")
     put(tmp_path, "__MACOSX/train/cat/._0.png", b"")
+    put(tmp_path, "@eaDir/train/cat/0.png/SYNOPHOTO_THUMB_S.jpg", content(8, "JPEG"))
+    put(tmp_path, f"{top}/cat/@eaDir/0.png/SYNOPHOTO_THUMB_S.jpg".lstrip("/"), content(8, "JPEG"))
     put(tmp_path, f"{top}/cat/Thumbs.db".lstrip("/"), b"")
     for i in range(2 if unlabelled else 0):
         put(tmp_path, f"{unlabelled}/a/{i}.png", content(50 + i))
@@ -218,6 +220,10 @@ def test_links_are_followed_and_loops_end(tmp_path):
             ["left/1.png", "right/2.png", "both/left/3.png", "both/right/4.png"],
             "or name it test; if it is a class, put all class folders into a folder train",
         ),
+        (
+            ["bus/1.png", "car/2.png", "train/3.png"],
+            "if train is a class, put all class folders into a new folder train",
+        ),
         (["cat/1.png", "dog/1.png"], "no class has two labelled pictures"),
     ],
 )
@@ -351,6 +357,31 @@ def test_a_class_that_is_named_as_a_part_is_told(tmp_path):
     dataset = load(tmp_path)
     assert dataset.class_names == ("cat", "valid")
     assert "the folder valid is read as a class" in finding(dataset, "class_named_as_part").sentence
+
+
+@pytest.mark.parametrize("top", ["", "train/"])
+@pytest.mark.parametrize("name", ["unknown", "no_label", "Unlabelled_images", "un-labelled", "NA"])
+def test_a_class_that_is_named_as_if_nobody_knew_it_is_told(tmp_path, top, name):
+    for seed in range(6):
+        put(tmp_path, f"{top}{('cat', 'dog', name)[seed % 3]}/{seed}.png", content(seed))
+    sentence = finding(load(tmp_path), "class_named_as_unknown").sentence
+    assert sentence.startswith(f"read as a class: {top}{name}; if nobody knows")
+
+
+def test_copies_of_drawn_test_pictures_are_not_trained_on(tmp_path):
+    for seed in range(20):
+        put(tmp_path, f"unlabelled/{seed}.png", content(seed))
+        if seed < 8:
+            put(tmp_path, f"labelled/{('cat', 'dog')[seed % 2]}/{seed}.png", content(seed))
+    dataset = load(tmp_path)
+    tested = {Path(file).name for file in dataset.test_files}
+    assert tested
+    assert not tested & {Path(file).name for file in dataset.train_files}
+    assert len(dataset.train_files) + 2 * len(tested) == 28
+    assert finding(dataset, "shared_images") is None
+    told = finding(dataset, "test_copies")
+    assert told.count == len(tested)
+    assert {file for file, _ in told.rows} == {f"unlabelled/{name}" for name in tested}
 
 
 def test_classes_that_differ_in_capitals_only_are_told(tmp_path):

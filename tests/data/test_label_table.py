@@ -132,6 +132,11 @@ def test_labels_are_text(tmp_path):
         (SOUND.encode() + "é.png,cat\n".encode("latin-1"), "line 6: not UTF-8"),
         (SOUND.encode("utf-16"), "line 1: not UTF-8"),
         (SOUND + 'a/1.png,"cat\n', "line 6: not a table"),
+        (SOUND + 'a/1.png,"cat\na/2.png,cat\n', "line 6: not a table"),
+        (
+            SOUND + '"c.png,cat\n' + "b/3.png,dog\n" * 40 + '",cat\n',
+            r"line 6 \(a quote there ends on line 47\): c\.png,cat.{60,100}… does not exist in",
+        ),
         (SOUND + "a\0b,cat\n", "line 6"),
         ("path,label\na/1.png,cat\n", "one class, cat"),
         (
@@ -148,6 +153,18 @@ def test_a_faulty_table_is_told_by_its_line(tmp_path, table, words):
     with pytest.raises(UserError, match=words) as error:
         data.load("folder", tmp_path)
     assert str(tmp_path) in one_line(error)
+
+
+@pytest.mark.parametrize("place", ["images/test", "images/Testing/cat", "test/deeper"])
+def test_a_labelled_picture_of_a_test_folder_anywhere_needs_a_part(tmp_path, place):
+    put(tmp_path, f"{place}/6.png", content(9))
+    folder_with(tmp_path, f"{SOUND}{place}/6.png,cat\n")
+    with pytest.raises(UserError, match=r"line 6: .*6\.png has a label and lies in a folder of"):
+        data.load("folder", tmp_path)
+    folder_with(tmp_path, SOUND)
+    told = {one.name: one for one in data.load("folder", tmp_path).findings}
+    folder = place.removesuffix("/cat").removesuffix("/deeper")
+    assert f"1 picture in the folder {folder};" in told["unlabelled_test_folder"].sentence
 
 
 def test_the_same_line_twice_is_one(tmp_path):

@@ -3,20 +3,25 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 from benchmarks.faults.resume import FLAGS, PHASES, Scene, difference, ended, kill_in
 from pipeline.__main__ import main
 from pipeline.config import layers as configuration
-from pipeline.runs import flow, kept
-from pipeline.tracking import dead
+from pipeline.runs import flow, kept, resume
+from pipeline.runs.differences import FINDINGS
+from pipeline.tracking import CHECKPOINTS, dead
 from pipeline.tracking.store import REASON
+from tests.runs.test_differences import unbalanced
 
 pytestmark = pytest.mark.slow
 
@@ -149,6 +154,29 @@ def test_a_killed_run_is_told_by_the_next_command_with_what_goes_on(scene, whole
     assert difference(scene.numbers(whole), scene.numbers(run_id)) == ""
 
 
+def test_going_on_keeps_what_the_run_has_noted_and_where_it_lies(scene, here, tmp_path):
+    data = unbalanced(tmp_path / "digits.npz")
+    arrays = dict(np.load(data))
+    arrays["x_test"][0] = arrays["x_train"][0]
+    np.savez(data, **arrays)
+    flags = {"dataset": "npz", "data_dir": str(data), "labels_per_class": "25", "generator": "no"}
+    command, run_id = begun(scene, **flags, steps="60")
+    kill_in(scene, command, run_id, "baseline", 0)
+    before = scene.client.get_run(run_id).data.tags
+    assert "steps" in before[resume.TYPED].split()
+    assert "test images" in before[FINDINGS]
+    assert "another mix of classes" in before[FINDINGS]
+    moved = tmp_path / "new"
+    shutil.move(scene.checkpoints() / run_id, moved / run_id)
+    command = scene.start("--resume", run_id, "--checkpoint_dir", str(moved))
+    code, said = ended(command)
+    assert code == 0, said
+    after = scene.client.get_run(run_id).data.tags
+    noted = (resume.TYPED, FINDINGS)
+    assert [after[key] for key in noted] == [before[key] for key in noted]
+    assert after[CHECKPOINTS] == str(moved / run_id)
+
+
 def test_what_cannot_go_on_is_told_in_one_line(scene, whole, told):
     assert "there is no such run" in told("run", "--resume", "0" * 32)
     assert "has finished" in told("run", "--resume", whole)
@@ -211,6 +239,20 @@ def test_folders_go_after_some_days_and_beyond_a_total_size(tmp_path, monkeypatc
     monkeypatch.setattr(kept, "BYTES", 50_000)
     folder_of(tmp_path, "newest", 0)
     assert [path.exists() for path in (*recent, foreign)] == [False, True, True, True]
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_is_passed_over(tmp_path, monkeypatch):
+    other, real = folder_of(tmp_path, "other", 0), Path.is_file
+
+    def is_file(path):
+        there = real(path)
+        if path == other / kept.LOCK:  # now another process ends well
+            shutil.rmtree(other)
+        return there
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert folder_of(tmp_path, "new", 0).exists()
+    assert not other.exists()
 
 
 def test_only_one_process_works_on_a_folder(tmp_path):

@@ -113,6 +113,26 @@ def test_pictures_of_twelve_bits_get_what_the_evaluation_gave_them(
     np.testing.assert_allclose(both["confidence"], both["confidence_new"], atol=1e-3)
 
 
+def test_pictures_far_beyond_the_pixels_trained_on_are_told(
+    store: Path, place: Path, capsys
+) -> None:
+    random, labels = np.random.default_rng(3), np.arange(20) % 2
+    images = random.integers(0, 9, (20, 16, 16)) + 8 * labels[:, None, None]
+    arrays = {"x_train": np.uint8(images), "y_train": labels}
+    np.savez("own.npz", **arrays, x_test=arrays["x_train"][:4], y_test=labels[:4])
+    npz = {**SHORT, "dataset": "npz", "data_dir": str(place / "own.npz"), "fit": "crop"}
+    run = flow.run(config.load(npz)).run_id
+    for name, factor in (("same", 1), ("full", 15)):
+        (place / name).mkdir()
+        for number, image in enumerate(images[:3]):
+            Image.fromarray(np.uint8(image * factor)).save(place / name / f"{number}.png")
+        flags = ["--run_id", run, "--data_dir", name, "--out", f"{name}.csv"]
+        capsys.readouterr()
+        assert main(["predict", *flags]) == 0
+        told = "3 of 3 pictures have pixels far outside 0..16" in capsys.readouterr().err
+        assert told == (name == "full")
+
+
 def test_pictures_of_any_kind_lie_in_any_folders_and_a_broken_one_is_told(
     trained: str, place: Path, capsys
 ) -> None:

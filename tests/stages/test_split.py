@@ -1,15 +1,19 @@
 """The split is stratified, nested, seeded apart and paid for; the audit catches a leak."""
 
+import dataclasses
 import itertools
 import re
 
 import numpy as np
 import pytest
 
+from pipeline import data
+from pipeline.config import layers as config
 from pipeline.data import LabelDoor
 from pipeline.errors import RunFailure, UserError
 from pipeline.stages.manifest import Split
-from pipeline.stages.split import audit, described, split
+from pipeline.stages.split import audit, described, split, unheeded
+from tests.data.pictures import write_classes
 
 DEFAULTS = {"label_frac": 0.1, "labels_per_class": None, "valid_frac": 0.0, "split_seed": 0}
 SIZES = (400, 130, 130, 60, 7)
@@ -58,6 +62,41 @@ def test_a_split_says_which_images_have_labels(sizes, flags, classes):
     assert text.startswith(f"mine: {count} of {n:,} training images have a label (")
     assert classes in text
     assert text.endswith(f"for validation), {n - count:,} have none; {N_TEST} test images")
+
+
+def test_images_that_a_manifest_leaves_out_are_told():
+    labels = make_labels((40, 40), n_unknown=20)
+    drawn = run(labels, labels_per_class=1)
+    shorter = dataclasses.replace(drawn, unlabelled=drawn.unlabelled[:10])
+    text = described(shorter, labels, ["a", "b"], "mine")
+    assert text.startswith("mine: 2 of 100 training images have a label (1 of each")
+    assert "10 have none; 88 stand in no part of split_file and are not used; " in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({}, []),
+        ({"label_frac": "0.2", "split_seed": "3", "stratified": "false"}, []),
+        ({"split_file": "m.parquet", "split_seed": "3"}, ["split_seed = 3", "split_file names"]),
+        ({"split_file": "m.parquet", "split_seed": "0"}, []),
+        ({"labels_per_class": "3", "stratified": "no"}, ["stratified = False", "labels_per_class"]),
+        ({"labels_per_class": "3", "stratified": "no", "valid_labels": "9"}, []),
+    ],
+)
+def test_values_that_say_nothing_are_told(flags, told):
+    sentences = unheeded(config.load(flags), data.load("digits", None))
+    assert len(sentences) == bool(told)
+    assert all(words in sentence for sentence in sentences for words in told)
+
+
+def test_the_share_of_the_test_part_says_nothing_where_there_is_one(tmp_path):
+    found = []
+    for parts in (("",), ("train", "test")):
+        folder = write_classes(tmp_path / parts[-1] / "mine", parts)
+        given = {"dataset": "folder", "data_dir": str(folder), "test_frac": "0.3"}
+        found.append(unheeded(config.load(given), data.load("folder", folder)))
+    assert found == [[], ["test_frac = 0.3 changes nothing: the data have a test part"]]
 
 
 # ---------------------------------------------------------------- the rule
