@@ -18,7 +18,7 @@ from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.networks import backbones
-from pipeline.runs import arms, going_on, kept, logged, resume, summary, verdict
+from pipeline.runs import arms, going_on, kept, logged, provenance, resume, summary, verdict
 from pipeline.runs.clock import Clock
 from pipeline.runs.kept import BASELINE, Folder
 from pipeline.runs.logged import Measured
@@ -62,6 +62,7 @@ def go_on(flags: Mapping[str, str]) -> Result:
             kept.advising(folder, going_on.command(run.id)),
         ):
             _note_place(run, folder)
+            run.tags({provenance.CODE: found.code})
             progress.note(f"going on with run {run.id}")
             measured = arms.both(run, stage, config, dataset, split, clock, folder)
             result = _conclude(run, stage, config, split, clock, *measured)

@@ -24,6 +24,7 @@ class GoingOn:
     kind: str
     config: Config
     folder: Path
+    code: str  # digests of all code that has made it, the first first
 
 
 def command(run_id: str) -> str:
@@ -57,12 +58,13 @@ def asked(flags: Mapping[str, str]) -> GoingOn:
             f"the first one was due, or they were removed ({kept.DAYS} days after the last one). "
             "Its artifact config.yaml repeats it: python -m pipeline run --config <file>"
         )
-    if found.tags.get(provenance.CODE) != provenance.tags()[provenance.CODE]:
+    codes = [*found.tags.get(provenance.CODE, "").split(), provenance.tags()[provenance.CODE]]
+    if len(set(codes)) > 1:
         progress.note("ssgan has changed since the run began: its numbers may be those of neither")
     config = _config(run_id, flags, folder)
     typed = found.tags.get(resume.TYPED, "").split()
     config = config.model_copy(update={"given": frozenset(typed)})
-    return GoingOn(run_id, found.kind, config, folder)
+    return GoingOn(run_id, found.kind, config, folder, " ".join(dict.fromkeys(codes)))
 
 
 def _check(run_id: str, found: Ended) -> None:

@@ -106,7 +106,8 @@ def opened(
         run.text(configuration.to_yaml(config), CONFIG_FILE)
         run.params(shown.compared(config, searched) if ours else shown.of_others(config))
         run.metrics({"n_labels": split.n_labels})
-        run.text(json.dumps(provenance.environment(), indent=2), "environment.json")
+        environment = "environment-resumed.json" if earlier else "environment.json"
+        run.text(json.dumps(provenance.environment(), indent=2), environment)
         run.dataset(dataset.name, dataset.digest, dataset.train_images)
         if dataset.findings:
             run.metrics({f"data/{found.name}": found.count for found in dataset.findings})

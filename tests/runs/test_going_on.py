@@ -17,7 +17,7 @@ import pytest
 from benchmarks.faults.resume import FLAGS, PHASES, Scene, difference, ended, kill_in
 from pipeline.__main__ import main
 from pipeline.config import layers as configuration
-from pipeline.runs import flow, kept, resume
+from pipeline.runs import flow, kept, provenance, resume
 from pipeline.runs.differences import FINDINGS
 from pipeline.tracking import CHECKPOINTS, dead
 from pipeline.tracking.store import REASON
@@ -166,6 +166,7 @@ def test_going_on_keeps_what_the_run_has_noted_and_where_it_lies(scene, here, tm
     assert "steps" in before[resume.TYPED].split()
     assert "test images" in before[FINDINGS]
     assert "another mix of classes" in before[FINDINGS]
+    scene.client.set_tag(run_id, provenance.CODE, "older")
     moved = tmp_path / "new"
     shutil.move(scene.checkpoints() / run_id, moved / run_id)
     command = scene.start("--resume", run_id, "--checkpoint_dir", str(moved))
@@ -175,6 +176,10 @@ def test_going_on_keeps_what_the_run_has_noted_and_where_it_lies(scene, here, tm
     noted = (resume.TYPED, FINDINGS)
     assert [after[key] for key in noted] == [before[key] for key in noted]
     assert after[CHECKPOINTS] == str(moved / run_id)
+    assert after[provenance.CODE] == f"older {before[provenance.CODE]}"
+    assert "ssgan has changed since the run began" in said
+    names = {file.path for file in scene.client.list_artifacts(run_id)}
+    assert {"environment.json", "environment-resumed.json"} <= names
 
 
 def test_what_cannot_go_on_is_told_in_one_line(scene, whole, told):
