@@ -46,7 +46,8 @@ def asked(flags: Mapping[str, str]) -> GoingOn:
             f"{others[0]} = {flags[others[0]]!r} (from --{others[0]}): resume goes on with the "
             f"run's own configuration; leave {others[0]} out, or start again without resume."
         )
-    tracking.send_of(run_id)
+    if not tracking.ended(run_id, RESUME).alive:  # one at work sends its own
+        tracking.send_of(run_id)
     found = tracking.ended(run_id, RESUME)
     _check(run_id, found)
     folder = Path(found.tags.get(CHECKPOINTS, ""))

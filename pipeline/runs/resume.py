@@ -55,7 +55,7 @@ def continue_from(
             f"{stage} needs run_id: the run to continue from, of kind {' or '.join(kinds)}; "
             "the end of every run shows its id."
         )
-    tracking.send_of(source)
+    tracking.send_of(source, needed=False)
     kind = tracking.source_kind(source)
     if kind not in kinds:
         raise UserError(

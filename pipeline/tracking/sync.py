@@ -111,8 +111,10 @@ def _sent(folder: Path, client: mlflow.MlflowClient) -> _Folder | str | None:
         return _Folder(about["run"], waiting)
 
 
-def send_of(run_id: str) -> None:
+def send_of(run_id: str, *, needed: bool = True) -> None:
     """Send what earlier processes have left of one run, if anything, and of its children.
+
+    needed: refuse what cannot be sent from here; else it is left.
 
     Raises:
         As `sync`; and RunFailure: another process goes on sending them, or they are for another
@@ -120,19 +122,21 @@ def send_of(run_id: str) -> None:
     """
     for folder in folders():
         if folder.name.startswith(f"{run_id}-"):
-            with held(folder, OTHERS) as spool:
-                if spool is None and folder.exists():
+            with held(folder, OTHERS if needed else 0.0) as spool:
+                if spool is None and folder.exists() and needed:
                     raise RunFailure(
                         f"run {run_id}: another process is still sending what it has told (a "
                         f"command that began just now, or {dead.SYNC}); repeat this afterwards."
                     )
                 if spool and spool.waiting():
-                    _send_here(spool, run_id)
+                    _send_here(spool, run_id, needed)
 
 
-def _send_here(spool: Spool, run_id: str) -> None:
+def _send_here(spool: Spool, run_id: str, needed: bool) -> None:
     about = spool.about()
     if about["store"] != _store():
+        if not needed:
+            return
         raise RunFailure(
             f"run {run_id}: records of it wait for the store {about['store']}; set "
             f"MLFLOW_TRACKING_URI to that, send them with {dead.SYNC}, then repeat this."
