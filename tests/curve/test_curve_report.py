@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
@@ -292,3 +293,31 @@ def test_an_end_beside_0_is_not_shown_as_0():
     assert one.verdict == "helps"
     assert 0 < one.low < 0.0005
     assert words.difference(one) == "1.46 points [0.04, 2.28]"
+
+
+def of_few_test_images(last):
+    """Errors of ssgan counted on 20 test images, those at the largest count given."""
+    random, rows = np.random.default_rng(3), []
+    for n, share in ((20, 0.45), (50, 0.3), (100, 0.12), (200, None)):
+        for seed in range(10):
+            wrong = last[seed] if share is None else min(random.poisson(20 * share), 20)
+            rows += [("ssgan", n, seed, wrong / 20), ("supervised", n, seed, 0.5)]
+    cells = pd.DataFrame(rows, columns=["method", "n_labels", "seed", "error"]).assign(n_test=20)
+    return report.answer(cells, "supervised", About("few"))
+
+
+@pytest.mark.parametrize("last", [[0] * 10, [0, 1, 0, 0, 2, 0, 1, 0, 0, 1], [0] * 9 + [1]])
+def test_the_error_that_rounds_start_from_is_the_one_that_was_measured(last):
+    answer = of_few_test_images(last)
+    curve = answer.curves["ssgan"]
+    assert not curve.refusal
+    assert curve.centres[-1] == pytest.approx(np.mean(last) / 20)
+    measured = answer.point("ssgan", 200).centre
+    assert all(one.expected <= measured for one in answer.rounds["ssgan"])
+    said = [s for s in report.sentences(answer) if "labels give" in s]
+    assert bool(said) == bool(answer.rounds["ssgan"])
+    assert all(f"200 labels give {words.percent(measured)};" in s for s in said)
+
+
+def test_without_a_mistake_at_the_largest_count_nothing_is_to_be_labelled_next():
+    assert not of_few_test_images([0] * 10).rounds["ssgan"]
