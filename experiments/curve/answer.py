@@ -45,8 +45,8 @@ class About:
 class Point:
     """One method at one label count: the mean over seeds, below 50 labels the median, of an error.
 
-    low, high: its 95 % BCa interval, NaN with one seed. values: every seed's, by ascending seed.
-    samples: mean of each measure of samples that there is, by its column.
+    low, high: its 95 % interval, NaN with fewer than six seeds. values: every seed's, by ascending
+    seed. samples: mean of each measure of samples that there is, by its column.
     """
 
     method: str
@@ -218,8 +218,8 @@ def _points(cells: pd.DataFrame, methods: Sequence[str]) -> list[Point]:
                 if column in here and here[column].notna().any()
             }
             middle = statistics.centre(values, n)
-            ends = statistics.interval(values, n)
-            found.append(Point(method, n, middle, *ends, tuple(values.tolist()), measured))
+            low, high = np.clip(statistics.interval(values, n), 0.0, 1.0).tolist()
+            found.append(Point(method, n, middle, low, high, tuple(values.tolist()), measured))
     return found
 
 

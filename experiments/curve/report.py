@@ -88,7 +88,7 @@ def _standing(given: Answer) -> str:
 
 
 def _errs(point: Point) -> str:
-    return f"{point.method} errs {words.interval(point.centre, point.low, point.high)}"
+    return f"{point.method} errs {tables.over_seeds(point)}"
 
 
 def _saving(given: Answer, method: str, found: Saved) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from experiments.curve import report, tables, words
 from experiments.curve.report import About
 from pipeline.errors import UserError
-from tests.curve.cells import table
+from tests.curve.cells import COUNTS, table
 
 NASTY = "digits <script>alert('x')</script> | $a_b$ _a_ __b__ &lt; [x](http://a.b)"
 
@@ -255,7 +255,7 @@ def test_doubts_name_what_is_there():
     assert "1 training has no error and is left out" in doubts
     assert "1 of 48 pairs" in doubts
     assert "2 versions of the code" in doubts
-    assert "No verdict is given below 6" in doubts
+    assert "No verdict is given below 8 at 6 label counts" in doubts
     assert "100 test images alone leave" in doubts
 
 
@@ -284,7 +284,7 @@ def test_all_labels_are_a_ceiling_at_a_count_that_the_others_have_too():
 
 def test_an_end_beside_0_is_not_shown_as_0():
     some = [0.0197, 0.0381, 0.0118, -0.0027, 0.0275, 0.0275]
-    some += [0.0116, 0.0002, 0.0204, -0.034, 0.0297, 0.0257]
+    some += [0.0116, 0.0002, 0.0204, -0.028, 0.0297, 0.0257]
     cells = table(seeds=12, counts=(100,))
     ours, theirs = cells.method == "ssgan", cells.method == "supervised"
     cells.loc[theirs, "error"] = 0.2
@@ -292,7 +292,7 @@ def test_an_end_beside_0_is_not_shown_as_0():
     (one,) = report.answer(cells, "supervised", report.About("digits")).comparisons
     assert one.verdict == "helps"
     assert 0 < one.low < 0.0005
-    assert words.difference(one) == "1.46 points [0.04, 2.28]"
+    assert words.difference(one) == "1.51 points [0.04, 2.44]"
 
 
 def of_few_test_images(last):
@@ -321,3 +321,38 @@ def test_the_error_that_rounds_start_from_is_the_one_that_was_measured(last):
 
 def test_without_a_mistake_at_the_largest_count_nothing_is_to_be_labelled_next():
     assert not of_few_test_images([0] * 10).rounds["ssgan"]
+
+
+def test_too_few_seeds_have_no_interval_and_are_told_by_what_they_span():
+    answer = report.answer(table(seeds=3), "supervised", About("digits"))
+    said = report.sentences(answer)[0]
+    assert "95 %" not in said
+    point = answer.point("ssgan", 1000)
+    least, most = (f"{100 * end:.1f}" for end in (min(point.values), max(point.values)))
+    assert f"% (3 seeds: {least} to {most})" in said
+    assert "too few seeds for an interval (the least are 6)" in report.markdown(answer)
+
+
+def test_an_interval_of_errors_stays_among_shares():
+    cells = table(seeds=6, counts=(100,)).assign(error=[0.0] * 10 + [0.02, 0.0])
+    points = report.answer(cells, "ssgan", About("d")).points
+    assert [point.low for point in points] == [0, 0]
+    assert max(point.high for point in points) > 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "seeds", "said"),
+    [
+        (
+            COUNTS[:5],
+            6,
+            "6 at a label count at most. No verdict is given below 8 at 5 label counts.",
+        ),
+        (COUNTS[:5], 8, "8 seeds at a label count; a claim should rest on 10."),
+        ((100,), 5, "No verdict is given below 6 at 1 label count."),
+    ],
+)
+def test_seeds_that_can_never_give_a_verdict_are_a_doubt(counts, seeds, said):
+    answer = report.answer(table(seeds=seeds, counts=counts), "supervised", About("digits"))
+    assert said in " ".join(answer.doubts)
+    assert ("No verdict" in said) == (not any(one.verdict == "helps" for one in answer.comparisons))
