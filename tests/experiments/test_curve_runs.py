@@ -4,7 +4,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from experiments.curve import answering, counts, grid, work
+from experiments.curve import answering, conduct, counts, grid, work
 from pipeline import data, tracking
 from pipeline.errors import UserError
 
@@ -176,3 +176,34 @@ def test_without_a_result_of_the_baseline_the_others_are_reported(client, digits
             finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
     lines, _ = given(wanted, digits)
     assert "but: All is compared with supervised, as vat has no result." in lines
+
+
+def test_trainings_that_another_baseline_leaves_behind_are_told(client, digits):
+    def said(**flags):
+        now = work.state(tracking.cells("ssgan/c", "c"), "now")
+        wanted = asked(digits, **flags)
+        return conduct.left_behind(wanted, wanted.cells(), now)
+
+    theirs = "supervised,supervised_all,label_spreading"
+    for cell in asked(digits, methods=theirs).cells():
+        finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
+    assert said(methods=theirs) == []
+    words = "supervised is now the baseline of {}: 6 finished trainings do not count"
+    assert said(methods=f"{theirs},ssgan") == [words.format("ssgan")]
+    assert said(methods="supervised,label_spreading,vat,ssgan") == [words.format("vat")]
+    assert said(methods=theirs, steps="77") == []  # not for another baseline
+    assert said(methods="label_spreading", against="label_spreading") == []
+
+
+def test_seeds_that_give_no_verdict_are_told_before_anything_is_trained(digits):
+    for flags, said in (
+        (
+            {"label_counts": "20,50,100,200,500", "seeds": "6"},
+            ["fewer than 8 seeds give no verdict at 5 label counts"],
+        ),
+        ({"label_counts": "20,50,100,200,500", "seeds": "8"}, []),
+        ({"seeds": "1", "methods": "supervised"}, []),
+        ({"seeds": "1", "budget": "1h"}, []),
+    ):
+        _, _, words = conduct._prepared(grid.read(flags))
+        assert [each for each in words if "verdict" in each] == said
