@@ -11,7 +11,7 @@ from experiments.curve.cell import N_TEST, NAMED
 from experiments.curve.cell import SECONDS as SECONDS_METRIC
 from experiments.curve.grid import ELSEWHERE
 from experiments.curve.settings import CEILING
-from experiments.curve.table import ERROR, METHOD, N_LABELS, RUN_ID, SAMPLES, SECONDS, SEED
+from experiments.curve.table import ERROR, METHOD, N_LABELS, REAL, RUN_ID, SAMPLES, SECONDS, SEED
 from experiments.curve.table import N_TEST as N_TEST_COLUMN
 from pipeline import tracking
 from pipeline.errors import UserError
@@ -36,14 +36,24 @@ def table(runs: Sequence[Found]) -> pd.DataFrame:
     Columns: those of `table.py`, dataset, digest (of the data), code (its digest).
     """
     rows = [_row(run) for run in runs if run.status == "FINISHED" and TEST_ERROR in run.metrics]
-    names = [METHOD, N_LABELS, SEED, ERROR, N_TEST_COLUMN, *SAMPLES, SECONDS, RUN_ID]
+    names = [
+        METHOD,
+        N_LABELS,
+        SEED,
+        ERROR,
+        N_TEST_COLUMN,
+        *SAMPLES,
+        *REAL.values(),
+        SECONDS,
+        RUN_ID,
+    ]
     frame = pd.DataFrame(rows, columns=[*names, DATASET, DATA_DIGEST, CODE])
     return frame.astype({N_LABELS: np.int64, SEED: np.int64, N_TEST_COLUMN: np.int64})
 
 
 def _row(run: Found) -> dict[str, object]:
     metrics, params = run.metrics, run.params
-    samples = {key: metrics.get(key, float("nan")) for key in SAMPLES}
+    samples = {key: metrics.get(key, float("nan")) for key in (*SAMPLES, *REAL.values())}
     return {
         METHOD: _method(run),
         N_LABELS: int(metrics.get("n_labels", 0)),

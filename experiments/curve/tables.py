@@ -142,6 +142,8 @@ def _samples(answer: Answer) -> Table:
         for point in answer.points
         if point.samples
     ]
+    if rows and answer.real:
+        rows.append(["real images", *(_measure(c, answer.real.get(c, np.nan)) for c in measured)])
     heads = ["method", *(MEASURES[column] for column in measured)]
     return Table("The generator's images, mean over seeds", heads, rows)
 

@@ -27,7 +27,9 @@ def percent(share: float) -> str:
 
 
 def goal(share: float) -> str:
-    """A round number: '5 %', '1.5 %', '98.5 %'."""
+    """A round number, or what a round one lacks to 100 %: '5 %', '1.5 %', '99.97 %'."""
+    if share > 0.9:
+        return f"{100 - float(f'{100 * (1 - share):.3g}'):g} %"
     return f"{100 * share:.3g} %"
 
 
@@ -118,14 +120,20 @@ def _untold(row: Sequence[Comparison], counts: int) -> str:
 
 
 def labels_needed(found: Needed) -> str:
-    """'about 420 labels [310, 640]', or why it is not told."""
+    """'about 420 labels [310, 640]', or why it is not told.
+
+    Where the middle lies at the smallest count: 'at most about 81 labels, perhaps with 50 labels
+    already', if the interval ends above it.
+    """
     if found.refusal:
-        before = (
-            f"; not before about {number(found.low)}"
-            if math.isinf(found.middle) and math.isfinite(found.low)
-            else ""
-        )
-        return f"{found.refusal}{before}"
+        if math.isinf(found.middle) and math.isfinite(found.low):
+            return f"{found.refusal}; not before about {number(found.low)}"
+        if not math.isfinite(found.middle):
+            return found.refusal
+        if math.isinf(found.high):
+            return f"{found.refusal}; no upper end can be told yet"
+        upto = f"at most about {number(found.high)} labels, "
+        return f"{upto if round(found.high) > found.middle else ''}{found.refusal}"
     about = f"about {number(found.middle)} labels"
     if math.isinf(found.high):
         return f"{about}, at least {number(found.low)}; no upper end can be told yet"

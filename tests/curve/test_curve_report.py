@@ -119,6 +119,28 @@ def test_images_are_forecast_as_errors_are(given):
     assert ("samples/read_as_wanted", "supervised") not in given.quality
 
 
+def test_images_are_not_forecast_beyond_what_real_ones_get():
+    measure = "samples/read_as_wanted"
+    cells = table()
+    free = report.answer(cells, "supervised", About("digits"))
+    cells[f"{measure}_real"] = np.where(cells[measure].notna(), 0.93, np.nan)
+    answer = report.answer(cells, "supervised", About("digits"))
+    goals, beyond = (
+        [need.error for need in each.quality_needs[measure, "ssgan"]] for each in (answer, free)
+    )
+    assert min(beyond) < 0.07 <= min(goals)
+    (said,) = [s for s in report.sentences(answer) if "read as wanted" in s]
+    assert "94 % with 1,000 labels (real images 93 %)" in said
+    assert "| real images | 93 % | – | – |" in report.markdown(answer)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"), [(0.0003, "99.97 %"), (0.015, "98.5 %"), (0.5, "50 %")]
+)
+def test_a_goal_of_images_is_said_with_the_digits_of_what_it_lacks(lacking, said):
+    assert words.goal(1 - lacking) == said
+
+
 def test_the_page_is_one_file_that_fetches_nothing(page):
     text, found = page
     assert len(text) < 5_000_000

@@ -4,7 +4,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from experiments.curve import answering, conduct, counts, grid, work
+from experiments.curve import answering, collect, conduct, counts, grid, work
 from pipeline import data, tracking
 from pipeline.errors import UserError
 
@@ -207,3 +207,16 @@ def test_seeds_that_give_no_verdict_are_told_before_anything_is_trained(digits):
     ):
         _, _, words = conduct._prepared(grid.read(flags))
         assert [each for each in words if "verdict" in each] == said
+
+
+def test_what_real_images_get_is_read_from_the_runs(client):
+    run = begin(client, "ssgan", 20)
+    measured = {"read_as_wanted": 0.9, "read_as_wanted_real": 0.97, "coverage_real": 0.8}
+    for name, value in {
+        "test/error": 0.1,
+        **{f"samples/{k}": v for k, v in measured.items()},
+    }.items():
+        client.log_metric(run, name, value)
+    client.set_terminated(run, "FINISHED")
+    (row,) = collect.table(tracking.cells("ssgan/c", "c")).to_dict("records")
+    assert (row["samples/read_as_wanted_real"], row["samples/coverage_real"]) == (0.97, 0.8)
