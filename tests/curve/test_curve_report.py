@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from experiments.curve import page as page_
 from experiments.curve import report, tables, words
 from experiments.curve.report import About
 from pipeline.errors import UserError
@@ -293,6 +294,8 @@ def test_counts_that_the_forecast_leaves_out_are_told_and_nothing_is_advised_bel
     lines = report.told(found)
     assert any("The forecast of ssgan leaves out 500 labels" in line for line in lines)
     assert not any(found.rounds.values())
+    points = [point for point in found.points if point.method == "ssgan"]
+    assert page_._series(0, points, found.curves["ssgan"]).fitted_to == 144
 
 
 def test_all_labels_are_a_ceiling_at_a_count_that_the_others_have_too():

@@ -127,6 +127,26 @@ def test_settings_that_differ_among_the_runs_of_a_report_are_told(client):
     ]
 
 
+def test_what_the_number_of_labels_decides_and_how_they_were_chosen(client):
+    for seed in range(2):
+        for n_labels in (20, 50):
+            shared = {"batch_size": 64, "consistency_weight": 0.25} if n_labels > 20 else {}
+            rule = {"labels_per_class": 2} if n_labels == 20 else {"label_frac": 0.05}
+            own = {**SETTINGS, **shared, "split_seed": seed}
+            finish(client, "ssgan", n_labels, seed, params={**own, **rule})
+            own["split_file"] = "a.parquet" if seed else "b.parquet"
+            finish(
+                client, "supervised", n_labels, seed, params=own if n_labels > 20 else own | rule
+            )
+    lines = report(experiment="ssgan/c").lines
+    assert not any("consistency_weight" in line or "batch_size" in line for line in lines)
+    assert [line for line in lines if "chose them" in line] == [
+        f"but: At {n} labels the trainings chose them in several ways ({rule}, split_file "
+        "a.parquet, split_file b.parquet): with one seed not all had the same labels."
+        for n, rule in ((20, "labels_per_class"), (50, "label_frac"))
+    ]
+
+
 def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits):
     earlier = asked(digits, methods="supervised,ssgan", steps="40")
     last = asked(digits, methods="supervised,ssgan", steps="66", against="ssgan")
