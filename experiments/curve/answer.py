@@ -12,7 +12,7 @@ from experiments.curve.labels_needed import Needed, Saved, needed, saved
 from experiments.curve.rounds import Round, rounds
 from experiments.curve.settings import CEILING
 from experiments.curve.statistics import Comparison
-from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SAMPLES, SEED
+from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, REAL, SAMPLES, SEED
 from pipeline.errors import UserError
 
 NEEDED = {METHOD: "string", N_LABELS: "int64", SEED: "int64", ERROR: "float64", N_TEST: "int64"}
@@ -45,8 +45,8 @@ class About:
 class Point:
     """One method at one label count: the mean over seeds, below 50 labels the median, of an error.
 
-    low, high: its 95 % BCa interval, NaN with one seed. values: every seed's, by ascending seed.
-    samples: mean of each measure of samples that there is, by its column.
+    low, high: its 95 % interval, NaN with fewer than six seeds. values: every seed's, by ascending
+    seed. samples: mean of each measure of samples that there is, by its column.
     """
 
     method: str
@@ -66,7 +66,8 @@ class Answer:
     all labels, or at one label count beyond the baseline's: nothing is compared or forecast for
     them. curves: of the error, by method. quality, quality_points: by
     measure and method, of the share of samples that lacks to 1, as if it were an error; goals of
-    quality_needs likewise. doubts: sentences.
+    quality_needs likewise, none beyond what real images get. real: that, by measure, where it is
+    known. doubts: sentences.
     """
 
     about: About
@@ -81,6 +82,7 @@ class Answer:
     quality_points: Mapping[tuple[str, str], tuple[Point, ...]]
     needs: Mapping[str, tuple[Needed, ...]]
     quality_needs: Mapping[tuple[str, str], tuple[Needed, ...]]
+    real: Mapping[str, float]
     saves: Mapping[str, tuple[Saved, ...]]
     rounds: Mapping[str, tuple[Round, ...]]
     doubts: tuple[str, ...]
@@ -118,6 +120,11 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
     available = _available(cells[cells[METHOD].isin(lines)], about)
     points = tuple(_points(cells, methods))
     most = cells.groupby(METHOD)[N_LABELS].max()
+    real = {
+        column: float(cells[of_real].mean())
+        for column, of_real in REAL.items()
+        if of_real in cells and cells[of_real].notna().any()
+    }
     return Answer(
         about,
         baseline,
@@ -130,7 +137,13 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
         quality,
         quality_points,
         {method: tuple(needed(curve, e) for e in wanted) for method, curve in curves.items()},
-        {key: tuple(needed(c, e) for e in round_errors([c])) for key, c in quality.items()},
+        {
+            (column, method): tuple(
+                needed(curve, e) for e in round_errors([curve], 1 - real.get(column, 1.0))
+            )
+            for (column, method), curve in quality.items()
+        },
+        real,
         {m: _saves(curves[baseline], curves[m], wanted) for m in lines[1:]},
         {
             method: tuple(rounds(curve, available, min(goals, default=None), most[method]))
@@ -218,13 +231,16 @@ def _points(cells: pd.DataFrame, methods: Sequence[str]) -> list[Point]:
                 if column in here and here[column].notna().any()
             }
             middle = statistics.centre(values, n)
-            ends = statistics.interval(values, n)
-            found.append(Point(method, n, middle, *ends, tuple(values.tolist()), measured))
+            low, high = np.clip(statistics.interval(values, n), 0.0, 1.0).tolist()
+            found.append(Point(method, n, middle, low, high, tuple(values.tolist()), measured))
     return found
 
 
-def round_errors(curves: Sequence[Curve]) -> tuple[float, ...]:
-    """Round errors from the worst that is known down to the best that can be forecast."""
+def round_errors(curves: Sequence[Curve], least: float = 0.0) -> tuple[float, ...]:
+    """Round errors from the worst that is known down to the best that can be forecast.
+
+    least: errors below this one are left out.
+    """
     fitted_ = [curve for curve in curves if not curve.refusal]
     if not fitted_:
         return ()
@@ -233,7 +249,7 @@ def round_errors(curves: Sequence[Curve]) -> tuple[float, ...]:
     ladder = [
         number * 10.0**power / 100 for power in (1, 0, -1, -2) for number in ROUND_NUMBERS[::-1]
     ]
-    within = [e for e in ladder if np.exp(best) <= e < np.exp(worst)]
+    within = [e for e in ladder if max(np.exp(best), least - 1e-9) <= e < np.exp(worst)]
     step = max(1, -(-len(within) // GOALS))
     return tuple(within[::-1][::step][::-1])  # the lowest is what is asked for most
 

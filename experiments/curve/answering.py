@@ -151,8 +151,10 @@ def of_runs(asked: Asked, command: str) -> Given:
     )
     frame, unlabelled, words, differ = collect.of_any(cells)
     methods, against = sorted(set(frame[METHOD])), asked.against or compared or SUPERVISED
-    if against not in methods and len(methods) == 1:
-        against = methods[0]
+    if against not in methods and (len(methods) == 1 or (compared and not asked.against)):
+        against = SUPERVISED if SUPERVISED in methods else methods[0]
+        if compared:
+            differ = [*differ, f"All is compared with {against}, as {compared} has no result."]
     if against not in methods:
         known = ", ".join(methods)
         raise UserError(

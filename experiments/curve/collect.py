@@ -11,9 +11,10 @@ from experiments.curve.cell import N_TEST, NAMED
 from experiments.curve.cell import SECONDS as SECONDS_METRIC
 from experiments.curve.grid import ELSEWHERE
 from experiments.curve.settings import CEILING
-from experiments.curve.table import ERROR, METHOD, N_LABELS, RUN_ID, SAMPLES, SECONDS, SEED
+from experiments.curve.table import ERROR, METHOD, N_LABELS, REAL, RUN_ID, SAMPLES, SECONDS, SEED
 from experiments.curve.table import N_TEST as N_TEST_COLUMN
 from pipeline import tracking
+from pipeline.config import step_images
 from pipeline.errors import UserError
 from pipeline.runs.resume import DIGEST, MANIFEST
 from pipeline.runs.shown import COMPARED, DRAWN
@@ -26,7 +27,7 @@ SAMPLE_SHEET = "figures/samples.png"
 # Parameters that differ from run to run of one method, and those that do from count to count.
 VARYING = ELSEWHERE | {"dataset", "method", "seed", "split_seed", "split_file"}
 VARYING |= {"label_frac", "labels_per_class"}
-BY_LABELS = {"batch_size", "unlabelled_batch_size"}  # `config.step_images`
+BY_LABELS = set(step_images.KEYS)
 SHOWN = 4  # values of a key that a sentence names
 
 
@@ -36,14 +37,24 @@ def table(runs: Sequence[Found]) -> pd.DataFrame:
     Columns: those of `table.py`, dataset, digest (of the data), code (its digest).
     """
     rows = [_row(run) for run in runs if run.status == "FINISHED" and TEST_ERROR in run.metrics]
-    names = [METHOD, N_LABELS, SEED, ERROR, N_TEST_COLUMN, *SAMPLES, SECONDS, RUN_ID]
+    names = [
+        METHOD,
+        N_LABELS,
+        SEED,
+        ERROR,
+        N_TEST_COLUMN,
+        *SAMPLES,
+        *REAL.values(),
+        SECONDS,
+        RUN_ID,
+    ]
     frame = pd.DataFrame(rows, columns=[*names, DATASET, DATA_DIGEST, CODE])
     return frame.astype({N_LABELS: np.int64, SEED: np.int64, N_TEST_COLUMN: np.int64})
 
 
 def _row(run: Found) -> dict[str, object]:
     metrics, params = run.metrics, run.params
-    samples = {key: metrics.get(key, float("nan")) for key in SAMPLES}
+    samples = {key: metrics.get(key, float("nan")) for key in (*SAMPLES, *REAL.values())}
     return {
         METHOD: _method(run),
         N_LABELS: int(metrics.get("n_labels", 0)),
@@ -120,7 +131,27 @@ def differing(runs: Sequence[Found]) -> list[str]:
             found += [each for each in _several(at, sorted(BY_LABELS)) if each not in found]
         said += [f"The trainings of {method} differ in {each}." for each in found]
     said += [f"The trainings differ in {each}." for each in _several(runs, sorted(DRAWN))]
+    return said + _drawn_otherwise(runs)
+
+
+def _drawn_otherwise(runs: Sequence[Found]) -> list[str]:
+    """A sentence for each number of labels that runs have drawn by several rules."""
+    said = []
+    for n_labels in sorted({run.metrics.get(N_LABELS, 0) for run in runs}):
+        rules = {_rule(run) for run in runs if run.metrics.get(N_LABELS, 0) == n_labels}
+        if len(rules) > 1:
+            said.append(
+                f"At {n_labels:,.0f} labels the trainings chose them in several ways "
+                f"({', '.join(sorted(rules))}): with one seed not all had the same labels."
+            )
     return said
+
+
+def _rule(run: Found) -> str:
+    """How a run's labels were chosen."""
+    if "split_file" in run.params:
+        return f"split_file {run.params['split_file']}"
+    return "labels_per_class" if "labels_per_class" in run.params else "label_frac"
 
 
 def _several(runs: Sequence[Found], keys: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from experiments.curve.answering import Given, give, remember
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
-from experiments.curve.settings import CEILING, THEIRS
+from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, alone, state
 from pipeline import data, progress, tracking
@@ -80,6 +80,8 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
         grid, _ = counts.on(grid, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
     words += filter(None, [configuration.short(longest, len(dataset.train_images))])
+    if grid.settings.budget is None and len({*grid.settings.methods} - {CEILING}) > 1:
+        words += counts.too_few(grid.settings.seeds, len(grid.counts))
     flow.tell_findings(dataset)
     return grid, dataset, words
 
@@ -193,6 +195,18 @@ def _stop_if_hopeless(grid: Grid, now: State) -> None:
         )
 
 
+def left_behind(grid: Grid, cells: Sequence[Cell], now: State) -> list[str]:
+    """What is said if `supervised` was trained as the baseline of another method before."""
+    unwanted = now.finished.keys() - {cell.digest for cell in cells}
+    left = len(unwanted & grid.of_other_baselines()) if unwanted else 0
+    base = grid.base(SUPERVISED)
+    if not left or not {SUPERVISED, CEILING} & {*grid.settings.methods}:
+        return []
+    of = "trained alone" if base == SUPERVISED else f"the baseline of {base}"
+    noun = "training does" if left == 1 else "trainings do"
+    return [f"{SUPERVISED} is now {of}: {left} finished {noun} not count"]
+
+
 def _greet(grid: Grid, cells: Sequence[Cell], words: Sequence[str], run: Run) -> None:
     now = state(tracking.cells(grid.experiment, grid.name), "")
     there = len(cells) - len(now.open(cells))
@@ -203,7 +217,7 @@ def _greet(grid: Grid, cells: Sequence[Cell], words: Sequence[str], run: Run) ->
         + (f"; {there} of {len(cells)} trainings are there already" if there else "")
         + f"\nMLflow experiment {grid.experiment}: {view}"
     )
-    for sentence in words:
+    for sentence in (*left_behind(grid, cells, now), *words):
         progress.note(sentence)
     name = f"command of curve {grid.name}"
     tracking.describe_attached("curve_command", name, f"Curve **{grid.name}**: {view}")

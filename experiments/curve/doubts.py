@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.curve.label_curve import REACH, Curve
-from experiments.curve.statistics import LEAST_PAIRS, MEDIANS_BELOW, Comparison
+from experiments.curve.statistics import LEAST_PAIRS, MEDIANS_BELOW, Comparison, least_pairs
 from experiments.curve.table import ERROR, METHOD, N_LABELS, N_TEST, SEED
 from pipeline.measure import classification
 
@@ -60,6 +60,13 @@ def found(
 def _seeds(cells: pd.DataFrame, comparisons: Sequence[Comparison]) -> Iterator[str]:
     fewest = int(cells.groupby([METHOD, N_LABELS])[SEED].nunique().min())
     pairs = min((len(one.differences) for one in comparisons), default=fewest)
+    for most, counts in sorted(_most_pairs(comparisons)):
+        if most < least_pairs(counts):
+            yield (
+                f"Few seeds: {most} at a label count at most. No verdict is given below "
+                f"{least_pairs(counts)} at {counts} label count{'s' * (counts > 1)}."
+            )
+            return
     if pairs < LEAST_PAIRS:
         yield (
             f"Few seeds: {pairs} at one label count at least. No verdict is given below "
@@ -67,6 +74,13 @@ def _seeds(cells: pd.DataFrame, comparisons: Sequence[Comparison]) -> Iterator[s
         )
     elif fewest < CLAIM_SEEDS:
         yield f"{fewest} seeds at a label count; a claim should rest on {CLAIM_SEEDS}."
+
+
+def _most_pairs(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, int]]:
+    """Of each method the most pairs at a count, and the counts that Holm corrects for."""
+    for method in {one.method for one in comparisons}:
+        own = [len(one.differences) for one in comparisons if one.method == method]
+        yield max(own), sum(n >= LEAST_PAIRS for n in own) or len(own)
 
 
 def _test_images(cells: pd.DataFrame) -> Iterator[str]:

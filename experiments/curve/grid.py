@@ -7,6 +7,7 @@ that it has in every training.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,17 @@ class Grid:
             said["made"] = MADE
         text = json.dumps(said, sort_keys=True, default=str)
         return Cell(method, n_labels, config, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def of_other_baselines(self) -> set[str]:
+        """Digests of the cells of `supervised` and the ceiling, were they another's baseline."""
+        found: set[str] = set()
+        for first in {*named.names("method")} - {self.base(SUPERVISED)}:
+            methods = [SUPERVISED, CEILING, *[first] * (first != SUPERVISED)]
+            other = self.settings.model_copy(update={"methods": methods})
+            with suppress(UserError):  # values that this method does not take
+                cells = replace(self, settings=other).cells()
+                found |= {cell.digest for cell in cells if cell.method in (SUPERVISED, CEILING)}
+        return found
 
     def with_counts(self, counts: Sequence[int]) -> "Grid":
         """The same grid of these counts."""

@@ -73,15 +73,15 @@ def fitted(
 ) -> Curve:
     """Fit a curve to errors [seeds, m] in [0, 1], NaN where a cell is missing.
 
-    counts: labels [m], ascending. picks: of `replicates`. smallest: what an error of 0 counts as,
-    half a test image.
+    counts: labels [m], ascending. picks: of `replicates`. smallest: what a mean or median of 0
+    counts as in the fit, half a test image.
     """
     known = np.isfinite(errors).sum(axis=0) >= LEAST_SEEDS
-    errors, n = np.maximum(errors[:, known], smallest), np.asarray(counts, float)[known]
+    errors, n = errors[:, known], np.asarray(counts, float)[known]
     centres = _centres(errors, n)
     if len(n) < LEAST_COUNTS:
         return _refused(n, centres, _too_little(len(n)))
-    drawn, spread = _resampled(errors, n, picks)
+    drawn, spread = _resampled(errors, n, picks, smallest)
     if refusal := _not_falling(n, drawn, centres):
         return _refused(n, centres, refusal)
     grid = np.geomspace(n[0], n[-1] * REACH, GRID)
@@ -96,7 +96,8 @@ def fitted(
         shape[drew] = of[_choice(misfit[np.ix_(drew, of)] / -2, random)]
     draws = beyond[shape] + shift[rows, shape][:, None]
     draws = _slopes_changed(n[-1], grid, draws, random)
-    left = np.abs(np.log(centres) - np.median(here.log_h[shape] + shift[rows, shape][:, None], 0))
+    middle = np.median(here.log_h[shape] + shift[rows, shape][:, None], axis=0)
+    left = np.abs(np.log(np.maximum(centres, smallest)) - middle)
     if (left * np.sqrt(precision)).max() > UNLIKE:
         return _refused(n, centres, "no family of falling curves fits these errors: no forecast")
     shares = np.bincount(family, minlength=len(NAMES)) / len(family)
@@ -108,18 +109,22 @@ def _centres(errors: Floats, counts: Floats, axis: int = 0) -> Floats:
     return np.asarray(np.where(counts < MEDIANS_BELOW, few, many))
 
 
-def _resampled(errors: Floats, counts: Floats, picks: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _resampled(
+    errors: Floats, counts: Floats, picks: NDArray[np.int64], smallest: float
+) -> tuple[Floats, Floats]:
     """Log centres of the replicates [replicates, m], and their standard deviations [m].
 
     A bootstrap of s seeds varies too little by √((s − 1) / s), which is given back. Half of each
     variance is the mean over the counts, because one of few seeds is not known well.
     """
-    log = np.log(_centres(errors, counts))
+    centres = _centres(errors, counts)
+    log = np.log(np.maximum(centres, smallest))
     taken = errors[picks]
     empty = np.asarray(~np.isfinite(taken).any(axis=1))
-    taken = np.where(empty[:, None, :], _centres(errors, counts), taken)
+    taken = np.where(empty[:, None, :], centres, taken)
     n = np.isfinite(errors).sum(axis=0)
-    drawn = log + (np.log(_centres(taken, counts, axis=1)) - log) * np.sqrt(n / (n - 1))
+    again = np.log(np.maximum(_centres(taken, counts, axis=1), smallest))
+    drawn = log + (again - log) * np.sqrt(n / (n - 1))
     variance = drawn.var(axis=0)
     return drawn, np.sqrt((variance + variance.mean()) / 2)
 

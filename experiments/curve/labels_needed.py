@@ -53,6 +53,8 @@ def needed(curve: Curve, error: float) -> Needed:
         return Needed(error, np.inf, float(low), np.inf, refusal)
     if middle <= first:
         refusal = f"reached with the smallest count, {first:,.0f} labels"
+        if np.isinf(high) or round(high) > first:
+            refusal = f"perhaps with {first:,.0f} labels already"
         return Needed(error, float(first), 0.0, float(high), refusal)
     if middle > CLOSED * last:
         high = np.inf

@@ -99,9 +99,9 @@ def _drawn(
 def _series(place: int, of: Sequence[Point], curve: Curve | None) -> "Series":
     from pipeline.figures.curves import Series
 
-    grid, band = np.empty(0), np.empty((3, 0))
+    grid, band, fitted_to = np.empty(0), np.empty((3, 0)), 0.0
     if curve is not None and not curve.refusal:
-        grid, band = curve.grid, curve.at(curve.grid)
+        grid, band, fitted_to = curve.grid, curve.at(curve.grid), float(curve.counts[-1])
     return Series(
         of[0].method,
         place,
@@ -112,6 +112,7 @@ def _series(place: int, of: Sequence[Point], curve: Curve | None) -> "Series":
         [point.values for point in of],
         grid,
         band,
+        fitted_to,
         ceiling=curve is None,
     )
 

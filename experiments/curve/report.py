@@ -88,7 +88,7 @@ def _standing(given: Answer) -> str:
 
 
 def _errs(point: Point) -> str:
-    return f"{point.method} errs {words.interval(point.centre, point.low, point.high)}"
+    return f"{point.method} errs {tables.over_seeds(point)}"
 
 
 def _saving(given: Answer, method: str, found: Saved) -> str:
@@ -102,7 +102,8 @@ def _saving(given: Answer, method: str, found: Saved) -> str:
 def _images(given: Answer, column: str, method: str) -> str:
     """How good a generator's images are, and the labels that the next round number needs."""
     last = given.quality_points[column, method][-1]
-    now = f"{words.percent(1 - last.centre)} with {last.n_labels:,} labels"
+    real = f" (real images {words.percent(given.real[column])})" if column in given.real else ""
+    now = f"{words.percent(1 - last.centre)} with {last.n_labels:,} labels{real}"
     said = f"{method}'s images, {tables.MEASURES[column]}: {now}"
     ahead = [n for n in given.quality_needs[column, method] if n.error < last.centre]
     if not ahead or (math.isinf(ahead[0].middle) and not math.isfinite(ahead[0].low)):

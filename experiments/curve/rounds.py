@@ -34,7 +34,7 @@ def rounds(
     available: images that could have a label, labelled ones among them; None: not known. goal: an
     error that is wanted; a round ends there if it is expected sooner than by doubling. measured:
     the largest count with a training; none either if the curve, which needs several seeds at a
-    count, ends before it.
+    count, ends before it. A round whose expected error is above the one measured last is left out.
     """
     if curve.refusal or measured > curve.counts[-1]:
         return []
@@ -56,6 +56,7 @@ def rounds(
     return [
         Round(int(n), *(float(value) for value in values))
         for n, values in zip(counts, curve.at(counts).T, strict=True)
+        if values[0] <= curve.centres[-1]
     ]
 
 

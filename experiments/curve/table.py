@@ -8,3 +8,4 @@ N_TEST = "n_test"  # int, test images
 SECONDS = "seconds"  # float, of the training
 RUN_ID = "run_id"  # str
 SAMPLES = ("samples/read_as_wanted", "samples/coverage", "samples/density", "samples/kid")
+REAL = {column: f"{column}_real" for column in SAMPLES[:3]}  # what real images get themselves

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.curve import words
-from experiments.curve.answer import SHARES, Answer
-from experiments.curve.statistics import Comparison
+from experiments.curve.answer import SHARES, Answer, Point
+from experiments.curve.statistics import LEAST_PAIRS, Comparison
 from experiments.curve.table import SAMPLES
 
 MEASURES = {
@@ -62,11 +62,18 @@ def _errors(answer: Answer) -> Table:
     rows = []
     for n in counts:
         cells = [answer.point(method, n) for method in answer.methods]
-        rows.append(
-            [f"{n:,}", *(words.interval(p.centre, p.low, p.high) if p else "–" for p in cells)]
-        )
-    caption = "Test error by label count, 95 % interval over seeds (median below 50 labels)"
+        rows.append([f"{n:,}", *(over_seeds(point) if point else "–" for point in cells)])
+    caption = "Test error by label count (median below 50 labels), " + (
+        "95 % interval over seeds"
+        if any(np.isfinite(point.low) for point in answer.points)
+        else f"too few seeds for an interval (the least are {LEAST_PAIRS})"
+    )
     return Table(caption, ["labels", *answer.methods], rows)
+
+
+def over_seeds(point: Point) -> str:
+    """An error with its interval, or with what too few seeds span."""
+    return words.over_seeds(point.centre, point.low, point.high, point.values)
 
 
 def _verdicts(comparisons: Sequence[Comparison]) -> Table:
@@ -135,6 +142,8 @@ def _samples(answer: Answer) -> Table:
         for point in answer.points
         if point.samples
     ]
+    if rows and answer.real:
+        rows.append(["real images", *(_measure(c, answer.real.get(c, np.nan)) for c in measured)])
     heads = ["method", *(MEASURES[column] for column in measured)]
     return Table("The generator's images, mean over seeds", heads, rows)
 

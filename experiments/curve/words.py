@@ -7,15 +7,15 @@ from experiments.curve.label_curve import Curve
 from experiments.curve.labels_needed import Needed, Saved
 from experiments.curve.rounds import Round
 from experiments.curve.statistics import (
+    ALPHA,
     CANNOT_TELL,
     HELPS,
     HURTS,
     LEAST_PAIRS,
     MOST_SEEDS,
     Comparison,
+    least_pairs,
 )
-
-_AS_SEEN = f"if the difference is as seen, not with {MOST_SEEDS} more seeds either"
 
 
 def percent(share: float) -> str:
@@ -27,7 +27,9 @@ def percent(share: float) -> str:
 
 
 def goal(share: float) -> str:
-    """A round number: '5 %', '1.5 %', '98.5 %'."""
+    """A round number, or what a round one lacks to 100 %: '5 %', '1.5 %', '99.97 %'."""
+    if share > 0.9:
+        return f"{100 - float(f'{100 * (1 - share):.3g}'):g} %"
     return f"{100 * share:.3g} %"
 
 
@@ -67,9 +69,18 @@ def verdict(one: Comparison) -> str:
     """A verdict and, where there is none, what it needs."""
     if one.verdict != CANNOT_TELL:
         return one.verdict
-    if one.more is None:
-        return f"{CANNOT_TELL}; {_AS_SEEN}"
-    return f"{CANNOT_TELL}, needs about {one.more} more seed{'s' * (one.more > 1)}"
+    return f"{CANNOT_TELL}{';' if one.more is None else ','} {_lacking(one)}"
+
+
+def _lacking(one: Comparison) -> str:
+    """What a verdict lacks: seeds, a difference, or an interval beside 0."""
+    if one.more is not None:
+        return f"needs about {one.more} more seed{'s' * (one.more > 1)}"
+    if not one.differences.any():
+        return "no difference seen"
+    if one.adjusted <= ALPHA:
+        return "the test finds a difference, but its interval reaches 0"
+    return f"if the difference is as seen, not with {MOST_SEEDS} more seeds either"
 
 
 def verdicts(method: str, baseline: str, row: Sequence[Comparison]) -> str:
@@ -86,38 +97,43 @@ def verdicts(method: str, baseline: str, row: Sequence[Comparison]) -> str:
             said.append(f"{word} at {where} labels ({most_at}{difference(most)})")
     open_ = [one for one in row if one.verdict == CANNOT_TELL]
     if open_:
-        said.append(_untold(open_, everywhere=len(open_) == len(row)))
+        said.append(_untold(open_, len(row)))
     return f"Beside {baseline}, {method} {listed(said)}."
 
 
-def _untold(row: Sequence[Comparison], everywhere: bool) -> str:
-    where = "any count" if everywhere else listed([f"{one.n_labels:,}" for one in row]) + " labels"
+def _untold(row: Sequence[Comparison], counts: int) -> str:
+    """The comparisons without a verdict; counts: of all of the method's."""
+    named = listed([f"{one.n_labels:,}" for one in row])
+    where = "any count" if len(row) == counts else f"{named} labels"
     if all(len(one.differences) < LEAST_PAIRS for one in row):
         most = max(len(one.differences) for one in row)
+        least = least_pairs(counts)
         return (
-            f"has too few seeds for a verdict at {where} ({most}, the least are {LEAST_PAIRS}; "
+            f"has too few seeds for a verdict at {where} ({most}, the least are {least}; "
             f"largest difference {difference(max(row, key=lambda one: abs(one.centre)))})"
         )
     sooner = min(row, key=lambda one: math.inf if one.more is None else one.more)
     chance = f"cannot be told from it at {where}"
     if sooner.more is None:
-        largest = max(row, key=lambda one: abs(one.centre))
-        return f"{chance} (at {largest.n_labels:,} labels {difference(largest)}; {_AS_SEEN})"
-    return (
-        f"{chance} (at {sooner.n_labels:,} labels {difference(sooner)}; needs about "
-        f"{sooner.more} more seed{'s' * (sooner.more > 1)})"
-    )
+        sooner = max(row, key=lambda one: abs(one.centre))
+    return f"{chance} (at {sooner.n_labels:,} labels {difference(sooner)}; {_lacking(sooner)})"
 
 
 def labels_needed(found: Needed) -> str:
-    """'about 420 labels [310, 640]', or why it is not told."""
+    """'about 420 labels [310, 640]', or why it is not told.
+
+    Where the middle lies at the smallest count: 'at most about 81 labels, perhaps with 50 labels
+    already', if the interval ends above it.
+    """
     if found.refusal:
-        before = (
-            f"; not before about {number(found.low)}"
-            if math.isinf(found.middle) and math.isfinite(found.low)
-            else ""
-        )
-        return f"{found.refusal}{before}"
+        if math.isinf(found.middle) and math.isfinite(found.low):
+            return f"{found.refusal}; not before about {number(found.low)}"
+        if not math.isfinite(found.middle):
+            return found.refusal
+        if math.isinf(found.high):
+            return f"{found.refusal}; no upper end can be told yet"
+        upto = f"at most about {number(found.high)} labels, "
+        return f"{upto if round(found.high) > found.middle else ''}{found.refusal}"
     about = f"about {number(found.middle)} labels"
     if math.isinf(found.high):
         return f"{about}, at least {number(found.low)}; no upper end can be told yet"
@@ -144,7 +160,7 @@ def labels_saved(found: Saved) -> str:
 
 def _bound(end: float, saved: str, lost: str) -> str:
     """One end of what is saved; "" if there is none."""
-    if math.isinf(end):
+    if math.isinf(end) or abs(end) < 0.5:
         return ""
     verb, which = ("costs", lost) if end < 0 else ("saves", saved)
     return f"{verb} at {which} {number(abs(end))} labels"
@@ -181,6 +197,19 @@ def interval(middle: float, low: float, high: float) -> str:
     """'3.1 % [2.8, 3.5]'; without its ends if there are none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return percent(middle)
-    digits = 0 if high >= 0.2 else 1 if high >= 0.02 else 2
-    values = [f"{100 * each:z.{digits}f}" for each in (middle, low, high)]
+    values = _alike(middle, low, high)
     return f"{values[0]} % [{values[1]}, {values[2]}]"
+
+
+def over_seeds(middle: float, low: float, high: float, seeds: Sequence[float]) -> str:
+    """The interval; of too few seeds for one, what they span: '3.1 % (3 seeds: 2.8 to 3.5)'."""
+    if math.isfinite(low) or len(seeds) < 2:
+        return interval(middle, low, high)
+    values = _alike(middle, min(seeds), max(seeds))
+    return f"{values[0]} % ({len(seeds)} seeds: {values[1]} to {values[2]})"
+
+
+def _alike(middle: float, low: float, high: float) -> list[str]:
+    """The three in percent, with the digits that the largest leaves."""
+    digits = 0 if high >= 0.2 else 1 if high >= 0.02 else 2
+    return [f"{100 * each:z.{digits}f}" for each in (middle, low, high)]

@@ -36,7 +36,8 @@ class Series:
 
     place: of the method among all, which decides colour and mark in every figure.
     counts, centres, lows, highs: [m], the ends NaN where there is no interval; seeds: m rows of
-    single trainings; grid [g] and band [3, g] (middle, low, high): the fitted curve, empty if none.
+    single trainings; grid [g] and band [3, g] (middle, low, high): the fitted curve, empty if none;
+    fitted_to: the largest count that it was fitted to.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Series:
     seeds: Sequence[Sequence[float]]
     grid: Floats
     band: Floats
+    fitted_to: float = 0.0
     ceiling: bool = False  # at one count far off: a line across at its centre
 
 
@@ -114,7 +116,7 @@ def _draw(axes: Axes, one: Series, shift: float, smallest: float) -> None:
     if not len(one.grid):
         axes.plot(x, centres, color=colour, linewidth=1, zorder=3)
         return
-    known = one.grid <= one.counts[-1] * (1 + 1e-9)
+    known = one.grid <= one.fitted_to * (1 + 1e-9)
     axes.plot(one.grid[known], one.band[0, known], color=colour, linewidth=1.4, zorder=3)
     ahead = np.append(~known[1:], True)  # the last known place too, so that the line goes on
     axes.plot(

@@ -4,14 +4,16 @@ from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from experiments.curve import page as page_
 from experiments.curve import report, tables, words
 from experiments.curve.report import About
 from pipeline.errors import UserError
-from tests.curve.cells import table
+from tests.curve.cells import COUNTS, table
 
 NASTY = "digits <script>alert('x')</script> | $a_b$ _a_ __b__ &lt; [x](http://a.b)"
 
@@ -116,6 +118,28 @@ def test_images_are_forecast_as_errors_are(given):
     (one,) = [need for need in needs if need.error == pytest.approx(0.1)]
     assert one.low <= 20 * 3**2.5 <= one.high  # 0.3 · (n / 20)^−0.4 = 0.1
     assert ("samples/read_as_wanted", "supervised") not in given.quality
+
+
+def test_images_are_not_forecast_beyond_what_real_ones_get():
+    measure = "samples/read_as_wanted"
+    cells = table()
+    free = report.answer(cells, "supervised", About("digits"))
+    cells[f"{measure}_real"] = np.where(cells[measure].notna(), 0.93, np.nan)
+    answer = report.answer(cells, "supervised", About("digits"))
+    goals, beyond = (
+        [need.error for need in each.quality_needs[measure, "ssgan"]] for each in (answer, free)
+    )
+    assert min(beyond) < 0.07 <= min(goals)
+    (said,) = [s for s in report.sentences(answer) if "read as wanted" in s]
+    assert "94 % with 1,000 labels (real images 93 %)" in said
+    assert "| real images | 93 % | – | – |" in report.markdown(answer)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"), [(0.0003, "99.97 %"), (0.015, "98.5 %"), (0.5, "50 %")]
+)
+def test_a_goal_of_images_is_said_with_the_digits_of_what_it_lacks(lacking, said):
+    assert words.goal(1 - lacking) == said
 
 
 def test_the_page_is_one_file_that_fetches_nothing(page):
@@ -254,7 +278,7 @@ def test_doubts_name_what_is_there():
     assert "1 training has no error and is left out" in doubts
     assert "1 of 48 pairs" in doubts
     assert "2 versions of the code" in doubts
-    assert "No verdict is given below 6" in doubts
+    assert "No verdict is given below 8 at 6 label counts" in doubts
     assert "100 test images alone leave" in doubts
 
 
@@ -270,6 +294,8 @@ def test_counts_that_the_forecast_leaves_out_are_told_and_nothing_is_advised_bel
     lines = report.told(found)
     assert any("The forecast of ssgan leaves out 500 labels" in line for line in lines)
     assert not any(found.rounds.values())
+    points = [point for point in found.points if point.method == "ssgan"]
+    assert page_._series(0, points, found.curves["ssgan"]).fitted_to == 144
 
 
 def test_all_labels_are_a_ceiling_at_a_count_that_the_others_have_too():
@@ -283,7 +309,7 @@ def test_all_labels_are_a_ceiling_at_a_count_that_the_others_have_too():
 
 def test_an_end_beside_0_is_not_shown_as_0():
     some = [0.0197, 0.0381, 0.0118, -0.0027, 0.0275, 0.0275]
-    some += [0.0116, 0.0002, 0.0204, -0.034, 0.0297, 0.0257]
+    some += [0.0116, 0.0002, 0.0204, -0.028, 0.0297, 0.0257]
     cells = table(seeds=12, counts=(100,))
     ours, theirs = cells.method == "ssgan", cells.method == "supervised"
     cells.loc[theirs, "error"] = 0.2
@@ -291,4 +317,67 @@ def test_an_end_beside_0_is_not_shown_as_0():
     (one,) = report.answer(cells, "supervised", report.About("digits")).comparisons
     assert one.verdict == "helps"
     assert 0 < one.low < 0.0005
-    assert words.difference(one) == "1.46 points [0.04, 2.28]"
+    assert words.difference(one) == "1.51 points [0.04, 2.44]"
+
+
+def of_few_test_images(last):
+    """Errors of ssgan counted on 20 test images, those at the largest count given."""
+    random, rows = np.random.default_rng(3), []
+    for n, share in ((20, 0.45), (50, 0.3), (100, 0.12), (200, None)):
+        for seed in range(10):
+            wrong = last[seed] if share is None else min(random.poisson(20 * share), 20)
+            rows += [("ssgan", n, seed, wrong / 20), ("supervised", n, seed, 0.5)]
+    cells = pd.DataFrame(rows, columns=["method", "n_labels", "seed", "error"]).assign(n_test=20)
+    return report.answer(cells, "supervised", About("few"))
+
+
+@pytest.mark.parametrize("last", [[0] * 10, [0, 1, 0, 0, 2, 0, 1, 0, 0, 1], [0] * 9 + [1]])
+def test_the_error_that_rounds_start_from_is_the_one_that_was_measured(last):
+    answer = of_few_test_images(last)
+    curve = answer.curves["ssgan"]
+    assert not curve.refusal
+    assert curve.centres[-1] == pytest.approx(np.mean(last) / 20)
+    measured = answer.point("ssgan", 200).centre
+    assert all(one.expected <= measured for one in answer.rounds["ssgan"])
+    said = [s for s in report.sentences(answer) if "labels give" in s]
+    assert bool(said) == bool(answer.rounds["ssgan"])
+    assert all(f"200 labels give {words.percent(measured)};" in s for s in said)
+
+
+def test_without_a_mistake_at_the_largest_count_nothing_is_to_be_labelled_next():
+    assert not of_few_test_images([0] * 10).rounds["ssgan"]
+
+
+def test_too_few_seeds_have_no_interval_and_are_told_by_what_they_span():
+    answer = report.answer(table(seeds=3), "supervised", About("digits"))
+    said = report.sentences(answer)[0]
+    assert "95 %" not in said
+    point = answer.point("ssgan", 1000)
+    least, most = (f"{100 * end:.1f}" for end in (min(point.values), max(point.values)))
+    assert f"% (3 seeds: {least} to {most})" in said
+    assert "too few seeds for an interval (the least are 6)" in report.markdown(answer)
+
+
+def test_an_interval_of_errors_stays_among_shares():
+    cells = table(seeds=6, counts=(100,)).assign(error=[0.0] * 10 + [0.02, 0.0])
+    points = report.answer(cells, "ssgan", About("d")).points
+    assert [point.low for point in points] == [0, 0]
+    assert max(point.high for point in points) > 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "seeds", "said"),
+    [
+        (
+            COUNTS[:5],
+            6,
+            "6 at a label count at most. No verdict is given below 8 at 5 label counts.",
+        ),
+        (COUNTS[:5], 8, "8 seeds at a label count; a claim should rest on 10."),
+        ((100,), 5, "No verdict is given below 6 at 1 label count."),
+    ],
+)
+def test_seeds_that_can_never_give_a_verdict_are_a_doubt(counts, seeds, said):
+    answer = report.answer(table(seeds=seeds, counts=counts), "supervised", About("digits"))
+    assert said in " ".join(answer.doubts)
+    assert ("No verdict" in said) == (not any(one.verdict == "helps" for one in answer.comparisons))

@@ -1,5 +1,7 @@
 """Fitted label curves: known truths, intervals, refusals, rounds of labelling."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,23 @@ def test_labels_needed_within_the_data_and_beyond():
     assert words.labels_needed(beyond).endswith("no upper end can be told yet")
     words_ = words.labels_needed(needed(found, 0.5))
     assert words_ == "reached with the smallest count, 20 labels"
+
+
+def test_that_the_smallest_count_is_enough_is_said_only_if_the_interval_ends_there():
+    found = curve(
+        lambda n: 0.32 * (n / 50) ** -0.5, (50, 100, 200, 400), seeds=3, noise=0.2, draw=4
+    )
+    unsure = needed(found, float(np.quantile(np.exp(found.draws[:, 0]), 0.6)))
+    assert unsure.middle == 50 < unsure.high < np.inf
+    upto = words.number(unsure.high)
+    assert (
+        words.labels_needed(unsure)
+        == f"at most about {upto} labels, perhaps with 50 labels already"
+    )
+    endless = words.labels_needed(replace(unsure, high=np.inf))
+    assert endless == "perhaps with 50 labels already; no upper end can be told yet"
+    sure = needed(found, 0.9)
+    assert words.labels_needed(sure) == "reached with the smallest count, 50 labels"
 
 
 def test_it_refuses_beyond_four_times_the_largest_count():

@@ -4,7 +4,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from experiments.curve import answering, counts, grid, work
+from experiments.curve import answering, collect, conduct, counts, grid, work
 from pipeline import data, tracking
 from pipeline.errors import UserError
 
@@ -127,6 +127,26 @@ def test_settings_that_differ_among_the_runs_of_a_report_are_told(client):
     ]
 
 
+def test_what_the_number_of_labels_decides_and_how_they_were_chosen(client):
+    for seed in range(2):
+        for n_labels in (20, 50):
+            shared = {"batch_size": 64, "consistency_weight": 0.25} if n_labels > 20 else {}
+            rule = {"labels_per_class": 2} if n_labels == 20 else {"label_frac": 0.05}
+            own = {**SETTINGS, **shared, "split_seed": seed}
+            finish(client, "ssgan", n_labels, seed, params={**own, **rule})
+            own["split_file"] = "a.parquet" if seed else "b.parquet"
+            finish(
+                client, "supervised", n_labels, seed, params=own if n_labels > 20 else own | rule
+            )
+    lines = report(experiment="ssgan/c").lines
+    assert not any("consistency_weight" in line or "batch_size" in line for line in lines)
+    assert [line for line in lines if "chose them" in line] == [
+        f"but: At {n} labels the trainings chose them in several ways ({rule}, split_file "
+        "a.parquet, split_file b.parquet): with one seed not all had the same labels."
+        for n, rule in ((20, "labels_per_class"), (50, "label_frac"))
+    ]
+
+
 def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits):
     earlier = asked(digits, methods="supervised,ssgan", steps="40")
     last = asked(digits, methods="supervised,ssgan", steps="66", against="ssgan")
@@ -176,3 +196,47 @@ def test_without_a_result_of_the_baseline_the_others_are_reported(client, digits
             finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
     lines, _ = given(wanted, digits)
     assert "but: All is compared with supervised, as vat has no result." in lines
+
+
+def test_trainings_that_another_baseline_leaves_behind_are_told(client, digits):
+    def said(**flags):
+        now = work.state(tracking.cells("ssgan/c", "c"), "now")
+        wanted = asked(digits, **flags)
+        return conduct.left_behind(wanted, wanted.cells(), now)
+
+    theirs = "supervised,supervised_all,label_spreading"
+    for cell in asked(digits, methods=theirs).cells():
+        finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
+    assert said(methods=theirs) == []
+    words = "supervised is now the baseline of {}: 6 finished trainings do not count"
+    assert said(methods=f"{theirs},ssgan") == [words.format("ssgan")]
+    assert said(methods="supervised,label_spreading,vat,ssgan") == [words.format("vat")]
+    assert said(methods=theirs, steps="77") == []  # not for another baseline
+    assert said(methods="label_spreading", against="label_spreading") == []
+
+
+def test_seeds_that_give_no_verdict_are_told_before_anything_is_trained(digits):
+    for flags, said in (
+        (
+            {"label_counts": "20,50,100,200,500", "seeds": "6"},
+            ["fewer than 8 seeds give no verdict at 5 label counts"],
+        ),
+        ({"label_counts": "20,50,100,200,500", "seeds": "8"}, []),
+        ({"seeds": "1", "methods": "supervised"}, []),
+        ({"seeds": "1", "budget": "1h"}, []),
+    ):
+        _, _, words = conduct._prepared(grid.read(flags))
+        assert [each for each in words if "verdict" in each] == said
+
+
+def test_what_real_images_get_is_read_from_the_runs(client):
+    run = begin(client, "ssgan", 20)
+    measured = {"read_as_wanted": 0.9, "read_as_wanted_real": 0.97, "coverage_real": 0.8}
+    for name, value in {
+        "test/error": 0.1,
+        **{f"samples/{k}": v for k, v in measured.items()},
+    }.items():
+        client.log_metric(run, name, value)
+    client.set_terminated(run, "FINISHED")
+    (row,) = collect.table(tracking.cells("ssgan/c", "c")).to_dict("records")
+    assert (row["samples/read_as_wanted_real"], row["samples/coverage_real"]) == (0.97, 0.8)
