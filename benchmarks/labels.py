@@ -113,11 +113,16 @@ def measure(cell: Cell) -> dict[str, object]:
     }
 
 
-def seconds_a_step(cell: Cell) -> float:
-    """CPU seconds of one step of an arm, without tracing."""
+def cpu_pace(cell: Cell) -> pace.Pace:
+    """CPU seconds of an arm's steps, without tracing."""
     config = cell.config
     dataset = load(config, cell.held_out)
-    return pace.seconds_a_step(dataset, choose_split(config, dataset), config, time.process_time)
+    return pace.measured(dataset, choose_split(config, dataset), config, time.process_time)
+
+
+def of_steps(cell: Cell, steps: int) -> Cell:
+    """The same with another length."""
+    return replace(cell, flags=(*cell.flags, ("steps", str(steps))))
 
 
 def main() -> None:
@@ -223,19 +228,20 @@ def _same_cpu(
     steps = dict(known)
     if one:
         one[reference] = replace(cells[0], arm=reference)
-        price = {arm: pool.submit(seconds_a_step, cell) for arm, cell in one.items()}
-        budget = one[reference].config.steps * price[reference].result()
+        price = {arm: pool.submit(cpu_pace, cell) for arm, cell in one.items()}
+        config = one[reference].config
+        budget = price[reference].result().seconds(config.steps, pace.warm_up_share(config))
         for arm, future in price.items():
-            steps[arm] = round(budget / future.result())
-            print(
-                f"{arm}: {1000 * future.result():.1f} CPU ms a step, {steps[arm]} steps", flush=True
+            cell, found = one[arm], future.result()
+            steps[arm] = found.steps_in(
+                budget, lambda n, cell=cell: pace.warm_up_share(of_steps(cell, n).config)
             )
-    return [
-        cell
-        if cell.arm == reference
-        else replace(cell, flags=(*cell.flags, ("steps", str(steps[cell.arm]))))
-        for cell in cells
-    ]
+            print(
+                f"{arm}: {1000 * found.warm_up:.1f} and {1000 * found.step:.1f} CPU ms a step of "
+                f"the warm-up and of the others, {steps[arm]} steps",
+                flush=True,
+            )
+    return [cell if cell.arm == reference else of_steps(cell, steps[cell.arm]) for cell in cells]
 
 
 def computed(group: pd.DataFrame) -> pd.DataFrame:

@@ -126,7 +126,9 @@ def _even_out(study: Study, threads: int | None) -> None:
         return
     configs = {k: study.plan.config({**values, "threads": threads}) for k, values in found.items()}
     progress.phase("measuring how long a step of each method takes")
-    steps = pace.equal_steps(configs)
+    steps = pace.equal_steps(
+        configs, lambda name, n: study.plan.config({**found[name], "steps": n})
+    )
     patiently(lambda: study.note(steps=steps))
 
 
