@@ -150,11 +150,12 @@ def of_runs(asked: Asked, command: str) -> Given:
         _of_last_command(summary, cells) if summary else (cells, None, list[str]())
     )
     frame, unlabelled, words, differ = collect.of_any(cells)
-    methods, against = sorted(set(frame[METHOD])), asked.against or compared or SUPERVISED
-    if against not in methods and (len(methods) == 1 or (compared and not asked.against)):
+    methods, wanted = sorted(set(frame[METHOD])), asked.against or compared or SUPERVISED
+    against, of_curve = wanted, bool(compared and not asked.against)
+    if wanted not in methods and (of_curve or len(methods) == 1):
         against = SUPERVISED if SUPERVISED in methods else methods[0]
-        if compared:
-            differ = [*differ, f"All is compared with {against}, as {compared} has no result."]
+        if of_curve:
+            differ.append(f"All is compared with {against}, as {wanted} has no result.")
     if against not in methods:
         known = ", ".join(methods)
         raise UserError(

@@ -37,17 +37,8 @@ def table(runs: Sequence[Found]) -> pd.DataFrame:
     Columns: those of `table.py`, dataset, digest (of the data), code (its digest).
     """
     rows = [_row(run) for run in runs if run.status == "FINISHED" and TEST_ERROR in run.metrics]
-    names = [
-        METHOD,
-        N_LABELS,
-        SEED,
-        ERROR,
-        N_TEST_COLUMN,
-        *SAMPLES,
-        *REAL.values(),
-        SECONDS,
-        RUN_ID,
-    ]
+    names = [METHOD, N_LABELS, SEED, ERROR, N_TEST_COLUMN]
+    names += [*SAMPLES, *REAL.values(), SECONDS, RUN_ID]
     frame = pd.DataFrame(rows, columns=[*names, DATASET, DATA_DIGEST, CODE])
     return frame.astype({N_LABELS: np.int64, SEED: np.int64, N_TEST_COLUMN: np.int64})
 
@@ -131,27 +122,45 @@ def differing(runs: Sequence[Found]) -> list[str]:
             found += [each for each in _several(at, sorted(BY_LABELS)) if each not in found]
         said += [f"The trainings of {method} differ in {each}." for each in found]
     said += [f"The trainings differ in {each}." for each in _several(runs, sorted(DRAWN))]
-    return said + _drawn_otherwise(runs)
+    return [*said, *_label_sets(runs)]
 
 
-def _drawn_otherwise(runs: Sequence[Found]) -> list[str]:
-    """A sentence for each number of labels that runs have drawn by several rules."""
-    said = []
-    for n_labels in sorted({run.metrics.get(N_LABELS, 0) for run in runs}):
-        rules = {_rule(run) for run in runs if run.metrics.get(N_LABELS, 0) == n_labels}
-        if len(rules) > 1:
-            said.append(
-                f"At {n_labels:,.0f} labels the trainings chose them in several ways "
-                f"({', '.join(sorted(rules))}): with one seed not all had the same labels."
-            )
-    return said
+def _label_sets(runs: Sequence[Found]) -> list[str]:
+    """A sentence if runs of one count and pair of seeds have not the same labels.
+
+    Looked up only where they were chosen by several rules, which may come to the same.
+    """
+    by_pair: dict[tuple[object, ...], list[Found]] = {}
+    for run in runs:
+        pair = (run.metrics.get(N_LABELS, 0), run.params.get("split_seed"), run.params.get("seed"))
+        if _method(run) != CEILING:
+            by_pair.setdefault(pair, []).append(run)
+    rules = [{_rule(run): run for run in of_pair} for of_pair in by_pair.values()]
+    differ = [
+        one
+        for one in rules
+        if len(one) > 1 and len({_labelled(run.id) for run in one.values()}) > 1
+    ]
+    if not differ:
+        return []
+    named = ", ".join(sorted(set().union(*differ))[:SHOWN])
+    return [
+        f"At {len(differ)} of {len(by_pair)} pairs of label count and seeds not all trainings had "
+        f"the same labels ({named}); they are compared seed by seed all the same."
+    ]
 
 
 def _rule(run: Found) -> str:
-    """How a run's labels were chosen."""
+    """What chose a run's labels, beside its seed and their number."""
     if "split_file" in run.params:
         return f"split_file {run.params['split_file']}"
     return "labels_per_class" if "labels_per_class" in run.params else "label_frac"
+
+
+def _labelled(run_id: str) -> frozenset[int]:
+    """The training images that a run learned from with their label."""
+    manifest = _manifest(run_id)
+    return frozenset(manifest.loc[manifest["part"] == "labelled", "index"].tolist())
 
 
 def _several(runs: Sequence[Found], keys: Sequence[str]) -> list[str]:
@@ -177,9 +186,13 @@ def _data_sets(frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 def sizes(run_id: str) -> tuple[int, int]:
     """How many test images, and how many training images without a label, a run has had."""
-    with tempfile.TemporaryDirectory() as folder:
-        parts = pd.read_parquet(tracking.fetch(run_id, MANIFEST, Path(folder)))["part"]
+    parts = _manifest(run_id)["part"]
     return int((parts == "test").sum()), int((parts == "unlabelled").sum())
+
+
+def _manifest(run_id: str) -> pd.DataFrame:
+    with tempfile.TemporaryDirectory() as folder:
+        return pd.read_parquet(tracking.fetch(run_id, MANIFEST, Path(folder)))
 
 
 def sheets(frame: pd.DataFrame) -> dict[tuple[str, int], bytes]:

@@ -93,6 +93,8 @@ def saved(baseline: Curve, method: Curve, error: float) -> Saved:
     if np.isinf(low) and np.isinf(high):
         return Saved(error, np.nan, low, high, "too far beyond the largest count to tell")
     middle = np.nan if max(early) > TAILS[0] else float(np.median(gain[~lost]))
+    if np.isnan(middle) and abs(low if np.isfinite(low) else high) < 0.5:
+        return Saved(error, middle, low, high, "the bound that is known is 0 labels")
     return Saved(error, middle, low, high)
 
 

@@ -62,7 +62,7 @@ class Settings(BaseModel):
         description="train generators too and measure their images: true or false"
     )
     budget: Annotated[float | None, Field(gt=0), Number, BeforeValidator(_seconds), Optional] = (
-        Field(description="time for all, e.g. 30m or 2h; fewer counts and seeds if need be")
+        Field(description="time of this command, e.g. 30m or 2h; fewer counts and seeds if need be")
     )
     workers: Annotated[int, Field(ge=1)] | Literal["ray"] = Field(
         description="processes on this machine, or ray: as many as the cluster takes"

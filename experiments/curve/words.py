@@ -160,7 +160,7 @@ def labels_saved(found: Saved) -> str:
 
 def _bound(end: float, saved: str, lost: str) -> str:
     """One end of what is saved; "" if there is none."""
-    if math.isinf(end) or abs(end) < 0.5:
+    if math.isinf(end):
         return ""
     verb, which = ("costs", lost) if end < 0 else ("saves", saved)
     return f"{verb} at {which} {number(abs(end))} labels"

@@ -174,6 +174,16 @@ def test_of_two_that_begin_below_an_error_nothing_is_said_to_be_saved():
     assert said == "not told: both may reach it with the smallest count"
 
 
+def test_a_bound_of_no_labels_is_not_told():
+    method = curve(lambda n: 0.1 * (n / 100) ** -0.5, EARLY, seeds=10, noise=0.03, draw=1)
+    bare = replace(method, draws=method.draws[:1].repeat(100, axis=0))
+    at_first = float(np.exp(bare.draws[0, 0]))  # both reach it at their smallest count, 100 and
+    other = replace(bare, draws=bare.draws + 1e-6)  # hardly more than 100 labels
+    for pair in ((other, bare), (bare, other)):
+        said = words.labels_saved(saved(*pair, at_first))
+        assert said == "not told: the bound that is known is 0 labels"
+
+
 def test_labels_needed_may_be_fewer_than_the_smallest_count():
     found = needed(curve(fall, noise=0.1), float(fall(21)))
     assert found.low == 0
