@@ -105,6 +105,20 @@ def _one_of(kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _for_registry(name: str | None) -> str | None:
+    # MLflow refuses these, but only when the model is there.
+    rule = "a name of at most 256 characters, not blank, without / and :, not beginning with .."
+    if name is not None and (
+        not name.strip()
+        or name == "."
+        or name.startswith("..")
+        or set("/:") & set(name)
+        or len(name) > 256
+    ):
+        raise PydanticCustomError("name", "input should be {rule}", {"rule": rule})
+    return name
+
+
 Optional = BeforeValidator(_empty_is_none)
 Named = Annotated[str, BeforeValidator(lambda value: "none" if is_none(value) else value)]
 Number = BeforeValidator(_no_truth)
@@ -119,6 +133,7 @@ Part = Annotated[float, Field(gt=0, le=1), Number]
 Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
+Registered = Annotated[str | None, AfterValidator(_for_registry), Optional]
 View = Literal["weak", "strong"]
 Further = Literal["none", "samples", "images"]
 Classifier = Annotated[str, _one_of("classifiers")]
