@@ -119,6 +119,15 @@ def _for_registry(name: str | None) -> str | None:
     return name
 
 
+def _for_folder(name: str | None) -> str | None:
+    # The folder is made when all is trained.
+    if name is not None and (
+        {"", ".", ".."} & set(name.split("/")) or len(name.encode()) > 200 or not name.isprintable()
+    ):
+        raise PydanticCustomError("folder", "input should name a folder, in at most 200 bytes")
+    return name
+
+
 Optional = BeforeValidator(_empty_is_none)
 Named = Annotated[str, BeforeValidator(lambda value: "none" if is_none(value) else value)]
 Number = BeforeValidator(_no_truth)
@@ -134,6 +143,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
 Registered = Annotated[str | None, AfterValidator(_for_registry), Optional]
+InFolder = AfterValidator(_for_folder)  # of a name that a folder of ours gets, maybe with slashes
 View = Literal["weak", "strong"]
 Further = Literal["none", "samples", "images"]
 Classifier = Annotated[str, _one_of("classifiers")]
