@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.config.key import Count, Number, Optional, Rate
+from pipeline.config.key import Count, InFolder, Number, Optional, Rate
 from pipeline.config.reading import Layer
 from pipeline.errors import UserError
 
@@ -15,14 +15,26 @@ ELASTIC = frozenset(
 )
 
 
+def _beside_the_journal(name: str | None) -> str | None:
+    if name is not None and name.startswith("journal.log"):
+        raise ValueError("the trials of all studies lie in that file")
+    return name
+
+
 class Settings(BaseModel):
     """How a study is run; values in `configs/search/`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    study: Annotated[str | None, Field(pattern=r"^[^'\"`\\]+$"), Optional] = Field(
-        description="the study's name, by which it goes on, without quotes and backslashes; "
-        "none = <dataset>-<search>"
+    study: Annotated[
+        str | None,
+        Field(pattern=r"^[^'\"`\\]+$"),
+        InFolder,
+        AfterValidator(_beside_the_journal),
+        Optional,
+    ] = Field(
+        description="the study's name, by which it goes on and its folder in studies/, at most 200 "
+        "bytes, without quotes, backslashes and .., not journal.log; none = <dataset>-<search>"
     )
     mode: Literal["pareto", "budget"] = Field(
         description="pareto: error against labels used; budget: best rates at each label count"

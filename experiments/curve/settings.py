@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipeline.config.key import Count, Number, Optional
+from pipeline.config.key import Count, InFolder, Number, Optional
 
 SUPERVISED = "supervised"
 CEILING = "supervised_all"  # every known label: what no number of labels of this data beats
@@ -43,9 +43,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: Annotated[str | None, Field(pattern=r"^[^'\"`\\/]+$"), Optional] = Field(
-        description="the curve's name, by which it goes on, without quotes and slashes; "
-        "none = <dataset>-<curve>"
+    name: Annotated[str | None, Field(pattern=r"^[^'\"`\\/]+$"), InFolder, Optional] = Field(
+        description="the curve's name, by which it goes on and its folder in curves/, at most 200 "
+        "bytes, without quotes and slashes, not . and ..; none = <dataset>-<curve>"
     )
     methods: Annotated[
         list[str], Field(min_length=1), BeforeValidator(_listed), AfterValidator(_each_once)

@@ -105,6 +105,29 @@ def _one_of(kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _for_registry(name: str | None) -> str | None:
+    # MLflow refuses these, but only when the model is there.
+    rule = "a name of at most 256 characters, not blank, without / and :, not beginning with .."
+    if name is not None and (
+        not name.strip()
+        or name == "."
+        or name.startswith("..")
+        or set("/:") & set(name)
+        or len(name) > 256
+    ):
+        raise PydanticCustomError("name", "input should be {rule}", {"rule": rule})
+    return name
+
+
+def _for_folder(name: str | None) -> str | None:
+    # The folder is made when all is trained.
+    if name is not None and (
+        {"", ".", ".."} & set(name.split("/")) or len(name.encode()) > 200 or not name.isprintable()
+    ):
+        raise PydanticCustomError("folder", "input should name a folder, in at most 200 bytes")
+    return name
+
+
 Optional = BeforeValidator(_empty_is_none)
 Named = Annotated[str, BeforeValidator(lambda value: "none" if is_none(value) else value)]
 Number = BeforeValidator(_no_truth)
@@ -119,6 +142,8 @@ Part = Annotated[float, Field(gt=0, le=1), Number]
 Momentum = Annotated[float, Field(ge=0, lt=1), Number]
 Place = Annotated[Path | None, BeforeValidator(_expanded), Optional]
 Layers = Annotated[list[Count], Field(min_length=1), BeforeValidator(_list_from_text)]
+Registered = Annotated[str | None, AfterValidator(_for_registry), Optional]
+InFolder = AfterValidator(_for_folder)  # of a name that a folder of ours gets, maybe with slashes
 View = Literal["weak", "strong"]
 Further = Literal["none", "samples", "images"]
 Classifier = Annotated[str, _one_of("classifiers")]

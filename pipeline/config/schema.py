@@ -21,6 +21,7 @@ from pipeline.config.key import (
     Part,
     Place,
     Rate,
+    Registered,
     Said,
     Seed,
     Share,
@@ -248,7 +249,7 @@ class Config(BaseModel):
     run_id: Annotated[str | None, Optional] = key(
         "the run whose split or model this stage continues from", _RECORD
     )
-    register_as: Annotated[str | None, Optional] = key("name in MLflow's model registry", _RECORD)
+    register_as: Registered = key("name in MLflow's model registry", _RECORD)
     own: Mapping[str, Any] = Field(exclude=True, repr=False)
     # While `steps` is 0: the keys that will follow its number, for nobody has said them.
     to_fit: frozenset[str] = Field(default=frozenset(), exclude=True, repr=False)

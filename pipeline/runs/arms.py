@@ -45,7 +45,7 @@ def both(
     baseline = _baseline(run, stage, config, dataset, split, clock, folder) if wanted else None
     # Of an arm that an earlier process has trained, too.
     training.read_labels(dataset, split)
-    labels_read = splitting.audit(split, dataset.train_labels)
+    labels_read = splitting.audit(split, dataset.train_labels, dataset.test_labels)
     return labels_read, measured, baseline
 
 

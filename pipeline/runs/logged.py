@@ -176,7 +176,7 @@ def fit(
     frames = [each for each in trained.history.reports if each.samples is not None]
     if frames:  # at one step, so that runs of all lengths stand side by side
         run.image(_sheet(frames[-1], dataset), FINAL_SAMPLES, 0)
-    run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
+    run.metrics({"labels_read": splitting.audit(split, dataset.train_labels, dataset.test_labels)})
     return trained
 
 

@@ -69,6 +69,14 @@ def predict(request: Request) -> str:
             f"run_id = {request.run_id!r}: its images are {height} × {width}, and pictures are "
             "made square; classify arrays by the logged model, see docs/models.md."
         )
+    classify = training.batched(found.call)
+    # Before the pictures, for they may take long.
+    n_classes = classify(np.zeros((1, *found.shape), np.uint8)).shape[1]
+    if n_classes != len(found.class_names):
+        raise UserError(
+            f"run_id = {request.run_id!r}: its classifier tells {n_classes} classes apart and "
+            f"names {len(found.class_names)}; was the run made by another version of ssgan?"
+        )
     fit = str(resume.values_of(request.run_id).get("fit", "crop"))
     scale = tracking.tag(request.run_id, resume.SCALE) or ""
     pixels = tracking.tag(request.run_id, resume.PIXELS) or ""
@@ -76,7 +84,6 @@ def predict(request: Request) -> str:
         output.launched(KIND, request.run_id) as run,
         new_pictures.opened(request.data_dir, height, channels, fit, scale, pixels) as pictures,
     ):
-        classify = training.batched(found.call)
         progress.phase("classifying", total=len(pictures.names), unit="pictures")
         parts, done = [], 0
         for images in pictures.parts(AT_ONCE):
@@ -128,8 +135,12 @@ def tabled(
 
 def _refuse_file(out: Path) -> None:
     """Nothing is overwritten."""
-    if out.exists() or out.is_symlink():
-        raise UserError(f"out = {str(out)!r}: that is there already; give another file by --out.")
+    said = f"out = {str(out)!r}"
+    try:
+        if out.exists() or out.is_symlink():
+            raise UserError(f"{said}: that is there already; give another file by --out.")
+    except OSError as error:
+        raise UserError(f"{said}: cannot be used ({error.strerror}); give another file.") from None
 
 
 def _write(table: pd.DataFrame, out: Path) -> None:

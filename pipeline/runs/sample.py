@@ -30,6 +30,8 @@ DARK = 63  # brightest pixel of images that a sheet would show as black
 SHEET_ROWS, SHEET_COLUMNS = 50, 10  # of the contact sheet, at most
 STEPS = 10  # images of an interpolation, its ends among them
 DPI = 200
+SHEET, INTERPOLATION = "contact_sheet.png", "interpolation.png"
+LONGEST = 200  # bytes of a class's folder
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ def sample(request: Request) -> str:
     with output.launched(KIND, request.run_id) as run, _whole_or_not_at_all(request.out) as folder:
         shown = _write(request, generator, classes, folder)
         title = f"{tracking.run_name(request.run_id)}, run {request.run_id[:8]}"
-        sheets = {"contact_sheet.png": _sheet(shown, title, names)}
+        sheets = {SHEET: _sheet(shown, title, names)}
         if request.interpolate:
-            sheets["interpolation.png"] = _interpolation(request, generator, classes, title)
+            sheets[INTERPOLATION] = _interpolation(request, generator, classes, title)
         for name, figure in sheets.items():
             figure.savefig(folder / name, dpi=DPI)
             if run is not None:
@@ -164,17 +166,22 @@ def _classes(request: Request, names: Sequence[str]) -> list[int]:
 @contextmanager
 def _whole_or_not_at_all(out: Path) -> Iterator[Path]:
     """A folder beside `out` that becomes it at the end."""
+    there = out.resolve()  # "." has no name
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        there.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{there.name[:40]}-", dir=there.parent))
     except OSError as error:
         raise UserError(f"out = {str(out)!r}: cannot be made ({error.strerror}).") from None
     try:
-        folder = scratch / out.name  # with the permissions that any new folder has
+        folder = scratch / there.name  # with the permissions that any new folder has
         folder.mkdir()
         yield folder
         _refuse_folder(out)  # somebody may have filled it meanwhile
-        folder.replace(out)
+        if there.exists():  # somebody's shell may stand in it, so it stays
+            for each in folder.iterdir():
+                each.rename(there / each.name)
+        else:
+            folder.rename(there)
     except OSError as error:
         raise UserError(f"out = {str(out)!r}: cannot be written ({error.strerror}).") from None
     finally:
@@ -218,8 +225,10 @@ def _drawn(
 
 def _folders(names: Sequence[str]) -> list[str]:
     """A folder's name for each class: the class's own, unless no folder can have it."""
-    safe = [re.sub(r"[^\w .+-]", "_", name).strip(" .")[:100] or "_" for name in names]
-    if len({name.casefold() for name in safe}) == len(safe):
+    safe = [re.sub(r"[^\w .+-]", "_", name).strip(" .") for name in names]
+    safe = [name.encode()[:LONGEST].decode(errors="ignore") or "_" for name in safe]
+    folded = {name.casefold() for name in safe}
+    if len(folded) == len(safe) and not folded & {SHEET, INTERPOLATION}:
         return safe
     return [f"{number}-{name}" for number, name in enumerate(safe)]
 

@@ -269,17 +269,23 @@ def unheeded(config: Config, dataset: Dataset) -> list[str]:
     ]
 
 
-def audit(split: Split, door: LabelDoor) -> int:
-    """Return labels_read, the number of distinct training labels that "train" has read at door.
+def audit(split: Split, train_labels: LabelDoor, test_labels: LabelDoor) -> int:
+    """Return labels_read, the number of distinct training labels that "train" has read.
 
-    Raises RunFailure if one of them is neither labelled nor valid in the split.
+    Raises RunFailure if one of them is neither labelled nor valid in the split, or if "train" has
+    read a test label.
     """
-    read = door.indices_read("train")
+    read = train_labels.indices_read("train")
     leaked = np.setdiff1d(read, np.union1d(split.labelled, split.valid))
     if len(leaked):
         raise RunFailure(
             f"label leak: training read {len(leaked)} label(s) the split does not allow (first: "
             f"training image {leaked[0]}); the split pays for {split.n_labels} labels: the "
             "result cannot be trusted; please report it"
+        )
+    if len(tested := test_labels.indices_read("train")):
+        raise RunFailure(
+            f"label leak: training read {len(tested)} test label(s) (first: test image "
+            f"{tested[0]}): the result cannot be trusted; please report it"
         )
     return len(read)

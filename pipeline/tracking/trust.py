@@ -5,7 +5,7 @@ ignored here but for what this project itself writes, and the computation in the
 nothing but arithmetic: no file, no Python.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,16 @@ ALLOWED = {
     "VarIsInitializedOp",
     "AssignVariableOp",
 }
-FILES = {"ReadFile", "WriteFile", "MatchingFiles"}  # TensorFlow calls the first and last harmless
+# Operations that touch files or Python, though TensorFlow calls most of them harmless.
+FILES = {"ReadFile", "WriteFile", "MatchingFiles", "InitializeTableFromTextFile"}
+FILES |= {"DecodeProtoV2", "EncodeProto", "PyFuncStateless"}
 SAVING = ("__inference__traced_save", "__inference__traced_restore")  # called by nobody here
 
 
 def load(folder: Path, run_id: str) -> Any:
     """The SavedModel in the folder of a logged model; its endpoint is `serve`.
+
+    The folder is a copy, whose functions that save the model are removed.
 
     Raises:
         UserError: it is not what this project logs, or may do more than compute.
@@ -120,22 +124,40 @@ def _check_operations(file: Path, run_id: str) -> None:
         graph.ParseFromString(file.read_bytes())
     except DecodeError:
         raise _refused(run_id, "its SavedModel cannot be read") from None
-    for node in _nodes(graph):
+    if len(graph.meta_graphs) != 1 or not graph.meta_graphs[0].HasField("object_graph_def"):
+        # TensorFlow would run what such a graph names as its start.
+        raise _refused(run_id, "its SavedModel is not of one graph with its objects")
+    library = graph.meta_graphs[0].graph_def.library
+    # Only saving calls these. They go, so that nothing that is not looked at can be run.
+    functions = [each for each in library.function if not each.signature.name.startswith(SAVING)]
+    del library.function[:]
+    library.function.extend(functions)
+    named = set(_named_by_objects(graph.meta_graphs[0].object_graph_def))
+    for node in (node for function in functions for node in function.node_def):
         known = op_def_registry.get(node.op)
         effect = known is None or (known.is_stateful and node.op not in ALLOWED)
         if effect or node.op in FILES:
             raise _refused(run_id, f"its SavedModel holds the operation {node.op!r}")
-        called = [value.func.name for value in node.attr.values() if value.HasField("func")]
-        if any(name.startswith(SAVING) for name in called):
-            raise _refused(run_id, "its SavedModel writes files")
+        named.update(_named_by(node.attr.values()))
+    if any(name.startswith(SAVING) for name in named):
+        raise _refused(run_id, "its SavedModel writes files")
+    file.write_bytes(graph.SerializeToString())
 
 
-def _nodes(graph: Any) -> Iterator[Any]:
-    """Everything that can be run once the model is loaded, but for its saving."""
-    for part in graph.meta_graphs:
-        for function in part.graph_def.library.function:
-            if not function.signature.name.startswith(SAVING):
-                yield from function.node_def
+def _named_by_objects(objects: Any) -> Iterator[str]:
+    """The functions that can be called, or that loading calls, once the model is loaded."""
+    yield from objects.concrete_functions
+    for node in objects.nodes:
+        yield from node.function.concrete_functions
+        yield node.bare_concrete_function.concrete_function_name
+
+
+def _named_by(values: Iterable[Any]) -> Iterator[str]:
+    """The functions that attributes of an operation name, alone, in lists and in one another."""
+    for value in values:
+        for function in (value.func, *value.list.func):
+            yield function.name
+            yield from _named_by(function.attr.values())
 
 
 def _refused(run_id: str, what: str) -> UserError:

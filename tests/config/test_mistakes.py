@@ -1,5 +1,6 @@
 """Every bad value is told in one line with its source."""
 
+import mlflow
 import pytest
 
 from pipeline.config import layers as config
@@ -90,6 +91,21 @@ def test_bad_flag(key, value, says):
     line = mistake({key: value})
     assert f"{key} = {value!r} (from --{key})" in line
     assert says in line
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "a:b", " ", "models:/mine/1", ".", "..", "..a", "a\n/b", 257 * "a"]
+)
+def test_a_name_that_the_registry_would_refuse_is_refused_before_the_training(name):
+    line = mistake({"register_as": name})
+    assert line.startswith("register_as = ")
+    assert "without / and :" in line
+
+
+def test_other_names_are_the_registry_s(store):
+    for name in ("digits", "größe 2", ".a", 256 * "a"):
+        assert config.load({"register_as": name}).register_as == name
+        mlflow.MlflowClient().create_registered_model(name)
 
 
 # ---------------------------------------------------------------- bad files

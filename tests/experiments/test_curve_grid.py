@@ -56,6 +56,8 @@ def test_a_budget_is_a_time_as_people_write_it(text, seconds):
         ({"seeds": "0"}, ["seeds = '0' (from --seeds)"]),
         ({"budget": "soon"}, ["budget = 'soon'", "30m"]),
         ({"name": "it's"}, ["name", "without quotes"]),
+        ({"name": ".."}, ["name = '..' (from --name)", "a folder"]),
+        ({"name": 300 * "a"}, ["name", "in at most 200 bytes"]),
         ({"label_frac": "0.1"}, ["label_frac", "a curve decides label_frac itself"]),
         ({"experiment": "mine"}, ["experiment = 'mine'", "a curve decides"]),
         (

@@ -19,6 +19,9 @@ discriminator_lr: {low: 1.0e-3, high: 1.0e-2}
 """
 
 
+NO_FOLDERS = ["../../x", "/tmp/abs", "..", ".", "a/../b", "a//b", "a/", '"a\\0b"']
+NO_FOLDERS += ["journal.log", "journal.log.lock", 300 * "a", f"a/{70 * '猫'}"]
+
 TYPED = {"batch_size": "32"}
 
 
@@ -83,6 +86,7 @@ def test_budget_compares_every_method_at_every_label_count():
         ("method: {choices: {a: 1}}\n", ["line 5", "choices"]),
         ("generator_lr: {choices: [0.1, 0.1]}\n", ["line 5", "0.1", "more than once"]),
         ("study: it's\n", ["line 5", "without quotes"]),
+        *((f"study: {name}\n", ["line 5", "its folder in studies/"]) for name in NO_FOLDERS),
         ("trials: 0\n", ["trials = 0", "line 5"]),
         ("run_id: abc\n", ["run_id", "line 5", "leave it out"]),
         ("experiment: mine\n", ["experiment", "line 5", "leave it out"]),
@@ -97,6 +101,12 @@ def test_a_mistake_is_told_with_its_line(tmp_path, text, said):
     message = str(caught.value)
     assert all(part in message for part in said), message
     assert "\n" not in message
+
+
+def test_a_study_may_lie_in_a_folder_of_its_own(tmp_path):
+    for name in ("mnist/first", "größe", "..a", "a.."):
+        found = plan.read({"search": written(tmp_path, SPACE), "study": name})
+        assert plan.folder(found.study) == Path("studies") / name
 
 
 @pytest.mark.parametrize(

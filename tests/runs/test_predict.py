@@ -6,6 +6,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from pipeline.__main__ import main
@@ -185,6 +186,8 @@ def test_under_the_launcher_its_run_keeps_the_table(
         ),
         ({"out": "file"}, "out = 'file': that is there already"),
         ({"out": "file/below"}, "out = 'file/below'"),
+        ({"out": 300 * "a"}, "(File name too long); give another file"),
+        ({"run_id": 300 * "f"}, "(File name too long); give another file"),
         ({"n": "3"}, "--n: predict does not know it; it takes --run_id, --data_dir, --out"),
     ],
     ids=str,
@@ -210,6 +213,24 @@ def test_a_run_without_a_classifier_says_so(store: Path, folder: Path, place: Pa
     assert main(["predict", "--run_id", split, "--data_dir", str(folder)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "that run, of kind 'split', has no classifier; did it finish?" in said
+
+
+@pytest.mark.parametrize("names", [None, ["10", "2"], [*CLASSES, "more"]])
+def test_a_model_that_names_other_classes_than_it_knows_is_told_before_the_pictures(
+    names: list[str] | None, store: Path, trained: str, folder: Path, place: Path, capsys
+) -> None:
+    client = mlflow.MlflowClient()
+    (found,) = client.search_logged_models(["1"], f"source_run_id = '{trained}'")
+    file = Path(found.artifact_location.removeprefix("file://"), "MLmodel")
+    kept = file.read_text()
+    said = yaml.safe_load(kept)
+    said["metadata"]["class_names"] = names
+    file.write_text(yaml.safe_dump(said))
+    assert main(["predict", "--run_id", trained, "--data_dir", str(folder)]) == 2
+    file.write_text(kept)
+    expected = f"tells 3 classes apart and names {len(names or [])};"
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert not list(place.iterdir())
 
 
 def test_a_class_may_be_called_as_a_column_is() -> None:

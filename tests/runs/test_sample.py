@@ -115,6 +115,17 @@ def test_a_generator_without_classes_fills_one_folder(
     assert capsys.readouterr().out.startswith("1 image written to mine")
 
 
+@pytest.mark.parametrize("out", [".", "../mine", 250 * "a"])
+def test_an_empty_folder_is_filled_and_stays(
+    out: str, unconditional: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "mine").mkdir()
+    monkeypatch.chdir(place / "mine")
+    assert main(["sample", "--run_id", unconditional, "--n", "1", "--out", out]) == 0
+    assert files(Path.cwd() / out) == {"0000.png", "contact_sheet.png"}
+    assert Path.cwd().exists()
+
+
 def test_under_the_launcher_its_run_keeps_the_sheet(
     conditional: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +158,7 @@ def test_under_the_launcher_its_run_keeps_the_sheet(
         ({"out": "full"}, "out = 'full': that folder is not empty"),
         ({"out": "file"}, "out = 'file': there is a file of that name"),
         ({"out": "file/below"}, "out = 'file/below'"),
+        ({"out": 300 * "a"}, "(File name too long); give another folder"),
     ],
     ids=str,
 )
@@ -245,3 +257,10 @@ def test_every_class_has_a_folder_of_its_own() -> None:
     assert _folders(["cat", "dog"]) == ["cat", "dog"]
     assert _folders(["a/b", "..", "Größe 2"]) == ["a_b", "_", "Größe 2"]
     assert _folders(["a/b", "a:b", "A_B"]) == ["0-a_b", "1-a_b", "2-A_B"]
+    assert _folders(["a", "Contact_Sheet.png"]) == ["0-a", "1-Contact_Sheet.png"]
+    assert _folders(["interpolation.png"]) == ["0-interpolation.png"]
+
+
+def test_a_class_of_any_name_gets_a_folder_that_can_be_made(tmp_path: Path) -> None:
+    for folder in _folders([100 * "猫", 100 * "犬", 300 * "a", 100 * "猫" + "b"]):
+        (tmp_path / folder).mkdir()

@@ -99,19 +99,20 @@ def test_a_module_named_beside_the_weights_is_not_imported(planted):
     assert flow.evaluate({"run_id": run_id}).metrics["test/error"] <= 1
 
 
-@pytest.mark.parametrize("effect", ["write", "read", "python"])
-def test_a_graph_that_does_more_than_compute_is_not_run(planted, effect):
+OPERATION = "SavedModel holds the operation '(WriteFile|ReadFile|EagerPyFunc|DecodeProtoV2)'"
+
+
+def replaced(model, made):
+    """Plant a module in the place of the model's own SavedModel."""
     import tensorflow as tf
 
-    run_id, model, folder = planted
-    target = str(folder / "ran")
+    shutil.rmtree(model / "data" / "model")
+    tf.saved_model.save(made, str(model / "data" / "model"))
 
-    def act():
-        if effect == "write":
-            return tf.io.write_file(target, "x")
-        if effect == "read":
-            return tf.io.read_file(target)
-        return tf.py_function(lambda: Path(target).touch(), [], [])
+
+def classifier(act=lambda: None):
+    """A module whose endpoint does something before it answers."""
+    import tensorflow as tf
 
     class Evil(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 1], tf.uint8)])
@@ -119,9 +120,86 @@ def test_a_graph_that_does_more_than_compute_is_not_run(planted, effect):
             with tf.control_dependencies([done] if (done := act()) is not None else []):
                 return tf.ones([tf.shape(images)[0], 10]) / 10
 
+    return Evil()
+
+
+@pytest.mark.parametrize("effect", ["write", "read", "python", "describe"])
+def test_a_graph_that_does_more_than_compute_is_not_run(planted, effect):
+    import tensorflow as tf
+
+    run_id, model, folder = planted
+    target = str(folder / "ran")
+
+    def describe():
+        bare = {"message_type": "a", "field_names": [], "output_types": []}
+        return tf.raw_ops.DecodeProtoV2(bytes=[b""], descriptor_source=target, **bare).sizes
+
+    acts = {
+        "write": lambda: tf.io.write_file(target, "x"),
+        "read": lambda: tf.io.read_file(target),
+        "python": lambda: tf.py_function(lambda: Path(target).touch(), [], []),
+        "describe": describe,
+    }
+    replaced(model, classifier(acts[effect]))
+    refused(run_id, OPERATION)
+
+
+def _traced_save(images):
+    """Named as TensorFlow names what saves a model."""
+    import tensorflow as tf
+
+    with tf.control_dependencies([tf.io.write_file("ran", "x")]):
+        return tf.ones([tf.shape(images)[0], 10]) / 10
+
+
+def saving(as_what):
+    """A module that calls a function with the name of one that saves."""
+    import tensorflow as tf
+    from tensorflow.core.framework.attr_value_pb2 import NameAttrList
+
+    spec = tf.TensorSpec([None, 8, 8, 1], tf.uint8)
+    function = tf.function(_traced_save)
+    concrete = function.get_concrete_function(spec)
+    if as_what == "endpoint":
+        made = tf.Module()
+        made.serve = function
+        return made
+
+    def act():
+        concrete.add_to_graph()
+        (answer,) = tf.raw_ops.StatelessCase(
+            branch_index=tf.zeros([], tf.int32),
+            input=[tf.zeros([1, 8, 8, 1], tf.uint8)],
+            Tout=[tf.float32],
+            branches=[NameAttrList(name=concrete.name)],
+        )
+        return answer
+
+    return classifier(act)
+
+
+@pytest.mark.parametrize("as_what", ["endpoint", "branch"])
+def test_the_name_of_a_function_that_saves_hides_nothing(planted, as_what, monkeypatch):
+    run_id, model, folder = planted
+    replaced(model, saving(as_what))
+    monkeypatch.chdir(folder)
+    refused(run_id, "SavedModel writes files")
+
+
+@pytest.mark.parametrize("graphs", [1, 2])
+def test_what_a_graph_without_objects_runs_when_it_is_loaded_is_not_run(planted, graphs):
+    import tensorflow as tf
+
+    run_id, model, folder = planted
     shutil.rmtree(model / "data" / "model")
-    tf.saved_model.save(Evil(), str(model / "data" / "model"))
-    refused(run_id, "SavedModel holds the operation '(WriteFile|ReadFile|EagerPyFunc)'")
+    builder = tf.compat.v1.saved_model.Builder(str(model / "data" / "model"))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        start = tf.io.write_file(str(folder / "ran"), "x")
+        builder.add_meta_graph_and_variables(session, ["serve"], main_op=start)
+        for number in range(1, graphs):
+            builder.add_meta_graph([str(number)])
+    builder.save()
+    refused(run_id, "SavedModel is not of one graph with its objects")
 
 
 def test_something_else_than_a_saved_model_is_told(planted):

@@ -94,7 +94,7 @@ def test_both_are_measured_on_the_labels_of_the_split_alone(photographs, brief):
     assert set(choice.errors) == {"efficientnet_lite0", SCRATCH}
     assert all(0 <= error <= 1 for error in choice.errors.values())
     assert set(fresh.train_labels.indices_read("train")) == set(split.labelled)
-    assert audit(split, fresh.train_labels) == len(split.labelled)
+    assert audit(split, fresh.train_labels, fresh.test_labels) == len(split.labelled)
     for candidate, error in choice.errors.items():
         assert f"{candidate} {error:.1%}" in choice.reason
     assert choice.reason.startswith(f"backbone {choice.backbone}, by the error in 2-fold")

@@ -241,16 +241,20 @@ def test_the_labels_that_validation_takes_are_enough_and_needed():
 
 def test_audit_counts_what_training_read_and_catches_a_leak():
     result: Split = run(valid_frac=0.3)
-    door = LabelDoor(LABELS, K)
+    door, tested = LabelDoor(LABELS, K), LabelDoor(LABELS[:N_TEST], K)
     door.read(np.arange(N), "split")
-    assert audit(result, door) == 0
+    tested.read(np.arange(N_TEST), "evaluate")
+    assert audit(result, door, tested) == 0
     door.read(result.labelled, "train")
     door.read(result.labelled[:5], "train")
     door.read(result.valid, "train")
-    assert audit(result, door) == result.n_labels
+    assert audit(result, door, tested) == result.n_labels
+    tested.read(np.array([4, 7]), "train")
+    with pytest.raises(RunFailure, match=r"2 test label\(s\) \(first: test image 4\)"):
+        audit(result, door, tested)
     door.read(result.unlabelled[:1], "train")
     with pytest.raises(RunFailure, match=f"training image {result.unlabelled[0]}"):
-        audit(result, door)
+        audit(result, door, tested)
 
 
 def test_without_a_share_every_known_label_is_read_but_a_tenth_if_all_are_known():

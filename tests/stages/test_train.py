@@ -1,13 +1,22 @@
 """What the stage train puts around a trained network."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from pipeline import data
 from pipeline.config import layers as config
-from pipeline.config import step_images
+from pipeline.config import named, step_images
 from pipeline.ops import runtime
 from pipeline.stages import train
-from pipeline.stages.split import choose_split
+from pipeline.stages.split import audit, choose_split
+from pipeline.training import warm_up
+
+METHODS = [
+    name if name == "ssgan" else pytest.param(name, marks=pytest.mark.slow)
+    for name in named.names("method")
+]
 
 
 def test_a_function_is_called_slice_by_slice():
@@ -43,6 +52,35 @@ def test_a_short_run_of_the_recipe_is_ahead_of_its_baseline():
         errors.append([error(arm), error(step_images.baseline_of(arm, n_labelled=100))])
     ours, baseline = np.mean(errors, axis=0)
     assert ours < 0.8 * baseline, ours / baseline
+
+
+def with_other_labels(dataset, paid):
+    """The same images; of the labels, those of the test part and all but the paid ones permuted."""
+    random, doors = np.random.default_rng(0), []
+    for door, kept in ((dataset.train_labels, paid), (dataset.test_labels, [])):
+        labels = door.read(np.arange(len(door)), "split").copy()
+        others = np.setdiff1d(np.arange(len(door)), kept)
+        labels[others] = random.permutation(labels[others])
+        doors.append(data.LabelDoor(labels, door.n_classes))
+    return dataclasses.replace(dataset, train_labels=doors[0], test_labels=doors[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_that_a_split_does_not_pay_for_change_no_weight(method):
+    digits = data.load("digits", None)
+    flags = {"network": "dense", "dense_units": "[32]", "steps": "6"}
+    arm = config.load(flags | {"method": method, "labels_per_class": "5", "valid_frac": "0.2"})
+    chosen, weights = choose_split(arm, digits), []
+    paid = np.union1d(chosen.labelled, chosen.valid)
+    for dataset in (digits.unread(), with_other_labels(digits, paid)):
+        warm_up.forget()
+        trained = train.train(dataset, chosen, arm)
+        assert audit(chosen, dataset.train_labels, dataset.test_labels) == len(paid)
+        networks = [each for each in (trained.classifier, trained.generator) if each is not None]
+        weights.append([np.array(w) for each in networks for w in each.get_weights()])
+        trained.release()
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_left_to_labels_and_machine_is_decided():
