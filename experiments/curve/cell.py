@@ -127,7 +127,7 @@ def _compare(
     with clock.section("train"):
         model: Model = comparisons.fit(method, config, dataset, split)
     run.metrics({"train/seconds": time.perf_counter() - begin})
-    run.metrics({"labels_read": splitting.audit(split, dataset.train_labels)})
+    run.metrics({"labels_read": splitting.audit(split, dataset.train_labels, dataset.test_labels)})
     logged.evaluate(run, config, dataset, split, LoggedModels(model, "", ""), clock, draw=False)
 
 

@@ -84,6 +84,7 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     points = [
         replace(p, test=tracking.evaluation_of(p.run_id), file=_keep(p, there)) for p in points
     ]
+    remove_beaten(there, points)
     run.table(front_frame(points), "front.csv")
     for point in points:
         run.text(Path(point.file).read_text(encoding="utf-8"), f"best/{Path(point.file).name}")
@@ -208,6 +209,14 @@ def _keep(point: Point, there: Path) -> str:
     name = f"best-{point.n_labels}-labels-{point.method}-trial-{point.number}.yaml"
     file = tracking.fetch(point.run_id, "config.yaml", there)
     return str(file.replace(there / name))
+
+
+def remove_beaten(there: Path, points: Sequence[Point]) -> None:
+    """Remove the configurations of trials that an earlier answer has recommended, and this not."""
+    kept = {Path(point.file).name for point in points}
+    for file in there.glob("best-*-labels-*-trial-*.yaml"):
+        if file.name not in kept:
+            file.unlink()
 
 
 @contextmanager

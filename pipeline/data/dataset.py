@@ -100,8 +100,13 @@ class Dataset:
     def images_to_train_on(self) -> NDArray[np.uint8]:
         """The training images [n, h, w, c], stretched; those of a mapped file stay there."""
         if isinstance(self.train_images, np.memmap) and self.pixel_range != _pixels.FULL:
-            return cast("NDArray[np.uint8]", StretchedImages(self))
+            return cast("NDArray[np.uint8]", StretchedImages(self, self.train_images))
         return self.stretched(self.train_images)
+
+    @property
+    def images_to_test_on(self) -> NDArray[np.uint8]:
+        """The test images [n, h, w, c], stretched as they are read, for few of them are needed."""
+        return cast("NDArray[np.uint8]", StretchedImages(self, self.test_images))
 
     @property
     def pixels(self) -> str:
@@ -121,20 +126,20 @@ class Dataset:
 
 
 class StretchedImages:
-    """The training images of a mapped file, stretched as they are read: an array to index."""
+    """Images of a data set, stretched as they are read: an array to index."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, images: NDArray[np.uint8]) -> None:
         """Read nothing yet."""
-        self._dataset = dataset
-        self.shape, self.nbytes = dataset.train_images.shape, dataset.train_images.nbytes
+        self._dataset, self._images = dataset, images
+        self.shape, self.nbytes = images.shape, images.nbytes
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self._dataset.train_images)
+        return len(self._images)
 
     def __getitem__(self, places: Any) -> NDArray[np.uint8]:
-        """Images [k, h, w, c] at places, a slice or int64 [k]."""
-        return self._dataset.stretched(self._dataset.train_images[places])
+        """Images [k, h, w, c] at places, a slice or int64 [k]; [h, w, c] at an int."""
+        return self._dataset.stretched(self._images[places])
 
 
 def build(

@@ -89,11 +89,11 @@ def _figures(
     dataset: Dataset, measured: classification.Classification, title: str
 ) -> "dict[str, Figure]":
     """How the classifier errs: where, how sure it is, on which images."""
-    names, images = dataset.class_names, dataset.stretched(dataset.test_images)
+    names = dataset.class_names
     found = {
         "confusion_matrix": figures.confusion_matrix(measured.confusion, names, title),
         "reliability": figures.reliability(measured.reliability, measured.metrics["ece"], title),
-        "mistakes": figures.mistakes(images, measured.predictions, names, title),
+        "mistakes": figures.mistakes(dataset.images_to_test_on, measured.predictions, names, title),
     }
     return {f"figures/{name}.png": figure for name, figure in found.items()}
 
@@ -125,7 +125,7 @@ def _samples(
     real = reference.reference(
         dataset.images_to_train_on,
         dataset.train_labels.read(np.arange(len(dataset.train_labels)), "scorer"),
-        dataset.stretched(dataset.test_images),
+        dataset.images_to_test_on,
         test_labels,
         images.shape[1:3],
         dataset.digest,

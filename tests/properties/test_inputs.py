@@ -41,6 +41,7 @@ ARRAYS = st.builds(
 def refused_in_one_line(error: UserError) -> None:
     said = str(error)
     assert said.strip()
+    assert "\n" not in said
     assert "Traceback" not in said
 
 

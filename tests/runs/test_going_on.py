@@ -83,9 +83,9 @@ def named(paths):
 
 
 def test_killed_in_every_phase_one_after_the_other_it_ends_the_same(scene, whole, here):
-    command, run_id = begun(scene)
+    (command, run_id), waits = begun(scene), random.Random(0)
     for phase in PHASES:
-        kill_in(scene, command, run_id, phase, random.uniform(0, 0.3))
+        kill_in(scene, command, run_id, phase, waits.uniform(0, 0.3))
         assert scene.client.get_run(run_id).info.status == "RUNNING"
         command = scene.start("--resume", run_id)
     code, said = ended(command)
