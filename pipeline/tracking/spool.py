@@ -83,7 +83,8 @@ class Spool:
             lock.acquire(timeout=patience)
         except Timeout:
             return None
-        if not (folder / ABOUT).exists():  # sent meanwhile; the lock has made it anew
+        numbers = [int(file.stem) for file in folder.glob("[0-9]*.json")]
+        if not numbers and not (folder / ABOUT).exists():  # sent meanwhile; the lock has made it
             shutil.rmtree(folder, ignore_errors=True)
             lock.release()
             return None
@@ -92,7 +93,6 @@ class Spool:
         except RunFailure:
             lock.release()
             raise
-        numbers = [int(file.stem) for file in folder.glob("[0-9]*.json")]
         return cls(folder, lock, ids, max(numbers, default=0))
 
     def put(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import RunFailure, UserError
 from pipeline.stages.manifest import PARTS, from_manifest, to_manifest
 from pipeline.stages.split import split
-from pipeline.tracking.spool import Spool
+from pipeline.tracking.spool import ABOUT, Spool
 from pipeline.training.checkpoints import Checkpoints
 
 UNKNOWN = -1
@@ -112,6 +112,7 @@ def test_a_spool_gives_back_in_order_what_it_took(records, sent, torn):
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "run-1")
         folder.mkdir()
+        (folder / ABOUT).write_text("{}")
         first = Spool(folder, FileLock(folder / "lock"))
         for kind, text, content in records:
             first.put(kind, "run", {"text": text}, functools.partial(_write, content))
