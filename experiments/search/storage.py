@@ -147,7 +147,8 @@ class _SQLite(RDBStorage):
     ) -> bool:
         """One process after the other."""
         file = self.engine.url.database
-        alone = FileLock(f"{file}.claims") if file else contextlib.nullcontext()
+        in_file = file and file != ":memory:"
+        alone = FileLock(f"{file}.claims") if in_file else contextlib.nullcontext()
         with alone:
             return super().set_trial_state_values(trial_id, state, values)
 
