@@ -141,6 +141,7 @@ def _check_operations(file: Path, run_id: str) -> None:
         named.update(_named_by(node.attr.values()))
     if any(name.startswith(SAVING) for name in named):
         raise _refused(run_id, "its SavedModel writes files")
+    file.unlink()  # a copy of what nobody may write cannot be written either
     file.write_bytes(graph.SerializeToString())
 
 
