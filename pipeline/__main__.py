@@ -122,7 +122,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             help=meaning,
             description=meaning,
             epilog=("" if anew else CONTINUED) + (values.heading if values else ""),
-            usage="%(prog)s [--key value ...]",
+            usage="%(prog)s " + ("" if anew else "--run_id ID ") + "[--key value ...]",
         )
         if name == "run":
             command.add_argument("--resume", metavar="ID", help=RESUME_MEANING)
@@ -133,7 +133,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
         for key, meaning in keys.items():
             command.add_argument(f"--{key}", metavar="", help=meaning)
     ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
-    ui.add_argument("--port", metavar="", help="(default: MLFLOW_PORT, or 5000)")
+    ui.add_argument("--port", metavar="", help="port of the address (default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
     flags = typed(known, ("run_id", *OF_A_MODEL.get(known.command, ())))
     return flags.pop("command"), flags | own_keys(rest)

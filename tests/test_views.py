@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -61,6 +62,18 @@ def test_an_experiment_s_first_run_brings_its_views(store: str, experiment: str)
     assert state["orderByKey"] == "metrics.`n_labels`"
     assert "metrics.`test/error`" in state["selectedColumns"]
     MlflowClient(store).search_runs([there], state["searchFilter"], order_by=[state["orderByKey"]])
+
+
+def test_the_columns_that_the_docs_explain_are_in_the_view(store: str, experiment: str) -> None:
+    run_in(experiment)
+    shown = json.loads(str(held(store, experiment)[views.LABELS]["state"]))["selectedColumns"]
+    text = (ROOT / "docs/comparing-runs.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (`.+?) \|", text.split("Its columns")[1].split("\n\n`valid")[0], re.MULTILINE
+    )
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert len(named) > 10
+    assert named <= {re.findall(r"`(.+)`", column)[0] for column in shown if "`" in column}
 
 
 def test_a_study_has_views_of_its_own_whatever_runs_in_it(store: str, experiment: str) -> None:

