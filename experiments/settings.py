@@ -50,7 +50,7 @@ class Settings(BaseModel):
     seeds_per_trial: Count = Field(description="trainings a trial is scored over, ≥ 1")
     top: Count = Field(description="mode budget: the best that are trained again on fresh seeds")
     pruner: Literal["none", "median", "hyperband"] = Field(
-        description="mode budget: ends trials that fall behind, by their curves: none, median or hyperband"
+        description="mode budget: ends trials that fall behind: none, median or hyperband"
     )
     equal_time: bool = Field(
         description="mode budget: steps of each method so that all take the time of the first"

@@ -133,7 +133,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
         for key, meaning in keys.items():
             command.add_argument(f"--{key}", metavar="", help=meaning)
     ui = commands.add_parser("ui", help="MLflow's UI on this folder's runs")
-    ui.add_argument("--port", metavar="", help="port of the address (default: MLFLOW_PORT, or 5000)")
+    ui.add_argument("--port", metavar="", help="port to serve at (default: MLFLOW_PORT, or 5000)")
     known, rest = parser.parse_known_args(argv)
     flags = typed(known, ("run_id", *OF_A_MODEL.get(known.command, ())))
     return flags.pop("command"), flags | own_keys(rest)
