@@ -1,5 +1,8 @@
 """The steps that suit a number of images, and what a shorter run has less of."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pipeline.config import layers as config
@@ -174,3 +177,17 @@ def test_with_many_labels_more_of_a_steps_images_are_labelled_ones():
         assert step_images.shared_out(given, 4000) == given
     scratch = config.settled(config.load({**flags, "backbone": "none"}), 50_000)
     assert step_images.shared_out(scratch, 4000) == scratch
+
+
+def test_the_docs_have_the_steps_of_own_images():
+    text = (Path(__file__).parents[2] / "docs/own-images.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
+    assert [int(size.replace(",", "")) for size, _ in rows] == [360, 2000, 50_000]
+    spoken = ({"backbone": "efficientnet_lite0"}, {"backbone": "none"}, {"kind": "strokes"})
+    for size, cells in rows:
+        shown = []
+        for flags in spoken:
+            plain = config.load({"dataset": "folder", **flags})
+            found = config.settled(plain, int(size.replace(",", "")))
+            shown.append(f"{found.steps:,} + {found.own['generator_steps']:,}")
+        assert cells.split(" | ") == shown
