@@ -185,7 +185,7 @@ def test_smaller_generated_images_are_measured_at_their_size(digits, tmp_path):
 
 
 def test_images_of_the_floor_are_withheld_from_the_classifier(digits, real, tmp_path, monkeypatch):
-    train, _, y_train, y_test = digits
+    _, _, y_train, y_test = digits
     withheld = reference._withheld(y_train, y_test, np.random.default_rng(0))
     np.testing.assert_array_equal(np.bincount(y_train[withheld]), np.bincount(y_test))
     learned = []
