@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline import figures, progress
 from pipeline.data import Dataset
+from pipeline.figures.style import counted
 from pipeline.measure import classification
 from pipeline.stages.train import Model
 
@@ -63,7 +64,7 @@ def evaluate(
         and mistakes figures; then, with a generator, `samples/…` metrics, how each wanted class is
         read, samples, and samples beside the nearest training images.
     """
-    progress.phase(f"evaluation on {len(dataset.test_labels):,} test images")
+    progress.phase(f"evaluation on {counted(len(dataset.test_labels), 'test image')}")
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
     measured = classification.measure(
         model.classify(dataset.test_images), labels, dataset.class_names, dataset.test_files
