@@ -86,6 +86,11 @@ def evaluate(
         yield _samples(dataset, labels, model, seed, scorer_dir, title)
 
 
+def sets_of(n: int) -> int:
+    """How many sets of n samples each are measured."""
+    return max(FEWEST_SETS, min(SETS, SAMPLES // n))
+
+
 def _figures(
     dataset: Dataset, measured: classification.Classification, title: str
 ) -> "dict[str, Figure]":
@@ -135,8 +140,7 @@ def _samples(
     progress.phase("evaluation of samples")
     # The test images' own classes: equal shares would be another distribution.
     n, wanted = len(real.real.test), np.sort(real.real.labels) if latents.n_classes else None
-    sets = max(FEWEST_SETS, min(SETS, SAMPLES // n))
-    several = (samples.Generated(drawn(wanted, n), wanted) for _ in range(sets))
+    several = (samples.Generated(drawn(wanted, n), wanted) for _ in range(sets_of(n)))
     quality = samples.measure(real, several, names, seed)
     pairs = figures.sample_pairs(quality.pairs.samples, quality.pairs.training, title)
     tables = (
