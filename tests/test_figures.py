@@ -64,6 +64,25 @@ def test_a_class_sheet_names_its_rows(digits):
     assert 0 < inked[0] < inked[1]  # "one" above "nought"
 
 
+def margin(names):
+    """What stands before the rows of a sheet."""
+    images = np.zeros((len(names), 8, 8, 1), np.uint8)
+    return figures.class_sheet(images, np.arange(len(names)), names)[:, :-32]
+
+
+def test_rows_are_named_in_any_script(monkeypatch):
+    assert not np.array_equal(margin(["é", "a"]), margin(["ü", "a"]))
+    assert not np.array_equal(margin(["я"]), margin(["ж"]))
+    unknown = margin(["\u1d84"])  # DejaVu has no such sign, STIX has
+    monkeypatch.setattr(style, "CJK", ("No such font", "STIXGeneral"))
+    assert not np.array_equal(margin(["\u1d84"]), unknown)
+
+
+def test_rows_with_plain_names_look_as_ever(monkeypatch):
+    monkeypatch.setattr("pipeline.figures.images.font_file", None)  # only for other scripts
+    assert (margin(["nought", "a name that is far too long"]).min(axis=2) < 128).any()
+
+
 def test_contact_sheet_of_long_images_stays_small():
     assert figures.contact_sheet(np.zeros((20, 1, 3000, 1), np.uint8), 10).shape == (4, 30018, 3)
     assert figures.contact_sheet(np.zeros((4, 100, 3, 1), np.uint8), 2).shape == (402, 14, 3)
@@ -86,6 +105,43 @@ def test_confusion_matrix_writes_the_counts_and_n():
     assert (cells.count("1,234"), cells.count("7"), len(cells)) == (10, 9, 19)
     assert "12,403 images, 63 mistakes" in figure.get_suptitle()
     assert drawn(figure).ndim == 3
+
+
+LEAVES = [
+    *("Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot", "Corn_(maize)___Common_rust_"),
+    *("Corn_(maize)___Northern_Leaf_Blight", "Corn_(maize)___healthy", "Apple___Black_rot"),
+]
+
+
+def test_classes_that_begin_alike_have_names_of_their_own(digits, predictions):
+    figure = figures.confusion_matrix(np.eye(5, dtype=int), LEAVES, "leaves")
+    for ticks in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+        names = [tick.get_text() for tick in ticks]
+        assert names[1:] == [
+            "Corn_(m…on_rust_",
+            "Corn_(m…f_Blight",
+            "Corn_(m…_healthy",
+            "Apple___Black_r…",
+        ]
+    sheet = figures.sample_grid(digits[0][:5], "samples", np.arange(5), LEAVES)
+    rows = [tick.get_text() for tick in sheet.axes[0].get_yticklabels()]
+    assert len(set(rows)) == 5
+    named = margin(LEAVES)
+    assert len({named[34 * row :][:32].tobytes() for row in range(5)}) == 5
+    wrong = predictions.assign(label=np.arange(50) % 4, predicted=(np.arange(50) + 1) % 4)
+    shown = [axes.get_title() for axes in figures.mistakes(digits[0], wrong, LEAVES, "x").axes]
+    assert len({caption.partition(",")[0] for caption in shown}) == 4
+
+
+@pytest.mark.parametrize("length", [12, 16, 20])
+def test_short_names_are_told_apart_and_fit(length):
+    middle = [f"a long beginning {number:03} and a long end" for number in range(200)]
+    names = ["cat", "a cat of a long name", *LEAVES, *middle]
+    short = style.shortened(names, length)
+    assert len(set(short)) == len(names)
+    assert max(map(len, short)) <= length
+    assert short[0] == "cat"
+    assert style.shortened(["a cat of a very long name"], length)[0].startswith("a cat of a")
 
 
 def test_mistakes_come_with_the_most_confident_first(digits, predictions):

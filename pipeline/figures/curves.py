@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ def label_curve(
 
     smallest: where a share of 0 is drawn.
     """
+    names = shortened([one.name for one in series], 28)
+    series = [replace(one, name=name) for one, name in zip(series, names, strict=True)]
     figure = blank_figure(title, detail, 8.6, 5.4)
     axes = single_axes(figure, "labels (log)", y_label, grid="both")
     axes.set(xscale="log", yscale="log")
@@ -110,7 +112,7 @@ def _draw(axes: Axes, one: Series, shift: float, smallest: float) -> None:
         markersize=6,
         capsize=3,
         linewidth=1.4,
-        label=shortened(one.name, 28),
+        label=one.name,
         zorder=4,
     )
     if not len(one.grid):
@@ -131,7 +133,7 @@ def _draw_ceiling(axes: Axes, one: Series, smallest: float) -> None:
         color=PALETTE[one.place % len(PALETTE)],
         linestyle="-.",
         linewidth=1.2,
-        label=f"{shortened(one.name, 28)}, {one.counts[0]:,} labels",
+        label=f"{one.name}, {one.counts[0]:,} labels",
         zorder=2,
     )
 

@@ -16,6 +16,7 @@ from pipeline.figures.style import (
     MUTED,
     blank_figure,
     counted,
+    font_file,
     shortened,
     shortened_left,
     single_axes,
@@ -66,8 +67,9 @@ def class_sheet(
     kinds = list(dict.fromkeys(classes.tolist()))
     sheet = contact_sheet(images, len(images) // len(kinds))
     step = (len(sheet) + TILE_GAP) / len(kinds)
-    font = ImageFont.load_default(min(14, 0.6 * step))
-    names = [shortened(class_names[kind], 20) for kind in kinds]
+    short = shortened(class_names, 20)
+    names = [short[kind] for kind in kinds]
+    font = _font("".join(names), min(14, 0.6 * step))
     width = math.ceil(max(font.getlength(name) for name in names)) + 2 * NAME_GAP
     margin = Image.new("RGB", (width, len(sheet)), "white")
     draw = ImageDraw.Draw(margin)
@@ -75,6 +77,13 @@ def class_sheet(
         place = (width - NAME_GAP, (row + 0.5) * step)
         draw.text(place, name, "black", font, anchor="rm")
     return np.hstack([np.asarray(margin), sheet])
+
+
+def _font(text: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, which has no sign beyond ASCII but "…", or one that has those."""
+    if text.replace("…", "").isascii():
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(font_file(text), size)
 
 
 def mistakes(
@@ -96,6 +105,7 @@ def mistakes(
     figure = blank_figure(title, detail, 9, (2.05 if named else 1.85) * rows + 0.8)
     if not rows:
         return figure
+    names = shortened(class_names, 12)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
@@ -103,8 +113,7 @@ def mistakes(
     for number, (axes, row) in enumerate(zip(grid, rows_shown, strict=False)):
         index, label, predicted, confidence = row
         _show(axes, contact_sheet(images[int(index)][None], 1))
-        names = [shortened(class_names[int(i)], 12) for i in (label, predicted)]
-        caption = f"{names[0]}\n→ {names[1]}, {confidence:.0%}"
+        caption = f"{names[int(label)]}\n→ {names[int(predicted)]}, {confidence:.0%}"
         axes.set_title(caption, fontsize=9, color=INK, parse_math=False)
         if named:
             file = shortened_left(str(shown["file"].iloc[number]), 22)
@@ -133,7 +142,8 @@ def sample_grid(
         for row, (label, n) in enumerate(zip(classes, counts, strict=True)):
             tiles[row, :n] = images[labels == label]
         sheet = contact_sheet(tiles.reshape(-1, *images.shape[1:]), columns)
-        names = [class_names[i] if class_names else str(i) for i in classes]
+        short = shortened(class_names or [])
+        names = [short[i] if short else str(i) for i in classes]
         detail = f"{counted(len(images), 'sample')}, one class per row"
         if class_names and len(classes) < len(class_names):
             detail += f", {len(classes)} of {len(class_names)} classes"
@@ -145,7 +155,7 @@ def sample_grid(
     if names:
         step = (height + TILE_GAP) / len(names)
         centres = [(row + 0.5) * step - 1.5 for row in range(len(names))]
-        axes.set_yticks(centres, [shortened(name) for name in names], parse_math=False)
+        axes.set_yticks(centres, names, parse_math=False)
     return figure
 
 

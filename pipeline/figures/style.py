@@ -9,7 +9,8 @@ import functools
 import math
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,11 +46,9 @@ def blank_figure(title: str, detail: str, width: float, height: float) -> Figure
 def _figure_type() -> type[Figure]:
     """A figure whose words may be in any script; of signs that no font has it says nothing."""
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import fontManager
     from matplotlib.text import Text
 
-    installed = {font.name for font in fontManager.ttflist}
-    others = [name for name in CJK if name in installed]
+    others = _installed_cjk()
 
     class AnyScript(Figure):
         def draw(self, renderer: Any) -> None:
@@ -60,6 +59,25 @@ def _figure_type() -> type[Figure]:
                 super().draw(renderer)
 
     return AnyScript
+
+
+def _installed_cjk() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return [name for name in CJK if name in installed]
+
+
+def font_file(text: str) -> str:
+    """The file of the font that has most signs of a text in any script."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    def known(file: str) -> int:
+        signs = FT2Font(file).get_charmap()
+        return sum(ord(sign) in signs for sign in text)
+
+    return max((findfont(name) for name in ("DejaVu Sans", *_installed_cjk())), key=known)
 
 
 def single_axes(figure: Figure, x_label: str, y_label: str, grid: str | None) -> Axes:
@@ -84,8 +102,8 @@ def style(axes: Axes, x_label: str, y_label: str, grid: Any) -> None:
 def class_ticks(axes: Axes, which: str, class_names: Sequence[str]) -> None:
     """Name the classes on an axis: every one, or with many of them every second, fifth, …"""
     K = len(class_names)
-    shown = range(0, K, math.ceil(K / 40))
-    names = [shortened(class_names[i]) for i in shown]
+    step = math.ceil(K / 40)
+    shown, names = range(0, K, step), shortened(class_names)[::step]
     slanted = which == "x" and max(map(len, names)) > 3
     look: dict[str, Any] = (
         {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
@@ -100,9 +118,25 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def shortened(name: str, length: int = 16) -> str:
-    """A class name that fits beside a tick."""
-    return name if len(name) <= length else name[: length - 1] + "…"
+def shortened(names: Sequence[str], length: int = 16) -> list[str]:
+    """All names of classes, each short enough to fit beside a tick.
+
+    Those that begin alike keep their ends, too; those that end alike as well get their number.
+    """
+    end = length // 2
+    ways: tuple[Callable[[int, str], str], ...] = (
+        lambda _, name: name[: length - 1] + "…",
+        lambda _, name: name[: length - 1 - end] + "…" + name[-end:],
+        lambda number, name: f"{number}: {name}"[: length - 1] + "…",
+    )
+    found = list(names)
+    long = [number for number, name in enumerate(names) if len(name) > length]
+    for way in ways:
+        for number in long:
+            found[number] = way(number, names[number])
+        often = Counter(found)
+        long = [number for number in long if often[found[number]] > 1]
+    return found
 
 
 def shortened_left(path: str, length: int) -> str:

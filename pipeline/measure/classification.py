@@ -52,7 +52,7 @@ def measure(
 
     files: names of the images' files, [n], if they have any.
 
-    Macro-F1 is the mean over the classes that occur among the labels or the predictions.
+    Macro-F1 is the mean over the classes that have test images.
     Raises ValueError when shapes disagree, a probability is not finite or not in [0, 1], a row
     does not sum to 1, a label is out of range, or n is 0.
     """
@@ -68,7 +68,7 @@ def measure(
         metrics={
             "error": errors / len(labels),
             "accuracy": 1 - errors / len(labels),
-            "macro_f1": float(sk.f1_score(labels, predicted, average="macro", zero_division=0.0)),
+            "macro_f1": _macro_f1(labels, predicted),
             "nll": float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()),
             "ece": _expected_calibration_error(reliability),
             "error_low": low,
@@ -148,6 +148,12 @@ def _checked(
             f"from {sums.min():g} to {sums.max():g} (logits instead of probabilities?)"
         )
     return np.asarray(probs / sums[:, None])
+
+
+def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Mean F1 of the classes that occur among the labels."""
+    tested = np.unique(labels)
+    return float(sk.f1_score(labels, predicted, labels=tested, average="macro", zero_division=0.0))
 
 
 def _per_class(

@@ -26,11 +26,12 @@ logger = logging.getLogger(__name__)
 
 SEED = 20_261  # which images are measured: the same in every run
 MOST = 10_000  # real test images that are measured
-TRAINING = 50_000  # training images that samples are compared with, one by one
-ENOUGH = 0.9  # of the test images: a floor of fewer images would not compare
+TRAINING = 60_000  # training images that samples are compared with, one by one
+ENOUGH = 0.9  # of the test images: a floor of fewer images would not compare,
+ALIKE = 0.01  # nor one of which a larger share is of other classes than theirs
 SIDE = 32  # pixels, at most, that anything is measured at
 CHUNK = 4096  # images reduced at once
-FLOOR = "floor"
+FLOOR, JUDGE = "floor", "judge"
 
 
 class Images(Protocol):
@@ -53,7 +54,7 @@ class Real:
     labels: NDArray[np.int64]  # [n], their classes
     features: NDArray[np.float32]  # [n, d]
     radii: NDArray[np.float32]  # [n], to the k-th nearest other one
-    to_training: NDArray[np.float32]  # [n], to the nearest training image
+    to_training: NDArray[np.float32]  # [n], to the nearest of those training images
     training: NDArray[np.int64]  # places of the training images that samples are compared with
     training_features: NDArray[np.float32]
     floor: dict[str, float]  # what a set of other real images gets; without enough of them less
@@ -89,7 +90,9 @@ def reference(
     class as many as of these test images, are *withheld* from the domain classifier, so that they
     are to it what test images are; they are the set that shows what real images get from every
     measure. Of no class more than half of the labelled images are withheld. If that leaves fewer
-    than `ENOUGH` of what is needed, none are, and there is no floor.
+    than `ENOUGH` of what is needed, or another mix of classes, none are, and there is no floor.
+    Copies of withheld images are copies, too: samples and test images are held against all
+    training images, withheld ones against those that the classifier has seen.
 
     Args:
         train_images, test_images: uint8 [·, h, w, c].
@@ -120,7 +123,7 @@ def reference(
 
     def looked_at() -> Real:
         progress.phase("looking at the real images, once per data set")
-        training = np.sort(random.permutation(seen)[:TRAINING])
+        training = np.sort(random.permutation(len(train_labels))[:TRAINING])
         features = scorer.features(pixels)
         of_training = _features(scorer, train_images, size, training)
         to_training = distances.nearest(features, of_training)[1]
@@ -132,13 +135,14 @@ def reference(
             floor["kid"] = distances.kid(features, others, (labels, given))[0]
             found = distances.density_coverage(features, radii, [others])
             floor |= {key: found[key] for key in ("density", "coverage")}
-            nearest = distances.nearest(others, of_training)[1]
-            floor["nearer_to_training"] = distances.nearer(nearest, to_training)
+            of_seen = of_training[np.isin(training, seen)]
+            to_seen = (distances.nearest(each, of_seen)[1] for each in (others, features))
+            floor["nearer_to_training"] = distances.nearer(*to_seen)
             floor["cas_error"] = cas_error(images, given, pixels, labels, SEED)
         return Real(test, labels, features, radii, to_training, training, of_training, floor)
 
     kept = scorers.folder(cache_dir) / f"real-{scorers.VERSION}-{name}.npz"
-    return Reference(scorer, _kept(kept, looked_at), size, pixels, train_images)
+    return Reference(scorer, _kept(kept, scorer.digest, looked_at), size, pixels, train_images)
 
 
 def measured_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -171,13 +175,20 @@ def _reduced(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 def _withheld(
     labels: NDArray[np.int64], wanted: NDArray[np.int64], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Places of training images: of each class as many as in `wanted`, of none above half."""
+    """Places of training images: of each class as many as in `wanted`, of none above half.
+
+    None at all if those would be too few, or their shares of classes others than in `wanted`.
+    """
     found: list[NDArray[np.int64]] = []
-    for label, count in zip(*np.unique(wanted, return_counts=True), strict=True):
+    kinds, counts = np.unique(wanted, return_counts=True)
+    for label, count in zip(kinds, counts, strict=True):
         there = random.permutation(np.flatnonzero(labels == label))
         found.append(there[: min(int(count), len(there) // 2)])
     withheld = np.sort(np.concatenate(found))
-    return withheld if len(withheld) >= ENOUGH * len(wanted) else withheld[:0]
+    got = np.array([len(places) for places in found])
+    enough = got.sum() >= ENOUGH * len(wanted)
+    other = np.abs(got / max(1, got.sum()) - counts / len(wanted)).sum() / 2  # total variation
+    return withheld if enough and other <= ALIKE else withheld[:0]
 
 
 def _features(
@@ -187,11 +198,16 @@ def _features(
     return np.concatenate([scorer.features(reduced(images, size, part)) for part in parts])
 
 
-def _kept(path: Path, looked_at: Callable[[], Real]) -> Real:
-    """What the file holds, or else what is found now, which is then kept there."""
+def _kept(path: Path, judge: str, looked_at: Callable[[], Real]) -> Real:
+    """What the file holds, or else what is found now, which is then kept there.
+
+    judge: digest of the domain classifier; features by another one are of no use.
+    """
     names = [field.name for field in fields(Real) if field.name != FLOOR]
     try:
         with np.load(path, allow_pickle=False) as file:
+            if str(file[JUDGE]) != judge:
+                raise ValueError("its features are by another domain classifier")
             floor = {
                 key.removeprefix(FLOOR): float(file[key]) for key in file if key.startswith(FLOOR)
             }
@@ -201,7 +217,7 @@ def _kept(path: Path, looked_at: Callable[[], Real]) -> Real:
     except Exception as error:  # a damaged file fails in many ways
         logger.warning("%s cannot be used, looking at real images again: %s", path, error)
     real = looked_at()
-    arrays = {name: getattr(real, name) for name in names}
+    arrays = {JUDGE: np.array(judge)} | {name: getattr(real, name) for name in names}
     arrays |= {FLOOR + name: np.float64(value) for name, value in real.floor.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

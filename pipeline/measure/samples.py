@@ -97,7 +97,11 @@ def measure(
         if len(shares) > 1:
             metrics["read_as_wanted_se"] = float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
         per_class = _per_class(np.concatenate(wanted), np.concatenate(read), reference, class_names)
-    floor = {f"{name}_real": value for name, value in real.floor.items() if name in metrics}
+    floor = {
+        f"{name}_real": value
+        for name, value in real.floor.items()
+        if name in metrics and np.isfinite(value)
+    }
     counts = {"n": float(len(first.images)), "sets": float(len(features))}
     return SampleQuality(metrics | floor | counts, per_class, pairs)
 

@@ -7,6 +7,7 @@ given.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4  # raise it with any change to its network, training or images, or to what is kept
+VERSION = 5  # raise it with any change to its network, training or images, or to what is kept
 CALL = 500  # images a call
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,14 @@ class Scorer:
     """The domain classifier, trained; what it gives does not depend on the run's settings."""
 
     model: keras.Model  # uint8 images [n, h, w, c] → logits
+
+    @property
+    def digest(self) -> str:
+        """Of its weights: the same features come of the same digest."""
+        weights = hashlib.sha256()
+        for each in self.model.get_weights():
+            weights.update(np.ascontiguousarray(each).tobytes())
+        return weights.hexdigest()
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features float32 [n, 64], ≥ 0, of uint8 images [n, h, w, c]: its last hidden layer."""

@@ -119,13 +119,16 @@ def _whole(flags: Mapping[str, str], key: str, default: int, least: int) -> int:
     return int(text)
 
 
-def _refuse_folder(out: Path) -> None:
-    """Nothing is overwritten, and the images are drawn only if they can be written."""
+def _refuse_folder(out: Path, ours: str = "") -> None:
+    """Nothing is overwritten, and the images are drawn only if they can be written.
+
+    ours: what lies in the folder and is our own.
+    """
     said = f"out = {str(out)!r}"
     try:
         if out.exists() and not out.is_dir():
             raise UserError(f"{said}: there is a file of that name; give a new or empty folder.")
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(each.name != ours for each in out.iterdir()):
             raise UserError(f"{said}: that folder is not empty; give a new or empty one by --out.")
     except OSError as error:
         raise UserError(
@@ -165,18 +168,20 @@ def _classes(request: Request, names: Sequence[str]) -> list[int]:
 
 @contextmanager
 def _whole_or_not_at_all(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that becomes it at the end."""
+    """A folder beside `out` that becomes it at the end, or in it if there is one."""
     there = out.resolve()  # "." has no name
+    # A mounted folder is a file system of its own, and the one above it may be read-only.
+    above = there if there.exists() else there.parent
     try:
-        there.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{there.name[:40]}-", dir=there.parent))
+        above.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{there.name[:40]}-", dir=above))
     except OSError as error:
         raise UserError(f"out = {str(out)!r}: cannot be made ({error.strerror}).") from None
     try:
         folder = scratch / there.name  # with the permissions that any new folder has
         folder.mkdir()
         yield folder
-        _refuse_folder(out)  # somebody may have filled it meanwhile
+        _refuse_folder(out, scratch.name)  # somebody may have filled it meanwhile
         if there.exists():  # somebody's shell may stand in it, so it stays
             for each in folder.iterdir():
                 each.rename(there / each.name)
@@ -192,7 +197,6 @@ def _write(
     request: Request, generator: Generator, classes: Sequence[int], folder: Path
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Write all images; some of them [m, h, w, c], with their classes [m], for the sheet."""
-    random = np.random.default_rng(request.seed)
     total, digits = request.n * len(classes), max(4, len(str(request.n - 1)))
     progress.phase("drawing images", total=total, unit="images")
     shown, labels = [], []
@@ -200,11 +204,14 @@ def _write(
     for number, label in enumerate(classes):
         place = folder / places[label] if places else folder
         place.mkdir(exist_ok=True)
+        # A stream for each class: its images are the same whatever else is drawn.
+        random = np.random.default_rng([request.seed, 0, label])
         for begin in range(0, request.n, AT_ONCE):
             count = min(AT_ONCE, request.n - begin)
             images = _drawn(generator, count, random, label)
             if number < SHEET_ROWS and begin == 0:
-                some = images[: SHEET_COLUMNS if places else SHEET_COLUMNS**2]
+                # A copy: a view would keep all that were drawn at once.
+                some = images[: SHEET_COLUMNS if places else SHEET_COLUMNS**2].copy()
                 shown.append(some)
                 labels.append(np.full(len(some), label))
             for place_in, image in enumerate(images, begin):
@@ -252,12 +259,12 @@ def _interpolation(
     request: Request, generator: Generator, classes: Sequence[int], title: str
 ) -> "Figure":
     """A row for each class, from one drawn image to another; ten rows of a generator without."""
-    # A stream of its own: the images are the same with the sheet and without.
-    random = np.random.default_rng([request.seed, 1])
     conditional = bool(generator.class_names)
     rows = list(classes[:SHEET_ROWS]) if conditional else [0] * STEPS
     images = []
-    for label in rows:
+    for number, label in enumerate(rows):
+        # Streams of their own: the images are the same with the sheet and without.
+        random = np.random.default_rng([request.seed, 1, label if conditional else number])
         ends = generator.latents.draw(2, random, np.full(2, label) if conditional else None)
         ways = between(ends[0], ends[1], generator.latents, STEPS)
         images.append(generator.generate(ways))

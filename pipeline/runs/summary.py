@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.figures.style import counted
 from pipeline.runs import verdict
 
 # What people read instead of a metric's own name.
@@ -73,10 +74,9 @@ def show(result: Result) -> None:
     for sentence in result.conclusion:
         console.print(sentence, style=SHOWN.get(result.verdict))
     if "test/error" in result.metrics:
-        table = Table(
-            title=f"{result.dataset}: {result.n_labels} labels, {result.n_test:,} test images",
-            title_justify="left",
-        )
+        images = counted(result.n_test, "test image")
+        title = f"{result.dataset}: {result.n_labels} labels, {images}"
+        table = Table(title=title, title_justify="left")
         for column in ("method", "test error", "95 % interval"):
             table.add_column(column, justify="left" if column == "method" else "right")
         for row in _rows(result):
@@ -117,7 +117,8 @@ def _difference(result: Result) -> str:
     ends = [result.metrics.get(f"lift_{end}", math.nan) for end in ("low", "high")]
     one = verdict.Lift(result.metrics["lift"], *ends)
     lift, low, high = (100 * value for value in one)
-    how = f"{abs(lift):.2f} points {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
+    points = f"{abs(lift):.{max(2, one.digits)}f} points"
+    how = f"{points} {'lower' if lift > 0 else 'HIGHER'} than" if lift else "equal to"
     low, high = (low, high) if lift >= 0 else (-high, -low)
     shown = f"{low:z.{one.digits}f} – {high:z.{one.digits}f}"
     interval = "" if math.isnan(low) else f" (95 % interval {shown})"

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.figures.style import counted
 from pipeline.measure import classification
 
 TAG = "ssgan.verdict"
+MOST_DIGITS = 4
 HELPS, CANNOT_TELL, HURTS = "helps", "cannot tell", "hurts"
 TEST, VALID = "", "valid/"  # what the metrics' names begin with
 
@@ -27,9 +29,15 @@ class Lift(NamedTuple):
 
     @property
     def digits(self) -> int:
-        """Of its values in points. An end that is not 0 is not shown as 0: verdicts rest on it."""
-        nearest = min((abs(end) for end in (self.low, self.high) if end), default=1.0)
-        return 1 if self.high - self.low >= 0.01 and nearest >= 0.0005 else 2
+        """Of its values in points, so many that none that is not 0 is shown as 0; 4 at most.
+
+        Verdicts rest on the ends' distance from 0.
+        """
+        fewest = 1 if self.high - self.low >= 0.01 else 2
+        enough = (
+            d for d in range(fewest, MOST_DIGITS) if all(round(100 * v, d) for v in self if v)
+        )
+        return next(enough, MOST_DIGITS)
 
     @property
     def word(self) -> str:
@@ -62,9 +70,9 @@ def word(known: Mapping[str, float]) -> str:
 def sentences(known: Mapping[str, float], method: str, n_test: int, n_valid: int) -> list[str]:
     """The verdict in words; what the validation labels say too, if the method is behind on them."""
     test, valid = _lift(known, TEST), _lift(known, VALID)
-    said = [_sentence(test, method, f"{n_test:,} test images")] if test else []
+    said = [_sentence(test, method, counted(n_test, "test image"))] if test else []
     if valid and (not test or valid.value < 0):
-        said.append(_sentence(valid, method, f"{n_valid:,} validation images"))
+        said.append(_sentence(valid, method, counted(n_valid, "validation image")))
     return said
 
 

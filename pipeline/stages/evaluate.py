@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline import figures, progress
 from pipeline.data import Dataset
+from pipeline.figures.style import counted
 from pipeline.measure import classification
 from pipeline.stages.train import Model
 
@@ -63,7 +64,7 @@ def evaluate(
         and mistakes figures; then, with a generator, `samples/…` metrics, how each wanted class is
         read, samples, and samples beside the nearest training images.
     """
-    progress.phase(f"evaluation on {len(dataset.test_labels):,} test images")
+    progress.phase(f"evaluation on {counted(len(dataset.test_labels), 'test image')}")
     labels = dataset.test_labels.read(np.arange(len(dataset.test_labels)), READER)
     measured = classification.measure(
         model.classify(dataset.test_images), labels, dataset.class_names, dataset.test_files
@@ -83,6 +84,11 @@ def evaluate(
     if model.generate is not None:
         progress.phase("evaluation of samples")
         yield _samples(dataset, labels, model, seed, scorer_dir, title)
+
+
+def sets_of(n: int) -> int:
+    """How many sets of n samples each are measured."""
+    return max(FEWEST_SETS, min(SETS, SAMPLES // n))
 
 
 def _figures(
@@ -134,8 +140,7 @@ def _samples(
     progress.phase("evaluation of samples")
     # The test images' own classes: equal shares would be another distribution.
     n, wanted = len(real.real.test), np.sort(real.real.labels) if latents.n_classes else None
-    sets = max(FEWEST_SETS, min(SETS, SAMPLES // n))
-    several = (samples.Generated(drawn(wanted, n), wanted) for _ in range(sets))
+    several = (samples.Generated(drawn(wanted, n), wanted) for _ in range(sets_of(n)))
     quality = samples.measure(real, several, names, seed)
     pairs = figures.sample_pairs(quality.pairs.samples, quality.pairs.training, title)
     tables = (

@@ -52,6 +52,19 @@ def test_a_class_without_test_images_is_reported_as_unknown():
     assert result.confusion.shape == (3, 3)
 
 
+def test_one_mistake_taken_for_an_untested_class_weighs_as_any_other():
+    y = np.repeat(np.arange(9), 100)
+    within, beyond = y.copy(), y.copy()
+    within[0], beyond[0] = 8, 9
+    names = [str(k) for k in range(10)]
+    found = [
+        measure(np.eye(10, dtype=np.float32)[predicted], y, names).metrics["macro_f1"]
+        for predicted in (within, beyond)
+    ]
+    assert abs(found[0] - found[1]) < 0.01
+    assert min(found) > 0.99
+
+
 @pytest.mark.filterwarnings("error")
 def test_the_parts_agree_with_each_other_on_real_digits():
     images, y = load_digits(return_X_y=True)

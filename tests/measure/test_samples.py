@@ -78,11 +78,21 @@ def test_copies_of_training_images_score_well_and_are_seen_as_copies(digits, rea
     assert got["coverage"] > 0.9
     assert got["read_as_wanted"] > 0.95
     assert got["cas_error"] < 0.1
-    assert got["nearer_to_training"] > 0.75
+    assert got["nearer_to_training"] > 0.95
     assert min(got[f"{name}_se"] for name in ("kid", "coverage", "density")) > 0
     # The nearest pairs are the same image twice.
     np.testing.assert_array_equal(found.pairs.samples[0], found.pairs.training[0])
     assert found.pairs.samples.shape == (2, samples.SHOWN, 8, 8, 1)
+
+
+def test_copies_of_withheld_images_are_copies(digits, real):
+    train, _, y_train, y_test = digits
+    drawing = np.random.default_rng(reference.SEED)
+    labels = y_test[drawing.permutation(len(y_test))]
+    withheld = reference._withheld(y_train, labels, drawing)
+    got = samples.measure(real, [Generated(train[withheld], y_train[withheld])], NAMES, 0).metrics
+    assert got["nearer_to_training"] > 0.9
+    assert got["coverage"] == pytest.approx(got["coverage_real"])  # they are the floor's own images
 
 
 def test_other_real_images_stand_beside_every_measure(digits, real):
@@ -174,14 +184,54 @@ def test_smaller_generated_images_are_measured_at_their_size(digits, tmp_path):
     assert got["read_as_wanted"] > 0.95
 
 
-def test_images_of_the_floor_are_withheld_from_the_classifier(digits, real):
+def test_images_of_the_floor_are_withheld_from_the_classifier(digits, real, tmp_path, monkeypatch):
     _, _, y_train, y_test = digits
     withheld = reference._withheld(y_train, y_test, np.random.default_rng(0))
     np.testing.assert_array_equal(np.bincount(y_train[withheld]), np.bincount(y_test))
-    assert len(real.real.training) == len(y_train) - len(y_test)
+    learned = []
+
+    def trained(images, labels, path):
+        learned.extend((images, labels))
+        return real.scorer.model
+
+    monkeypatch.setattr(scorer, "_train", trained)
+    referred(digits, tmp_path)
+    left = np.bincount(y_train) - np.bincount(y_test)
+    np.testing.assert_array_equal(np.bincount(learned[1]), left)
+    assert len(real.real.training) == len(y_train)  # a copy may be of any of them
     some_known = np.where(np.arange(len(y_train)) % 8 == 0, y_train, -1)
     few = reference._withheld(some_known, y_test, np.random.default_rng(0))
     assert not len(few)  # half of the known ones would be too few to compare
+
+
+def test_real_images_of_another_mix_of_classes_are_no_floor(digits, tmp_path):
+    """Without one class in ten real images would get a KID as bad as noise."""
+    train, test, y_train, y_test = digits
+    eights = np.flatnonzero(y_train == 8)
+    assert (y_test == 8).sum() == 35  # of 360: without them more than nine tenths are left
+    known = y_train.copy()
+    known[eights[1:]] = -1
+    real = reference.reference(train, known, test, y_test, (8, 8), "short", tmp_path)
+    got = samples.measure(real, copies(digits, real, 1), NAMES, 0).metrics
+    assert [name for name in got if name.endswith("_real")] == ["read_as_wanted_real"]
+    known[eights[1:66]] = 8  # half of these are two fewer than needed
+    assert len(reference._withheld(known, y_test, np.random.default_rng(0)))
+
+
+def test_what_real_images_get_is_left_out_where_it_is_not_a_number(digits, tmp_path):
+    """Half of the test images are the only one of their class; of the withheld ones, more."""
+    train, test, _, _ = digits
+    y_test = np.concatenate([np.repeat(np.arange(50), 2), np.arange(50, 150)])
+    y_train = np.concatenate([y_test, y_test])[1:]  # one class lacks a second one to withhold
+    real = reference.reference(
+        train[: len(y_train)], y_train, test[: len(y_test)], y_test, (8, 8), "rare", tmp_path
+    )
+    assert np.isnan(real.real.floor["kid"])
+    sets = [Generated(train[: len(y_test)], np.sort(real.real.labels))]
+    got = samples.measure(real, sets, [str(k) for k in range(150)], 0).metrics
+    assert np.isfinite(list(got.values())).all()
+    assert "kid_real" not in got
+    assert {"kid", "coverage_real"} < set(got)
 
 
 def test_what_is_known_of_real_images_is_kept(digits, real, cache, monkeypatch):
@@ -192,6 +242,23 @@ def test_what_is_known_of_real_images_is_kept(digits, real, cache, monkeypatch):
     np.testing.assert_array_equal(again.real.features, real.real.features)
     names = {f"scorer-{scorer.VERSION}-digits-8x8.keras", f"real-{scorer.VERSION}-digits-8x8.npz"}
     assert {path.name for path in cache.iterdir()} == names
+
+
+def test_features_by_another_classifier_are_not_used(digits, real, cache, tmp_path, caplog):
+    """The classifier's file was lost, and another version of TensorFlow has trained it anew."""
+    for path in cache.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (judge,) = tmp_path.glob("*.keras")
+    other = scorer._load(judge, (8, 8, 1))
+    other.set_weights([1.1 * weights for weights in other.get_weights()])
+    other.save(judge)
+    again = referred(digits, tmp_path)
+    assert "another domain classifier" in caplog.text
+    np.testing.assert_array_equal(again.real.features, again.scorer.features(again.test_images))
+    assert (again.real.features != real.real.features).any()
+    caplog.clear()
+    referred(digits, tmp_path)
+    assert not caplog.text  # now they belong together
 
 
 # ---------------------------------------------------------------- the domain classifier

@@ -1,8 +1,11 @@
 """The command `sample` on runs of a few steps: what it writes, and what it refuses in one line."""
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
+import weakref
 from pathlib import Path
 
 import mlflow
@@ -13,7 +16,7 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.config import layers as config
 from pipeline.networks.spec import Latents
-from pipeline.runs import flow
+from pipeline.runs import flow, sample
 from pipeline.runs.sample import _folders, between
 
 pytestmark = pytest.mark.slow
@@ -86,8 +89,9 @@ def test_the_images_are_those_of_the_logged_generator(conditional: str, place: P
         f"source_run_id = '{conditional}' AND tags.`ssgan.role` = 'generator'",
     )
     generator = mlflow.pyfunc.load_model(f"models:/{found.model_id}")
-    latents, random = Latents(**generator.metadata.metadata["latents"]), np.random.default_rng(7)
-    fed = [latents.draw(2, random, np.full(2, label)) for label in range(10)]
+    latents = Latents(**generator.metadata.metadata["latents"])
+    streams = [np.random.default_rng([7, 0, label]) for label in range(10)]
+    fed = [latents.draw(2, random, np.full(2, label)) for label, random in enumerate(streams)]
     expected = generator.predict(np.concatenate(fed))[..., 0]
     written = np.stack(pixels(place / "a"))
     assert np.abs(written.astype(int) - expected).max() <= 1  # other batches, other rounding
@@ -103,6 +107,19 @@ def test_a_seed_gives_the_same_images_and_another_one_others(conditional: str, p
     a, b, c = (np.stack(pixels(place / out)) for out in "abc")
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()
+
+
+def test_a_seed_gives_a_class_the_same_images_whatever_else_is_drawn(
+    conditional: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["sample", "--run_id", conditional, "--n", "3", "--out", "all"]) == 0
+    monkeypatch.setattr(sample, "AT_ONCE", 1)
+    flags = ["--run_id", conditional, "--n", "2", "--class", "4", "--out", "four"]
+    assert main(["sample", *flags]) == 0
+    for name in ("0000.png", "0001.png"):
+        assert (place / "four/4" / name).read_bytes() == (place / "all/4" / name).read_bytes()
+    first, second = (np.asarray(Image.open(place / f"all/{label}/0000.png")) for label in (4, 5))
+    assert (first != second).any()
 
 
 def test_a_generator_without_classes_fills_one_folder(
@@ -124,6 +141,56 @@ def test_an_empty_folder_is_filled_and_stays(
     assert main(["sample", "--run_id", unconditional, "--n", "1", "--out", out]) == 0
     assert files(Path.cwd() / out) == {"0000.png", "contact_sheet.png"}
     assert Path.cwd().exists()
+
+
+def test_an_empty_folder_may_be_a_file_system_of_its_own(
+    unconditional: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder mounted into a container, where nothing is renamed across its border."""
+    mounted, rename = place / "mounted", Path.rename
+    mounted.mkdir()
+
+    def renamed(self: Path, target: Path) -> Path:
+        if self.is_relative_to(mounted) != Path(target).is_relative_to(mounted):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    assert main(["sample", "--run_id", unconditional, "--n", "1", "--out", "mounted"]) == 0
+    assert files(mounted) == {"0000.png", "contact_sheet.png"}
+    assert [path.name for path in mounted.iterdir() if path.is_dir()] == []
+
+
+def test_an_empty_folder_is_filled_where_the_one_above_cannot_be_written(
+    unconditional: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "mine").mkdir()
+    mkdtemp = tempfile.mkdtemp
+
+    def refused(*args: str, **options: str) -> str:  # root may write anywhere
+        if options.get("dir") == place:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return mkdtemp(*args, **options)
+
+    monkeypatch.setattr(sample.tempfile, "mkdtemp", refused)
+    assert main(["sample", "--run_id", unconditional, "--n", "1", "--out", "mine"]) == 0
+    assert files(place / "mine") == {"0000.png", "contact_sheet.png"}
+
+
+def test_a_folder_that_is_filled_meanwhile_is_left_as_it_is(
+    unconditional: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (place / "mine").mkdir()
+    save = Image.Image.save
+
+    def saved(image: Image.Image, path: Path, **options: object) -> None:
+        (place / "mine" / "kept.txt").write_text("mine")
+        save(image, path, **options)
+
+    monkeypatch.setattr(Image.Image, "save", saved)
+    said = _last(["--run_id", unconditional, "--n", "1", "--out", "mine"], capsys)
+    assert "out = 'mine': that folder is not empty" in said
+    assert files(place / "mine") == {"kept.txt"}
 
 
 def test_under_the_launcher_its_run_keeps_the_sheet(
@@ -251,6 +318,24 @@ def test_the_way_between_normal_latents_keeps_their_length_and_class() -> None:
     uniform = Latents(5, "uniform")
     c, d = uniform.draw(2, np.random.default_rng(0))
     np.testing.assert_allclose(between(c, d, uniform, 3)[1], (c + d) / 2, atol=1e-6)
+
+
+def test_a_sheet_keeps_none_of_the_images_that_it_does_not_show(tmp_path: Path) -> None:
+    """Of each class up to a thousand, each up to 0.2 MB."""
+    drawn, alive = [], []
+
+    def generate(latents: np.ndarray) -> np.ndarray:
+        images = np.zeros((len(latents), 8, 8, 1), np.uint8)
+        alive.append(sum(each() is not None for each in drawn))
+        drawn.append(weakref.ref(images))
+        return images
+
+    names = [f"kind {number}" for number in range(6)]
+    generator = sample.Generator(generate, Latents(4, "normal", 6), names)
+    request = sample.Request("", 20, None, tmp_path, 0, False)
+    shown, _ = sample._write(request, generator, range(6), tmp_path)
+    assert len(shown) == 60
+    assert max(alive) <= 1
 
 
 def test_every_class_has_a_folder_of_its_own() -> None:

@@ -1,5 +1,7 @@
 """A run says first whether the images without labels have helped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,10 +82,34 @@ def test_tiny_differences_on_many_images_keep_their_digits():
 
 
 def test_an_end_that_rounds_to_nothing_has_no_sign():
-    near = {"lift": 0.027, "lift_low": -0.00002, "lift_high": 0.053}
+    near = {"lift": 0.027, "lift_low": -1e-8, "lift_high": 0.053}
     (sentence,) = verdict.sentences(near, "ssgan", 411, 0)
-    assert "[0.00, 5.30]" in sentence
+    assert "[0.0000, 5.3000]" in sentence
     assert "-0.0" not in markdown(result(**near))
+
+
+def test_no_number_but_0_is_shown_as_0():
+    near = {"lift": 0.027, "lift_low": -0.00002, "lift_high": 0.053}
+    (end,) = verdict.sentences(near, "ssgan", 411, 0)
+    assert "[-0.002, 5.300]" in end
+    helped = verdict.metrics(wrong(1000, 0, 28), wrong(1000, 28, 43))
+    (said,) = verdict.sentences(helped, "ssgan", 1000, 0)
+    assert verdict.word(helped) == "helps"
+    assert "by 1.300 points [0.002, 2.592]" in said
+    small = {"lift": 0.0003, "lift_low": -0.011, "lift_high": 0.0111}
+    (value,) = verdict.sentences(small, "ssgan", 3000, 0)
+    assert "ssgan is 0.03 points better [-1.10, 1.11]" in value
+    tiny = {"lift": 0.00002, "lift_low": -0.011, "lift_high": 0.0111}
+    assert "0.002 points lower" in markdown(result(**tiny))
+
+
+def test_one_image_is_one_image(capsys):
+    (test,) = verdict.sentences(verdict.metrics(wrong(1, 0, 1), wrong(1, 0, 1)), "vat", 1, 0)
+    assert " on 1 test image, which" in test
+    valid = verdict.metrics(wrong(1, 0, 1), wrong(1, 0, 1), verdict.VALID)
+    assert " on 1 validation image, which" in verdict.sentences(valid, "vat", 0, 1)[0]
+    show(replace(result(), n_test=1))
+    assert "144 labels, 1 test image\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("low", "word"), [(0.0002, "helped"), (-0.0002, "No difference")])

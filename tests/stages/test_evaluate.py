@@ -3,9 +3,11 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from pipeline.data.dataset import build
-from pipeline.stages.evaluate import evaluate
+from pipeline.networks.spec import Latents
+from pipeline.stages.evaluate import evaluate, sets_of
 from pipeline.stages.train import Model
 from tests.training.test_gathering import Watched
 
@@ -30,3 +32,34 @@ def test_of_narrow_pixels_only_the_images_that_are_shown_are_stretched(tmp_path)
     shown = [axes.images[0].get_array() for axes in measured.figures["figures/mistakes.png"].axes]
     assert [(image.min(), image.max()) for image in shown] == 24 * [(0, 255)]
     assert watched.most == 16 * 16
+
+
+@pytest.mark.parametrize(
+    ("n", "sets"), [(20, 5), (6000, 5), (6001, 4), (7500, 4), (7501, 3), (10_000, 3)]
+)
+def test_of_many_test_images_fewer_sets_are_drawn(n, sets):
+    assert sets_of(n) == sets
+
+
+@pytest.mark.parametrize("n_test", [19, 20])
+def test_samples_are_measured_on_twenty_test_images_or_more(n_test, tmp_path):
+    random, labels = np.random.default_rng(0), np.arange(60) % 2
+    images = (labels[:, None, None] * 127 + random.integers(0, 128, (60, 4, 4))).astype(np.uint8)
+    dataset = build("npz", "here", (images, labels), (images[:n_test], labels[:n_test]))
+
+    def classify(pixels):
+        return np.eye(2, dtype=np.float32)[(pixels.mean(axis=(1, 2, 3)) > 127).astype(int)]
+
+    def generate(latents):  # size 16, then the class
+        bright = latents[:, 16:].argmax(axis=1)[:, None] * 127
+        return (bright + 127 * latents[:, :16]).astype(np.uint8).reshape(-1, 4, 4, 1)
+
+    model = Model(classify, generate, Latents(16, "uniform", 2))
+    options = {"n_labels": 60, "seed": 0, "scorer_dir": tmp_path, "title": "few"}
+    _, drawn = evaluate(dataset, model, **options, draw=False)
+    assert "figures/samples.png" in drawn.figures
+    assert bool(drawn.metrics) == bool(list(tmp_path.iterdir())) == (n_test == 20)
+    if n_test == 20:
+        assert (drawn.metrics["samples/n"], drawn.metrics["samples/sets"]) == (20, 5)
+        assert drawn.metrics["samples/kid"] < 1
+        assert set(drawn.figures) == {"figures/samples.png", "figures/nearest_training_images.png"}
