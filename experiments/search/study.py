@@ -76,7 +76,11 @@ class Study(Trials):
         """The next trial, now ours, or None if none waits or the study was stopped, or is to be."""
         while taken := patiently(self._take):
             with contextlib.suppress(UpdateFinishedTrialError):  # given up meanwhile
-                return patiently(partial(self._claimed, *taken))
+                try:
+                    return patiently(partial(self._claimed, *taken))
+                except UserError as error:  # values that do not go together
+                    keep(self.storage, taken[1], reason=str(error), failed=True)
+                    end(self.storage, taken[1], TrialState.FAIL)
         return None
 
     def _take(self) -> tuple[Cell, FrozenTrial] | None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from optuna.study import StudyDirection
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 
 from experiments.search import open_storage
 from experiments.search.storage import location
+from experiments.space import Choices
 from pipeline import life
 from pipeline.errors import UserError
 from tests.experiments.studies import finished, opened
@@ -177,6 +179,29 @@ def test_a_storage_that_cannot_be_used_is_told(tmp_path):
     for storage in ("nosuch://x", f"sqlite:///{tmp_path}/none/s.db", "/proc/none/journal.log"):
         with pytest.raises(UserError, match=r"^storage = [^\n]*$"):
             open_storage(location(storage))
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(place, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "valid_labels: 60\nlabel_frac: {low: 0.1, high: 0.2}\nnetwork: resnet\n"
+        "width: {choices: [8, 16]}\n"
+    )
+    study = opened(place, search=str(path))
+    study.fill()
+    space = {**study.plan.space, "width": Choices(choices=[8, 17, 16])}  # as no file can give it
+    study = replace(study, plan=replace(study.plan, space=space))
+    claims = []
+    while claim := study.claim():
+        claims.append(claim)
+        finished(claim)
+    failed = [trial for trial in study.all_trials() if trial.state == TrialState.FAIL]
+    assert failed
+    assert len(failed) + len(claims) == len(study.all_trials()) == 6
+    for trial in failed:
+        assert trial.user_attrs["failed"]
+        assert "width = 17" in trial.user_attrs["reason"]
+        assert "multiple of 4" in trial.user_attrs["reason"]
 
 
 def test_signs_of_life(monkeypatch):
