@@ -47,6 +47,7 @@ def search(plan: Plan) -> answer.Answer:
     """
     first = plan.config(plan.firsts)
     progress.phase(f"loading {first.dataset}, opening the study")
+    trials.check_pictures(plan.ends())
     dataset = data.of(first)
     plan = plan.on(len(dataset.train_images))
     trials.check_splits(plan.splits(), dataset)
