@@ -224,6 +224,8 @@ def read(flags: Mapping[str, str]) -> Plan:
     plain = configuration.resolve(fixed, _firsts(searched))
     space = {key: read_distribution(key, sourced, plain) for key, sourced in searched.items()}
     study = settings.study or f"{plain.dataset}-{path.stem}"
+    named = Sourced(study, f"the name of {path.name!r}: give another one with --study")
+    of_searches.read({**{key: merged[key] for key in SETTINGS}, "study": named})
     plan = Plan(study, settings, space, fixed, {key: s.source for key, s in searched.items()})
     configs = (config for config, _ in plan.ends())
     checks.check(space, settings, configs, {k: s.source for k, s in rest.items()}, str(path))

@@ -168,6 +168,15 @@ def test_a_study_may_lie_in_a_folder_of_its_own(tmp_path):
         assert plan.folder(found.study) == Path("studies") / name
 
 
+@pytest.mark.parametrize("stem", ["o'neil", 220 * "x", "a`b", "journal.log\n"])
+def test_a_file_whose_name_names_no_study_is_told(tmp_path, stem):
+    path = tmp_path / f"{stem}.yaml"
+    path.write_text(SPACE)
+    with pytest.raises(UserError, match=r"^study = [^\n]*give another one with --study[^\n]*$"):
+        plan.read({"search": str(path)})
+    assert plan.read({"search": str(path), "study": "mine"}).study == "mine"
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
