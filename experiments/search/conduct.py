@@ -8,7 +8,9 @@ import contextlib
 import functools
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -24,7 +26,7 @@ from experiments.search.told import Told
 from experiments.search.work import Job, work
 from pipeline import data, life, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UserError
 from pipeline.masking import masked
 from pipeline.ops import runtime
 from pipeline.runs import flow
@@ -68,7 +70,7 @@ def search(plan: Plan) -> answer.Answer:
         tracking.closed(_summary(study, lead), lambda: lead.ours) as run,
         progress.subject(plan.study),
     ):
-        patiently(lambda: study.note(summary=run.id))
+        patiently(lambda: study.note(summary=run.id, store=tracking.store_name()))
         study.want(plan.settings.trials)
         study.note(stopped="")
         study.forgive_failures()
@@ -91,7 +93,21 @@ def _summary(study: Study, lead: Lead) -> Run:
     while not patiently(lead.held) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
     plan, own = study.plan, patiently(lambda: study.id)
+    _check_store(study, patiently(study.notes))
     return tracking.study_run(plan.experiment, plan.study, list(plan.space), own)
+
+
+def _check_store(study: Study, notes: Mapping[str, Any]) -> None:
+    """Refuse a store that has not the runs of the trials that are done: it could give no answer."""
+    summary = notes.get("summary")
+    done = any(trial.state == TrialState.COMPLETE for trial in patiently(study.all_trials))
+    if done and summary and not tracking.is_known(summary):
+        raise UserError(
+            f"study = {study.plan.study!r}: its trials have their runs in another MLflow store "
+            f"({notes.get('store', 'of an earlier command')}), and "
+            f"{masked(tracking.store_name())} has no run {summary}; set MLFLOW_TRACKING_URI to "
+            "that store, or choose another name (--study)."
+        )
 
 
 def conduct(study: Study, lead: Lead, pool: workers.Pool, threads: int | None) -> None:

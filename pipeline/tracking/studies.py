@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 import mlflow
 from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
 
 from pipeline.errors import Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, sync, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
+from pipeline.tracking.faults import NOT_THERE
 from pipeline.tracking.run import Run, now
 from pipeline.tracking.store import (
     KIND,
@@ -48,6 +50,18 @@ def study_run(experiment: str, study: str, searched: Collection[str], own: str =
             experiment has a study of this name that lies in another storage.
     """
     return summary_run(experiment, "study", STUDY, study, searched, command="search", own=own)
+
+
+@reachable()
+def is_known(run_id: str) -> bool:
+    """Whether the store has a run of this id, deleted or not."""
+    try:
+        connect().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return False
+        raise
+    return True
 
 
 @reachable()
