@@ -19,6 +19,7 @@ from experiments.space import LABEL_KEYS, Choices, Range, read_distribution
 from pipeline.config import layers as configuration
 from pipeline.config import step_images
 from pipeline.config.key import Value
+from pipeline.config.machine import with_precision
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, SPLIT, Config
@@ -45,6 +46,7 @@ class Plan:
     fixed: Layer
     sources: Mapping[str, str]  # where each key of the space comes from, for messages
     n_images: int = 0  # training images of its data; 0 while they are not loaded
+    precision: str = ""  # what `precision: auto` is in all trials; "" = what it is on this machine
 
     def on(self, n_images: int) -> "Plan":
         """The plan for data of so many training images, which settle `steps: 0`."""
@@ -59,7 +61,9 @@ class Plan:
         config = self._resolved(values)
         if config.backbone == "auto":  # it would be chosen, at a cost, in every trial
             config = configuration.with_backbone(config, "none")
-        return configuration.settled(config, self.n_images) if self.n_images else config
+        if not self.n_images:
+            return config
+        return configuration.settled(with_precision(config, self.precision), self.n_images)
 
     @property
     def leaves_backbone(self) -> bool:

@@ -8,10 +8,12 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from experiments.search import open_storage
+from experiments import plan
+from experiments.search import Study, open_storage
 from experiments.search.storage import location
 from experiments.space import Choices
 from pipeline import life
+from pipeline.config import machine
 from pipeline.errors import UserError
 from tests.experiments.studies import finished, opened
 
@@ -123,6 +125,22 @@ def test_another_space_or_other_data_under_the_name_is_refused_with_the_differen
 def test_the_price_of_a_label_decides_no_trial_in_mode_budget(tmp_path):
     place, flags = str(tmp_path / "j.log"), {"mode": "budget", "trials": "4", "top": "2"}
     assert opened(place, **flags).cells == opened(place, **flags, label_cost="3").cells
+
+
+def test_a_study_has_one_precision_whatever_machines_join_it(place, tmp_path, monkeypatch):
+    def joins(*instructions):
+        monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
+        machine.PROCESSOR.write_text(" ".join(instructions))
+        found = plan.read({"study": "s", "trials": "6", "precision": "auto"}).on(1437)
+        return Study.open(found, open_storage(place), "data")
+
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "none")
+    first = joins("avx512", "amx_bf16")
+    first.fill()
+    for study in (first, joins("avx512")):
+        assert study.claim().config(0, None).precision == "bfloat16"
+    with pytest.raises(UserError, match="precision: bfloat16 → float32"):
+        opened(place, precision="float32")
 
 
 def test_failures_in_a_row_are_counted_from_the_last(tmp_path):
