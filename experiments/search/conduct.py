@@ -38,6 +38,10 @@ NO_BACKBONE = (
     "backbone = auto is decided in single runs only: here every trial trains from scratch. Do a "
     "single run first, and name what it chose, e.g. backbone=efficientnet_lite0"
 )
+TIMED_HERE = (
+    "equal_time: the methods' steps are timed on this machine; if those of the trials are others, "
+    "start the search on one of them, or give equal_time false"
+)
 
 
 def search(plan: Plan) -> answer.Answer:
@@ -143,6 +147,8 @@ def _even_out(study: Study, threads: int | None) -> None:
         return
     configs = {k: study.plan.config({**values, "threads": threads}) for k, values in found.items()}
     progress.phase("measuring how long a step of each method takes")
+    if study.plan.settings.workers == "ray":
+        progress.note(TIMED_HERE)
     steps = pace.equal_steps(
         configs, lambda name, n: study.plan.config({**found[name], "steps": n})
     )
