@@ -93,12 +93,17 @@ def search(plan: Plan) -> answer.Answer:
 
 
 def _summary(study: Study, lead: Lead) -> Run:
-    """The study's one summary run: who leads makes it, and the store, for all that join."""
+    """The study's one summary run: who leads makes it, and the store, for all that join.
+
+    Whoever takes over the lead says that the study goes on.
+    """
     while not patiently(lead.held) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
     plan, own = study.plan, patiently(lambda: study.id)
     _check_store(study, patiently(study.notes))
-    return tracking.study_run(plan.experiment, plan.study, list(plan.space), own)
+    run = tracking.study_run(plan.experiment, plan.study, list(plan.space), own)
+    lead.taken = lambda: tracking.patiently(lambda: tracking.reopen(run))
+    return run
 
 
 def _check_store(study: Study, notes: Mapping[str, Any]) -> None:
@@ -200,3 +205,8 @@ def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:
         + (f": goes on after {ended} trials" if trials else "")
         + f"\nMLflow experiment {plan.experiment}: {run.view(tracking.TRIALS)}"
     )
+    if plan.settings.trials < (wanted := study.wanted()):
+        progress.note(
+            f"trials = {plan.settings.trials}: {wanted} were asked for before, and stay; trials "
+            "can be added, not taken away"
+        )

@@ -14,6 +14,7 @@ from pipeline.tracking.curves import (
     chosen,
     curve_run,
     end_lost,
+    is_anothers,
     kill,
     latest_summary,
 )
@@ -46,6 +47,7 @@ from pipeline.tracking.studies import (
     is_known,
     kill_evaluation,
     kill_trial,
+    reopen,
     study_run,
 )
 from pipeline.tracking.sync import send_of, sync
@@ -92,6 +94,7 @@ __all__ = [
     "ended",
     "evaluation_of",
     "fetch",
+    "is_anothers",
     "is_known",
     "kill",
     "kill_evaluation",
@@ -102,6 +105,7 @@ __all__ = [
     "open_run",
     "parameter",
     "patiently",
+    "reopen",
     "run_name",
     "send_of",
     "source_kind",
