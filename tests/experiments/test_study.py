@@ -1,5 +1,6 @@
 """Trials are handed out once, in a fixed number, with seeds that no worker decides."""
 
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,10 +10,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from experiments import plan
-from experiments.search import Study, open_storage
-from experiments.search.storage import location
+from experiments.search import Study, open_storage, serve
+from experiments.search.storage import location, patiently
 from experiments.space import Choices
-from pipeline import life
+from pipeline import life, progress
 from pipeline.config import machine
 from pipeline.errors import UserError
 from tests.experiments.studies import finished, opened
@@ -178,6 +179,22 @@ def test_the_best_of_a_budget_are_trained_again(tmp_path):
     assert len(study.all_trials()) == 36
 
 
+def test_the_trials_of_the_best_on_fresh_seeds_are_counted_from_the_start(tmp_path):
+    flags = {"mode": "budget", "trials": "4"}
+    study = opened(str(tmp_path / "j.log"), **flags, top="2")
+    assert study.target() == 36
+    study.fill()
+    for number in range(24):
+        assert study.target() == 36
+        state = TrialState.COMPLETE if number else TrialState.FAIL
+        value = [0.5] if number else None
+        study.claim().finish(state, value, n_labels=100, errors=[0.5])
+    study.fill()
+    assert study.target() == len(study.all_trials()) == 36
+    few = opened(str(tmp_path / "few.log"), **flags, top="9")
+    assert few.target() == 24 + 6 * 4
+
+
 def test_a_trial_that_cannot_reach_the_top_is_spared_its_other_seeds(tmp_path):
     flags = {"mode": "budget", "trials": "3", "top": "1", "seeds_per_trial": "4"}
     study = opened(str(tmp_path / "j.log"), **flags)
@@ -220,6 +237,31 @@ def test_values_that_do_not_go_together_fail_their_trial_alone(place, tmp_path):
         assert trial.user_attrs["failed"]
         assert "width = 17" in trial.user_attrs["reason"]
         assert "multiple of 4" in trial.user_attrs["reason"]
+
+
+def test_a_storage_that_is_away_is_waited_for_and_said_once(capsys):
+    answers = iter([OSError("postgresql://me:secret@db is away"), OSError("again"), "there"])
+
+    def ask():
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    with progress.shown(silence=20.0):
+        progress.phase("trials")
+        assert patiently(ask) == "there"
+    said = capsys.readouterr().err
+    assert said.count("waiting for the storage of the trials") == 1
+    assert "secret" not in said
+
+
+def test_an_address_in_use_is_told_before_anything_is_served(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"^address = 127\.0\.0\.1:{port}: .*--address\)\.$"):
+            serve(f"sqlite:///{tmp_path}/s.db", "127.0.0.1", port)
+    assert "serves" not in capsys.readouterr().out
 
 
 def test_signs_of_life(monkeypatch):
