@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from experiments import checks
 from experiments import plan as plans
 from experiments import settings as of_searches
 from experiments.curve import grid as grids
@@ -153,7 +154,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
     )
     report = commands.add_parser("report", help="the same report on any finished runs")
     storage = commands.add_parser("storage", help="serve a database to many workers over gRPC")
-    _add(argv, search, "search", plans.names(), of_searches.Settings, plans.REFUSED, _presets)
+    _add(argv, search, "search", plans.names(), of_searches.Settings, checks.REFUSED, _presets)
     _add(argv, curve, "curve", grids.names(), Settings, grids.REFUSED, _of_curve)
     for key, meaning in REPORT.items():
         report.add_argument(f"--{key}", metavar="", help=meaning.replace("%", "%%"))

@@ -12,25 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import equal_time
+from experiments import checks, equal_time
 from experiments import settings as of_searches
 from experiments.settings import ELASTIC, SETTINGS, Settings
-from experiments.space import Choices, Range, read_distribution
+from experiments.space import LABEL_KEYS, Choices, Range, read_distribution
 from pipeline.config import layers as configuration
 from pipeline.config import step_images
-from pipeline.config.key import Value, is_none
+from pipeline.config.key import Value
+from pipeline.config.machine import with_precision
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, SPLIT, Config
 from pipeline.errors import UserError, looked_for
 
 SEARCHES = CONFIGS / "search"
-LABEL_KEYS = ("label_frac", "labels_per_class")
-RATES = ("generator_lr", "discriminator_lr")
-# What a trial decides itself, or what would make its runs something else.
-REFUSED = RECORD | {"split_file", "baseline"}
-# What all trials of a study have in common, or derive from its number.
-UNSEARCHED = frozenset({"dataset", "data_dir", "seed", "threads"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,7 @@ class Plan:
     fixed: Layer
     sources: Mapping[str, str]  # where each key of the space comes from, for messages
     n_images: int = 0  # training images of its data; 0 while they are not loaded
+    precision: str = ""  # what `precision: auto` is in all trials; "" = what it is on this machine
 
     def on(self, n_images: int) -> "Plan":
         """The plan for data of so many training images, which settle `steps: 0`."""
@@ -65,7 +61,9 @@ class Plan:
         config = self._resolved(values)
         if config.backbone == "auto":  # it would be chosen, at a cost, in every trial
             config = configuration.with_backbone(config, "none")
-        return configuration.settled(config, self.n_images) if self.n_images else config
+        if not self.n_images:
+            return config
+        return configuration.settled(with_precision(config, self.precision), self.n_images)
 
     @property
     def leaves_backbone(self) -> bool:
@@ -73,7 +71,7 @@ class Plan:
         return self._resolved(self.firsts).backbone == "auto"
 
     def _resolved(self, values: Mapping[str, Value]) -> Config:
-        given = {key: Sourced(value, "the search") for key, value in values.items()}
+        given = {k: Sourced(v, self.sources.get(k, "the search")) for k, v in values.items()}
         return configuration.resolve(self.fixed, given)
 
     @property
@@ -123,6 +121,13 @@ class Plan:
             found = dict(zip(keys, ends, strict=True))
             said = ", ".join(f"{k} = {v!r} (from {self.sources[k]})" for k, v in found.items())
             yield self.config({**self.firsts, **found}), said
+
+    def ends(self) -> Iterator[tuple[Config, str]]:
+        """For every end of every distribution a configuration that has it, and what it searches."""
+        for key, held in self.space.items():
+            for end in held.tried:
+                config = self.config({**self.firsts, key: end})
+                yield config, f"{key} = {end!r} (from {self.sources[key]})"
 
     def cells(self) -> list[Cell]:
         """What Optuna searches: one cell, or in mode budget one a method and label count."""
@@ -211,46 +216,26 @@ def read(flags: Mapping[str, str]) -> Plan:
     path, merged = files(flags)
     given = {k: Sourced(v, f"--{k}") for k, v in flags.items() if k not in ("search", "config")}
     merged |= given
-    _reject(merged)
+    checks.reject(merged)
     settings = of_searches.read({key: merged[key] for key in SETTINGS})
     rest = {key: sourced for key, sourced in merged.items() if key not in SETTINGS}
     searched = {key: s for key, s in rest.items() if isinstance(s.value, dict)}
     fixed = {key: s for key, s in rest.items() if key not in searched}
     fixed["baseline"] = Sourced(value=False, source="the search: every trial is one arm")
     if labels := next((key for key in LABEL_KEYS if key in searched), None):
-        _reject_rival(labels, searched[labels], {**read_yaml(path), **given})
+        checks.reject_rival(labels, {**read_yaml(path), **given}, searched[labels].source)
         fixed = {key: s for key, s in fixed.items() if key not in LABEL_KEYS}
     plain = configuration.resolve(fixed, _firsts(searched))
     space = {key: read_distribution(key, sourced, plain) for key, sourced in searched.items()}
     study = settings.study or f"{plain.dataset}-{path.stem}"
+    named = Sourced(study, f"the name of {path.name!r}: give another one with --study")
+    of_searches.read({**{key: merged[key] for key in SETTINGS}, "study": named})
     plan = Plan(study, settings, space, fixed, {key: s.source for key, s in searched.items()})
-    _check(plan, searched, str(path))
+    configs = (config for config, _ in plan.ends())
+    checks.check(space, settings, configs, {k: s.source for k, s in rest.items()}, str(path))
+    if timed := plan.timed:
+        equal_time.check(plan.space, timed, plan.sources)
     return plan
-
-
-def _reject(merged: Layer) -> None:
-    for key in sorted(REFUSED & set(merged)):
-        raise UserError(
-            f"{key} = {merged[key].value!r} (from {merged[key].source}): a search decides {key} "
-            "itself; leave it out."
-        )
-    for key in sorted(UNSEARCHED & set(merged)):
-        if isinstance(merged[key].value, dict):
-            raise UserError(
-                f"{key} = {merged[key].value} (from {merged[key].source}): cannot be searched; "
-                "give it a value."
-            )
-
-
-def _reject_rival(labels: str, held: Sourced, said: Layer) -> None:
-    """Refuse another number of labels in the search's file or a flag; a `config`'s gives way."""
-    for key in LABEL_KEYS:
-        value = said[key].value if key in said else None
-        if not isinstance(value, dict) and not is_none(value):
-            raise UserError(
-                f"{key} = {value!r} (from {said[key].source}): {labels} is searched "
-                f"({held.source}), and both say how many labels are read; leave {key} out."
-            )
 
 
 def _firsts(searched: Layer) -> Layer:
@@ -262,44 +247,6 @@ def _firsts(searched: Layer) -> Layer:
         if isinstance(choices, list) and choices and choices[0] is not None:
             found[key] = Sourced(choices[0], sourced.source)
     return found
-
-
-def _ends(plan: Plan, searched: Layer) -> Iterator[Layer]:
-    """For every end of every distribution one choice of all values that has it."""
-    for key, held in plan.space.items():
-        for end in held.ends:
-            values = {**plan.firsts, key: end}
-            yield {k: Sourced(v, searched[k].source) for k, v in values.items()}
-
-
-def _check(plan: Plan, searched: Layer, path: str) -> None:
-    if not set(LABEL_KEYS) & set(plan.space):
-        raise UserError(
-            f"search = {path}: searches neither label_frac nor labels_per_class; give one of them "
-            "a distribution, e.g. label_frac: {low: 0.01, high: 0.3, log: true}."
-        )
-    if set(LABEL_KEYS) <= set(plan.space):
-        raise UserError(f"search = {path}: label_frac and labels_per_class: search one of them.")
-    for given in _ends(plan, searched):
-        config = configuration.resolve(plan.fixed, given)
-        if not config.valid_frac and not config.valid_labels:
-            raise UserError(
-                f"search = {path}: no validation labels to select by; set valid_labels (the same "
-                "images in every trial) or valid_frac."
-            )
-    labels = plan.space[plan.label_key]
-    if plan.settings.mode == "budget" and isinstance(labels, Range):
-        raise UserError(
-            f"{plan.label_key} (from {searched[plan.label_key].source}): mode budget compares at "
-            "fixed label counts; give {choices: […]}."
-        )
-    if plan.settings.mode == "budget" and set(plan.space) <= {plan.label_key, "method"}:
-        raise UserError(
-            f"search = {path}: mode budget searches rates at each label count; give one of "
-            f"{', '.join(RATES)} a distribution."
-        )
-    if timed := plan.timed:
-        equal_time.check(plan.space, timed, plan.sources)
 
 
 def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pipeline.config.reading import Sourced
 from pipeline.config.schema import Config
 from pipeline.errors import UserError
 
+LABEL_KEYS = ("label_frac", "labels_per_class")
 NEAR = 1e-9  # relative: what rounding may make of a number
 
 
@@ -47,6 +48,11 @@ class Range(BaseModel):
         """The lowest and the highest value that a trial may have."""
         return [self.on_grid(self.low), self.on_grid(self.high)]
 
+    @property
+    def tried(self) -> list[Any]:
+        """The ends and of whole numbers the second, which a key that takes multiples may refuse."""
+        return [*self.ends, self.on_grid(self.low + (self.step or 1))] if self.whole else self.ends
+
     def on_grid(self, value: float) -> float:
         """The nearest value that a trial may have: within the range, so many steps above `low`."""
         value = min(max(value, self.low), self.high)
@@ -72,7 +78,10 @@ class Choices(BaseModel):
 
     @model_validator(mode="after")
     def _each_once(self) -> "Choices":
-        texts = self.texts
+        try:
+            texts = self.texts
+        except TypeError:  # such as a date
+            raise ValueError("numbers, texts, true, false, none and lists of them") from None
         if repeated := {text for text in texts if texts.count(text) > 1}:
             raise ValueError(f"{', '.join(sorted(repeated))} stands there more than once")
         return self
@@ -85,6 +94,11 @@ class Choices(BaseModel):
     def ends(self) -> list[Value]:
         """Every value."""
         return list(self.choices)
+
+    @property
+    def tried(self) -> list[Value]:
+        """Every value."""
+        return self.ends
 
     @property
     def texts(self) -> list[str]:
@@ -105,7 +119,13 @@ def read_distribution(key: str, sourced: Sourced, plain: Config) -> Range | Choi
     value: Any = sourced.value
     try:
         if "choices" in value:
-            return Choices.model_validate(value)
+            found = Choices.model_validate(value)
+            if key in LABEL_KEYS and not all(isinstance(n, int | float) for n in found.choices):
+                raise UserError(
+                    f"{key} = {value} (from {sourced.source}): label counts are compared; "
+                    "give numbers, no text and no none."
+                )
+            return found
         return Range.model_validate({**value, "whole": isinstance(plain.flat().get(key), int)})
     except ValidationError as error:
         first = error.errors()[0]

@@ -141,6 +141,27 @@ def check_splits(splits: Iterable[tuple[Config, str]], dataset: Dataset) -> None
             raise UserError(f"{searched}: {error}{_advice(dataset)}") from None
 
 
+def check_pictures(ends: Iterable[tuple[Config, str]]) -> None:
+    """Refuse a search whose trials would have other images than its first one.
+
+    ends: of the space; a configuration, and what of it is searched, for messages.
+
+    Raises:
+        UserError: a key that decides how pictures are read has several values.
+    """
+    first = None
+    for config, searched in ends:
+        how = data.options(config)
+        if not data.reads_pictures(config.dataset):  # they keep their size
+            how = how._replace(largest=0)
+        first = first or how
+        if how != first:
+            raise UserError(
+                f"{searched}: gives other images than the first value, and all trials of a search "
+                "are on the same ones; give it a value, or do a search for each."
+            )
+
+
 def _advice(dataset: Dataset) -> str:
     """What a search of data can ask for that have fewer labels than images; else nothing."""
     labels = dataset.unread().train_labels.read(np.arange(len(dataset.train_labels)), "split")

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("pipeline", "experiments", "configs")  # what travels to a cluster
 ANSWER = 10.0  # seconds for a cluster to answer
 DEATHS = 3  # of workers in a row that came to no trial: something is wrong with all of them
+KILLS = 10  # of workers in a row, from outside, before they came to a trial
 GRACE = 60.0  # seconds in which an interrupted worker closes its run
 
 Work = Callable[[], int]  # returns the number of trials done
@@ -39,6 +40,25 @@ class Pool(Protocol):
         """End all workers; they give their trials back."""
 
 
+class Deaths:
+    """Workers in a row that have ended without a trial, while nobody else has begun one."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.count, self.begun, self.waiting = 0, 0, 0
+
+    def look(self, waiting: int) -> None:
+        """See from how many trials wait whether one was begun."""
+        if waiting < self.waiting:
+            self.begun, self.count = self.begun + 1, 0
+        self.waiting = waiting
+
+    def add(self, begun: int, most: int) -> bool:
+        """Count a worker that was started when `begun` was so high; whether `most` are reached."""
+        self.count += self.begun == begun
+        return self.count >= most
+
+
 class Local:
     """Processes of this machine, started by spawn: TensorFlow does not survive a fork."""
 
@@ -46,24 +66,31 @@ class Local:
         """Up to `count` processes that each call `work` once."""
         self.work, self.count = work, count
         self.alive: list[BaseProcess] = []
-        self.deaths = 0
+        self.deaths, self.begun = Deaths(), dict[BaseProcess, int]()
 
     def tend(self, waiting: int) -> None:
         """See `Pool.tend`.
 
         Raises:
-            RunFailure: workers end by themselves without doing anything.
+            RunFailure: workers end without doing anything, by themselves or killed.
         """
+        self.deaths.look(waiting)
         for process in [process for process in self.alive if not process.is_alive()]:
             self.alive.remove(process)
-            by_itself = (process.exitcode or 0) > 0 and process.exitcode != EXIT_INTERRUPTED
-            self.deaths = self.deaths + 1 if by_itself else 0
-        if self.deaths >= DEATHS:
-            raise RunFailure(
-                f"{DEATHS} workers in a row could not begin; see what they said above."
-            )
+            begun, code = self.begun.pop(process), process.exitcode or 0
+            if code > 0 and code != EXIT_INTERRUPTED and self.deaths.add(begun, DEATHS):
+                raise RunFailure(
+                    f"{DEATHS} workers in a row could not begin; see what they said above."
+                )
+            if code < 0 and self.deaths.add(begun, KILLS):
+                raise RunFailure(
+                    f"{self.deaths.count} workers in a row were killed before they began "
+                    f"({signal.Signals(-code).name}); is there enough memory, and does anybody "
+                    "end them?"
+                )
         for _ in range(min(self.count - len(self.alive), waiting)):
             self.alive.append(start(self.work))
+            self.begun[self.alive[-1]] = self.deaths.begun
 
     def stop(self) -> None:
         """See `Pool.stop`."""

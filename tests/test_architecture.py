@@ -38,8 +38,9 @@ MAY_IMPORT = {
     "experiments.space": "config errors",
     "experiments.settings": "config errors",
     "experiments.equal_time": "config errors experiments.space",
+    "experiments.checks": "config errors experiments.space experiments.settings",
     "experiments.plan": "config errors experiments.space experiments.settings "
-    "experiments.equal_time",
+    "experiments.equal_time experiments.checks",
     "experiments.trial": "config data errors runs stages tracking training",
     "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts life experiments.trial",
@@ -51,8 +52,8 @@ MAY_IMPORT = {
     "experiments.workers",
     "experiments.report": "errors experiments.search experiments.curve",
     "experiments.__main__": "command_line config errors masking progress tracking "
-    "experiments.space experiments.settings experiments.plan experiments.search experiments.curve "
-    "experiments.report",
+    "experiments.space experiments.settings experiments.checks experiments.plan "
+    "experiments.search experiments.curve experiments.report",
 }
 USE_TENSORFLOW = ("ops", "networks", "parts", "training", "methods")
 ONLY_IMPORTER = {"mlflow": "pipeline.tracking", "yaml": "pipeline.config"}

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from experiments.curve import comparisons, counts
 from experiments.curve.answering import Given, give, remember
@@ -47,7 +48,8 @@ def draw(grid: Grid, command: str) -> Given:
     try:
         with alone(job):
             summary = tracking.curve_run(grid.experiment, grid.name)
-        with tracking.closed(summary) as run, progress.subject(grid.name):
+        ours = partial(_is_ours, summary)
+        with tracking.closed(summary, ours) as run, progress.subject(grid.name):
             remember(run, grid, cells)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())
@@ -61,6 +63,11 @@ def draw(grid: Grid, command: str) -> Given:
                 return give(grid, run, now, words, command, dataset)
     finally:
         hands.stop()
+
+
+def _is_ours(summary: Run) -> bool:
+    """Whether no other command works on the curve: the last one to begin ends the summary."""
+    return not tracking.is_anothers(summary)
 
 
 def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:

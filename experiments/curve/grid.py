@@ -227,7 +227,10 @@ def read(flags: Mapping[str, str]) -> Grid:
     _reject_unused(grid, configs)
     dataset = next(iter(configs.values())).dataset
     stem = "curve" if stem == DEFAULT else stem
-    return replace(grid, name=settings.name or f"{dataset}-{stem}")
+    name = settings.name or f"{dataset}-{stem}"
+    named_ = Sourced(name, f"the name of {stem!r}: give another one with --name")
+    _settings({**{key: merged[key] for key in SETTINGS}, "name": named_})
+    return replace(grid, name=name)
 
 
 def _settings(values: Layer) -> Settings:

@@ -3,31 +3,27 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments import markdown, workers
-from experiments import trial as trials
+from experiments import markdown
 from experiments.plan import Cell, folder
 from experiments.search import figures, sampling
 from experiments.search.sampling import best
 from experiments.search.study import Study
 from experiments.search.trials import has_failed
+from experiments.search.winners import tested
 from pipeline import progress, tracking
 from pipeline.config.key import Value
-from pipeline.errors import RunFailure
 from pipeline.tracking import Run
 
 REASONS, REASON = 5, 200  # why trials failed: how many, and characters of each
-TESTS_A_PROCESS = 3  # at least: each process has to start TensorFlow first
 BOOKKEEPING = ("alive", "replaced", "index")  # of trials, which no table shows
 
 
@@ -75,7 +71,7 @@ def give(study: Study, run: Run, threads: int | None) -> Answer:
     untested = [point.run_id for point in points if tracking.evaluation_of(point.run_id) is None]
     if untested:
         progress.phase(f"testing {len(untested)} winner{'s' * (len(untested) > 1)}")
-    with _tested(study, untested, threads):
+    with tested(study, untested, threads):
         everything = pooled_frame(study)
         everything.to_parquet(there / "trials.parquet", index=False)
         run.table(everything, "trials.parquet")
@@ -217,40 +213,6 @@ def remove_beaten(there: Path, points: Sequence[Point]) -> None:
     for file in there.glob("best-*-labels-*-trial-*.yaml"):
         if file.name not in kept:
             file.unlink()
-
-
-@contextmanager
-def _tested(study: Study, run_ids: Sequence[str], threads: int | None) -> Iterator[None]:
-    """Evaluate runs while the block does something else; this process never loads TensorFlow."""
-    at_once = study.plan.settings.workers if study.plan.settings.workers != "ray" else 1
-    processes = min(at_once, -(-len(run_ids) // TESTS_A_PROCESS))
-    experiment = study.plan.experiment
-    started = [
-        workers.start(partial(_evaluate, tuple(run_ids[i::processes]), experiment, threads))
-        for i in range(processes)
-    ]
-    try:
-        yield
-        for process in started:
-            process.join()
-    finally:
-        for process in started:
-            process.terminate()
-            process.join(workers.GRACE)
-    if any(process.exitcode for process in started):
-        raise RunFailure("the winners could not be evaluated; the same command tries again.")
-
-
-def _evaluate(run_ids: Sequence[str], experiment: str, threads: int | None) -> int:
-    from pipeline.runs import flow
-
-    trials.detach()
-    for run_id in run_ids:
-        tracking.kill_evaluation(run_id, "the process that evaluated was lost")
-        flags: dict[str, Any] = {"run_id": run_id, "experiment": experiment}
-        flow.evaluate(flags | ({"threads": str(threads)} if threads else {}))
-        tracking.check_sent()
-    return len(run_ids)
 
 
 def _log(answer: Answer, study: Study, run: Run) -> None:

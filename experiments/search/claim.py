@@ -1,6 +1,8 @@
 """A trial that one process works on, from its claim to its end."""
 
 import contextlib
+import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments import equal_time
 from experiments.plan import Cell, Plan
-from experiments.search.sampling import best
+from experiments.search.sampling import best, place
 from pipeline import life
 from pipeline.config.key import Value
 from pipeline.config.schema import Config
 from pipeline.interrupts import undisturbed
 from pipeline.masking import shown
 
+OF_LENGTH = ("steps", "kind", "backbone")  # keys that decide how many steps a trial has
 AnyTrial = FrozenTrial | optuna.Trial
 
 
@@ -87,11 +90,19 @@ class Claim:
 
     def longest(self) -> Config:
         """The configuration of a trial of its cell that has the most steps."""
-        firsts, lengths = self.plan.firsts, self.plan.space.get("steps")
-        found = [*self.plan.to_time().values()] or [firsts]
-        found = [{**firsts, "steps": end} for end in lengths.ends] if lengths else found
-        configs = [self._config({**values, **self.cell.given}) for values in found]
+        keys = [k for k in OF_LENGTH if k in self.plan.space and k not in self.plan.timed]
+        ends = [*itertools.product(*(self.plan.space[key].ends for key in keys))]
+        configs = [
+            self._config({**values, **dict(zip(keys, some, strict=True)), **self.cell.given})
+            for values in [*self.plan.to_time().values()] or [self.plan.firsts]
+            for some in ends
+        ]
         return max(configs, key=lambda config: config.steps)
+
+    @functools.cached_property
+    def lengths(self) -> tuple[Config, Config]:
+        """The configuration of its first training, and `longest`."""
+        return self.config(0, None), self.longest()
 
     def _config(self, values: Mapping[str, Value]) -> Config:
         timed = self.plan.timed
@@ -107,7 +118,8 @@ class Claim:
         settings = self.plan.settings
         if settings.mode == "pareto" or self.is_repetition:
             return ""
-        self.trial.report(error, step)
+        alone = settings.seeds_per_trial == 1
+        self.trial.report(error, place(step, *self.lengths) if alone else step)
         if self.trial.should_prune():
             return f"pruned at {step}: behind the other trials"
         if settings.seeds_per_trial > 1 and self._cannot_reach_the_top():

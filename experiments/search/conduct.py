@@ -8,7 +8,9 @@ import contextlib
 import functools
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -24,7 +26,7 @@ from experiments.search.told import Told
 from experiments.search.work import Job, work
 from pipeline import data, life, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.errors import RunFailure
+from pipeline.errors import RunFailure, UserError
 from pipeline.masking import masked
 from pipeline.ops import runtime
 from pipeline.runs import flow
@@ -35,6 +37,10 @@ LOST = "the worker was lost (killed, out of memory, or its machine went away)"
 NO_BACKBONE = (
     "backbone = auto is decided in single runs only: here every trial trains from scratch. Do a "
     "single run first, and name what it chose, e.g. backbone=efficientnet_lite0"
+)
+TIMED_HERE = (
+    "equal_time: the methods' steps are timed on this machine; if those of the trials are others, "
+    "start the search on one of them, or give equal_time false"
 )
 
 
@@ -47,6 +53,7 @@ def search(plan: Plan) -> answer.Answer:
     """
     first = plan.config(plan.firsts)
     progress.phase(f"loading {first.dataset}, opening the study")
+    trials.check_pictures(plan.ends())
     dataset = data.of(first)
     plan = plan.on(len(dataset.train_images))
     trials.check_splits(plan.splits(), dataset)
@@ -67,7 +74,7 @@ def search(plan: Plan) -> answer.Answer:
         tracking.closed(_summary(study, lead), lambda: lead.ours) as run,
         progress.subject(plan.study),
     ):
-        patiently(lambda: study.note(summary=run.id))
+        patiently(lambda: study.note(summary=run.id, store=tracking.store_name()))
         study.want(plan.settings.trials)
         study.note(stopped="")
         study.forgive_failures()
@@ -86,11 +93,30 @@ def search(plan: Plan) -> answer.Answer:
 
 
 def _summary(study: Study, lead: Lead) -> Run:
-    """The study's one summary run: who leads makes it, and the store, for all that join."""
+    """The study's one summary run: who leads makes it, and the store, for all that join.
+
+    Whoever takes over the lead says that the study goes on.
+    """
     while not patiently(lead.held) and "summary" not in patiently(study.notes):
         time.sleep(PAUSE)
     plan, own = study.plan, patiently(lambda: study.id)
-    return tracking.study_run(plan.experiment, plan.study, list(plan.space), own)
+    _check_store(study, patiently(study.notes))
+    run = tracking.study_run(plan.experiment, plan.study, list(plan.space), own)
+    lead.taken = lambda: tracking.patiently(lambda: tracking.reopen(run))
+    return run
+
+
+def _check_store(study: Study, notes: Mapping[str, Any]) -> None:
+    """Refuse a store that has not the runs of the trials that are done: it could give no answer."""
+    summary = notes.get("summary")
+    done = any(trial.state == TrialState.COMPLETE for trial in patiently(study.all_trials))
+    if done and summary and not tracking.is_known(summary):
+        raise UserError(
+            f"study = {study.plan.study!r}: its trials have their runs in another MLflow store "
+            f"({notes.get('store', 'of an earlier command')}), and "
+            f"{masked(tracking.store_name())} has no run {summary}; set MLFLOW_TRACKING_URI to "
+            "that store, or choose another name (--study)."
+        )
 
 
 def conduct(study: Study, lead: Lead, pool: workers.Pool, threads: int | None) -> None:
@@ -126,6 +152,8 @@ def _even_out(study: Study, threads: int | None) -> None:
         return
     configs = {k: study.plan.config({**values, "threads": threads}) for k, values in found.items()}
     progress.phase("measuring how long a step of each method takes")
+    if study.plan.settings.workers == "ray":
+        progress.note(TIMED_HERE)
     steps = pace.equal_steps(
         configs, lambda name, n: study.plan.config({**found[name], "steps": n})
     )
@@ -177,3 +205,8 @@ def _greet(plan: Plan, study: Study, place: str, run: Run) -> None:
         + (f": goes on after {ended} trials" if trials else "")
         + f"\nMLflow experiment {plan.experiment}: {run.view(tracking.TRIALS)}"
     )
+    if plan.settings.trials < (wanted := study.wanted()):
+        progress.note(
+            f"trials = {plan.settings.trials}: {wanted} were asked for before, and stay; trials "
+            "can be added, not taken away"
+        )

@@ -6,7 +6,7 @@ a lease, the term is ended and the next begins.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ class Lead:
 
     def __init__(self, study: Trials) -> None:
         """Nobody is asked yet."""
+        self.taken: Callable[[], None] = lambda: None  # is called when the lead is taken
         self.storage, self.lease = study.storage, study.plan.settings.lease
         self.name = f"{study.plan.study}/{LEAD}"
         self.watch = life.Watch(self.lease)
@@ -44,6 +45,7 @@ class Lead:
             if take(self.storage, term):
                 self.term = id_of(term)
                 self.signs.enter_context(life.renewed(partial(self._sign, term), self.lease))
+                self.taken()
         elif self.watch.gone(id_of(term), term.user_attrs.get("alive")):
             end(self.storage, term, TrialState.FAIL)
         return self.ours

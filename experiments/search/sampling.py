@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -44,21 +45,37 @@ def sampler(trials: int, seed: int) -> BaseSampler:
 def pruner(plan: Plan, config: Config, longest: Callable[[], Config]) -> BasePruner:
     """What ends a trial of mode budget early; several objectives cannot be pruned.
 
-    config: of the trial. longest: gives that of a trial of its cell with the most steps.
+    Of one seed a trial it counts steps by `place`. config: of the trial. longest: gives that of a
+    trial of its cell with the most steps.
     """
     settings = plan.settings
     if settings.mode == "pareto" or settings.pruner == "none":
         return optuna.pruners.NopPruner()
     if settings.seeds_per_trial > 1:
         return optuna.pruners.WilcoxonPruner(p_threshold=0.2)  # three seeds that all lose: 0.125
+    last = longest()
     if settings.pruner == "hyperband":
-        last = longest()
         every, most = last.report_every, max(last.report_every, last.steps - _warm_up(last))
-        return _FromFirstReport(HyperbandPruner(every, most, reduction_factor=3), every)
+        first = config.report_every * last.steps // config.steps
+        return _FromFirstReport(HyperbandPruner(every, most, reduction_factor=3), first)
     # Early in the schedule the errors say little about the end.
     first = _warm_up(config)
     early = first + (config.steps - first) // 3
+    early = early * last.steps // config.steps
     return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=early)
+
+
+def place(step: int, config: Config, longest: Config) -> int:
+    """Where in the longest trial of its cell a trial's step lies, by the share of their lengths.
+
+    Rates fall over a trial's own length: at the same step a longer one is further from its end,
+    and would be behind whatever it comes to. The nearest of the places where trials report, so
+    that trials of several lengths meet there.
+    """
+    if config.steps == longest.steps:
+        return step
+    every = config.report_every
+    return every * math.floor(step * longest.steps / config.steps / every + 0.5)
 
 
 class _FromFirstReport(BasePruner):

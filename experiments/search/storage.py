@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import socket
 import sys
 import time
 import warnings
@@ -28,7 +29,7 @@ from sqlalchemy.exc import (
 )
 
 from experiments.search import journal
-from pipeline import interrupts
+from pipeline import interrupts, progress
 from pipeline.errors import UserError, cause
 from pipeline.masking import masked
 
@@ -36,6 +37,7 @@ JOURNAL = Path("studies") / "journal.log"
 GRPC = "grpc://"
 GRPC_SECONDS = 10  # for the proxy to answer
 PATIENCE = 600  # seconds to wait for a database that is away
+FIRST_PAUSE = 0.5  # seconds before it is asked again
 # What a database or a proxy that is away raises.
 AWAY = (SQLAlchemyError, StorageInternalError, OSError, grpc.RpcError)
 CREATION = (1.0, 2.0, 4.0)  # seconds between attempts while others make the tables
@@ -51,16 +53,18 @@ def patiently(ask: Callable[[], T]) -> T:
 
     Ctrl-C waits for the answer: a driver that is interrupted tells it as a database that is away.
     """
-    end, pause = time.monotonic() + PATIENCE, 0.5
+    end, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
     while True:
         interrupts.heed()
         try:
             with interrupts.undisturbed():
                 return ask()
-        except AWAY:
+        except AWAY as error:
             interrupts.heed()
             if time.monotonic() + pause > end:
                 raise
+            if pause == FIRST_PAUSE:
+                progress.note(f"waiting for the storage of the trials: {masked(cause(error))}")
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
 
@@ -102,11 +106,29 @@ def created(storage: BaseStorage, name: str, objectives: int) -> bool:
 
 
 def serve(place: str, host: str, port: int) -> None:
-    """Serve a database to workers over gRPC until interrupted: one connection, not hundreds."""
+    """Serve a database to workers over gRPC until interrupted: one connection, not hundreds.
+
+    Raises:
+        UserError: the database cannot be used, or nothing can be served at this address.
+    """
     with told(place):
         storage = open_storage(place)
+        _check_free(host, port)
         print(f"{GRPC}{host}:{port} serves {masked(place)}; Ctrl-C ends it.", flush=True)
         optuna.storages.run_grpc_proxy_server(storage, host=host, port=port)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address that is in use, or is none of this machine's: gRPC tells it too late."""
+    name = host.strip("[]")
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    try:
+        socket.create_server((name, port), family=family).close()
+    except OSError as error:
+        raise UserError(
+            f"address = {host}:{port}: cannot be served at ({cause(error)}); give another one "
+            "(--address)."
+        ) from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ seeds, whoever runs them and in whatever order.
 import contextlib
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import optuna
@@ -21,10 +21,12 @@ from experiments.search.claim import Claim, end, id_of, keep, take
 from experiments.search.storage import created, patiently
 from experiments.search.trials import WANTED, Trials, has_failed, seed_number
 from pipeline import life
+from pipeline.config.machine import best_precision
 from pipeline.errors import UserError
 
 OBJECTIVES = {"pareto": ("validation error", "label cost"), "budget": ("validation error",)}
 ID = "id"  # note of what no other study has
+PRECISION = "precision"  # note of what `precision: auto` is in all trials
 MADE_WITHIN = 10.0  # seconds in which a study that another process has just made is complete
 
 
@@ -44,11 +46,14 @@ class Study(Trials):
         """
         seed = plan.config(plan.firsts).seed
         study = cls(plan, storage, plan.cells(), seed)
-        ours = plan.fingerprint(digest, seed)
         ours_to_make = created(storage, plan.study, len(OBJECTIVES[plan.settings.mode]))
         until = time.monotonic() + (0 if ours_to_make else MADE_WITHIN)
         while (theirs := study.notes().get("fingerprint")) is None and time.monotonic() < until:
             time.sleep(0.1)
+        if theirs is None:  # its machine decides for all that join
+            study.note(**{PRECISION: best_precision()})
+        study = replace(study, plan=replace(plan, precision=study.notes().get(PRECISION, "")))
+        ours = study.plan.fingerprint(digest, seed)
         if theirs is None:  # its maker, if it was another process, has died
             optuna.load_study(study_name=plan.study, storage=storage).set_metric_names(
                 list(OBJECTIVES[plan.settings.mode])
@@ -76,7 +81,11 @@ class Study(Trials):
         """The next trial, now ours, or None if none waits or the study was stopped, or is to be."""
         while taken := patiently(self._take):
             with contextlib.suppress(UpdateFinishedTrialError):  # given up meanwhile
-                return patiently(partial(self._claimed, *taken))
+                try:
+                    return patiently(partial(self._claimed, *taken))
+                except UserError as error:  # values that do not go together
+                    keep(self.storage, taken[1], reason=str(error), failed=True)
+                    end(self.storage, taken[1], TrialState.FAIL)
         return None
 
     def _take(self) -> tuple[Cell, FrozenTrial] | None:

@@ -117,10 +117,21 @@ class Trials:
             self._end_doubles(cell)
 
     def target(self) -> int:
-        """How many trials the study has when it is complete."""
-        there = sum(len(self._originals(top)) for top in self.tops)
+        """How many trials the study has when it is complete, at most while it searches."""
+        wanted, there = self.wanted(), [len(self._originals(top)) for top in self.tops]
+        if not self._is_searched(wanted):
+            again = min(self.plan.settings.top, wanted)
+            return wanted * len(self.cells) + sum(max(again, count) for count in there)
         missing = sum(len(trials) for _, trials in self._missing_tops())
-        return self.wanted() * len(self.cells) + there + missing
+        return wanted * len(self.cells) + sum(there) + missing
+
+    def _is_searched(self, wanted: int) -> bool:
+        """Whether so many trials of each cell are made and have ended, the repetitions too."""
+        return all(
+            len(self._originals(cell)) >= wanted
+            and all(trial.state.is_finished() for trial in self.trials(cell))
+            for cell in self.cells
+        )
 
     def _missing_tops(self) -> list[tuple[Cell, list[FrozenTrial]]]:
         """Mode budget, when all is searched: the best of each cell that are to be trained again."""

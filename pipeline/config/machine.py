@@ -9,17 +9,24 @@ PROCESSOR, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia")
 MATRICES = "amx_bf16"
 
 
-def with_precision(config: Config) -> Config:
+def with_precision(config: Config, auto: str = "") -> Config:
     """The configuration with `precision: auto` decided: bfloat16 where the CPU has AMX.
 
     By the processor's instructions, not by a timing: the same machine always decides the same.
     Float32 on a machine with a GPU of NVIDIA's, which trains in its place, and under `jit_compile`:
     whether XLA uses these instructions was not tried.
+
+    auto: what `best_precision` was on the machine that decides, if it is not this one.
     """
     if config.precision != "auto":
         return config
-    fast = not (config.jit_compile or DRIVER.exists()) and MATRICES in _instructions()
-    return config.model_copy(update={"precision": "bfloat16" if fast else "float32"})
+    decided = "float32" if config.jit_compile else auto or best_precision()
+    return config.model_copy(update={"precision": decided})
+
+
+def best_precision() -> str:
+    """What `auto` is on this machine, without `jit_compile`."""
+    return "bfloat16" if not DRIVER.exists() and MATRICES in _instructions() else "float32"
 
 
 def _instructions() -> list[str]:

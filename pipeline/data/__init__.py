@@ -33,6 +33,7 @@ __all__ = [
     "names",
     "of",
     "options",
+    "reads_pictures",
     "reported",
 ]
 
@@ -54,6 +55,12 @@ def options(config: Config) -> Options:
     return Options(config.image_size, config.fit, config.strict, detailed, config.test_frac)
 
 
+def reads_pictures(name: str) -> bool:
+    """Whether a known data set reads picture files, as `options` say."""
+    load_ = importlib.import_module(f"{__name__}.{name}").load
+    return len(inspect.signature(load_).parameters) > 1
+
+
 def names() -> list[str]:
     """Names of the known data sets, sorted; imports none of them."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
@@ -70,7 +77,7 @@ def load(name: str, data_dir: Path | None, how: Options = Options()) -> Dataset:
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         raise UserError(f"dataset={name} is not known; {hint}known are {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    given = (data_dir, how)[: len(inspect.signature(module.load).parameters)]
+    given = (data_dir, how) if reads_pictures(name) else (data_dir,)
     for key, default in Options()._asdict().items() if len(given) == 1 else ():
         if (value := getattr(how, key)) != default and key != "largest":
             raise UserError(

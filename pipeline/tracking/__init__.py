@@ -14,6 +14,7 @@ from pipeline.tracking.curves import (
     chosen,
     curve_run,
     end_lost,
+    is_anothers,
     kill,
     latest_summary,
 )
@@ -43,8 +44,10 @@ from pipeline.tracking.studies import (
     describe_attached,
     end,
     evaluation_of,
+    is_known,
     kill_evaluation,
     kill_trial,
+    reopen,
     study_run,
 )
 from pipeline.tracking.sync import send_of, sync
@@ -91,6 +94,8 @@ __all__ = [
     "ended",
     "evaluation_of",
     "fetch",
+    "is_anothers",
+    "is_known",
     "kill",
     "kill_evaluation",
     "kill_trial",
@@ -100,6 +105,7 @@ __all__ = [
     "open_run",
     "parameter",
     "patiently",
+    "reopen",
     "run_name",
     "send_of",
     "source_kind",

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.errors import UserError
 from pipeline.tracking import dead, sync
 from pipeline.tracking.experiments import DEFAULT
+from pipeline.tracking.faults import FAULTS
 from pipeline.tracking.run import Run
 from pipeline.tracking.store import KIND, REASON, connect, reachable
 from pipeline.tracking.studies import CELL, summary_run
@@ -46,6 +47,17 @@ def curve_run(experiment: str, curve: str) -> Run:
     run = summary_run(experiment, "curve", CURVE, curve, command="curve_command")
     run.tags(dead.sign())
     return run
+
+
+def is_anothers(run: Run) -> bool:
+    """Whether another command of this machine has opened a summary since, and still works on it.
+
+    False while the store is away.
+    """
+    try:
+        return dead.is_anothers(mlflow.MlflowClient().get_run(run.id))
+    except FAULTS:
+        return False
 
 
 @reachable()

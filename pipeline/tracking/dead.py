@@ -69,6 +69,11 @@ def lives(run: Run) -> bool:
     return said is not None and said["host"] == life.host() and not life.gone(said)
 
 
+def is_anothers(run: Run) -> bool:
+    """Whether another process than this one, certainly still there, writes a run."""
+    return lives(run) and not life.ours(_sign_of(run))
+
+
 def _owner(run: Run) -> str:
     """The run that a command would go on with: itself, or the one whose child it is."""
     return str(run.data.tags.get(PARENT, run.info.run_id))

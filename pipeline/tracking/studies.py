@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 import mlflow
 from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
 
 from pipeline.errors import Stopped, UserError
 from pipeline.interrupts import heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, sync, views
 from pipeline.tracking.experiments import attach, attached_run, experiment_id, rename
+from pipeline.tracking.faults import NOT_THERE
 from pipeline.tracking.run import Run, now
 from pipeline.tracking.store import (
     KIND,
@@ -48,6 +50,18 @@ def study_run(experiment: str, study: str, searched: Collection[str], own: str =
             experiment has a study of this name that lies in another storage.
     """
     return summary_run(experiment, "study", STUDY, study, searched, command="search", own=own)
+
+
+@reachable()
+def is_known(run_id: str) -> bool:
+    """Whether the store has a run of this id, deleted or not."""
+    try:
+        connect().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return False
+        raise
+    return True
 
 
 @reachable()
@@ -91,10 +105,9 @@ def summary_run(
         theirs = found[0].data.tags.get(OWN, own)
         if own and theirs != own:
             raise UserError(ANOTHER.format(kind=kind, name=name, experiment=experiment, run=run_id))
-        client.update_run(run_id, status="RUNNING")
-        if REASON in found[0].data.tags:  # of an earlier command's end
-            client.delete_tag(run_id, REASON)
-        return Run(run_id, there, client)
+        run = Run(run_id, there, client)
+        reopen(run)
+        return run
     tags = {
         KIND: kind,
         key: name,
@@ -103,6 +116,15 @@ def summary_run(
     }
     created = client.create_run(there, run_name=f"{kind} {name}", tags=tags)
     return Run(created.info.run_id, there, client)
+
+
+@reachable()
+def reopen(run: Run) -> None:
+    """Say of a summary run that somebody works on it, whatever an earlier end has said."""
+    client = mlflow.MlflowClient()
+    client.update_run(run.id, status="RUNNING")
+    if REASON in client.get_run(run.id).data.tags:
+        client.delete_tag(run.id, REASON)
 
 
 def end(run: Run, status: str, reason: str = "") -> None:
@@ -117,7 +139,7 @@ def end(run: Run, status: str, reason: str = "") -> None:
 def closed(run: Run, ours: Callable[[], bool] = lambda: True) -> Iterator[Run]:
     """End a summary run as the block ends: FINISHED, FAILED with its reason, or KILLED.
 
-    ours: False while another process leads what is summed up; it goes on if this one is stopped.
+    ours: False while another process works on what is summed up, and will end the run.
     """
     try:
         yield run
@@ -125,11 +147,13 @@ def closed(run: Run, ours: Callable[[], bool] = lambda: True) -> Iterator[Run]:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
         interrupted = stopped or heard()
         reason = "interrupted; the same command goes on" if interrupted else str(error)
-        if interrupted and not ours():
-            raise
-        end(run, "KILLED" if interrupted else "FAILED", reason)
+        if ours():
+            end(run, "KILLED" if interrupted else "FAILED", reason)
         raise
-    end(run, "FINISHED")
+    if ours():
+        end(run, "FINISHED")
+    else:
+        run.outbox.close(PATIENCE)
 
 
 @reachable()

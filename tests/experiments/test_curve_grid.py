@@ -37,6 +37,15 @@ def test_flags_stand_over_the_file_and_the_file_over_the_default(tmp_path):
     assert grid.read({"name": "paper"}).experiment == "ssgan/paper"
 
 
+@pytest.mark.parametrize("stem", ["o'neil", 220 * "x", "a`b"])
+def test_a_file_whose_name_names_no_curve_is_told(tmp_path, stem):
+    file = tmp_path / f"{stem}.yaml"
+    file.write_text("seeds: 4\n")
+    with pytest.raises(UserError, match=r"^name = [^\n]*give another one with --name[^\n]*$"):
+        grid.read({"curve": str(file)})
+    assert grid.read({"curve": str(file), "name": "mine"}).name == "mine"
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("45", 45)]
 )

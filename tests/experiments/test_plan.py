@@ -92,7 +92,14 @@ def test_budget_compares_every_method_at_every_label_count():
         ("experiment: mine\n", ["experiment", "line 5", "leave it out"]),
         ("seed: {low: 0, high: 9}\n", ["seed", "line 5", "cannot be searched"]),
         ("dataset: {choices: [digits, mnist]}\n", ["dataset", "line 5", "cannot be searched"]),
+        ("split_seed: {low: 0, high: 9}\n", ["split_seed", "line 5", "same validation images"]),
+        ("stratified: {choices: [true, false]}\n", ["stratified", "line 5", "same validation"]),
+        ("valid_frac: {low: 0.1, high: 0.5}\n", ["valid_frac", "line 5", "same validation"]),
         ("labels_per_class: {low: 2, high: 9}\n", ["label_frac"]),
+        ("width: {low: 16, high: 64}\n", ["width = 17", "line 5", "multiple of 4"]),
+        ("width: {low: 16, high: 64, step: 6}\n", ["width = 22", "line 5", "multiple of 4"]),
+        ("generator_lr: {choices: [0.001, 2024-01-01]}\n", ["line 5", "choices", "numbers, texts"]),
+        ("dense_units: {choices: [[8], [2024-01-01]]}\n", ["line 5", "choices", "numbers, texts"]),
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path, text, said):
@@ -103,10 +110,71 @@ def test_a_mistake_is_told_with_its_line(tmp_path, text, said):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("mode", ["pareto", "budget"])
+@pytest.mark.parametrize("choices", ["[0.1, none]", "[0.1, null]", "['0.1', 0.2]", "['0.1']"])
+def test_label_counts_are_numbers(tmp_path, mode, choices):
+    text = SPACE.replace("{low: 0.02, high: 0.2, log: true}", f"{{choices: {choices}}}")
+    with pytest.raises(UserError, match=r"^label_frac = .*line 3\).*give numbers"):
+        plan.read({"search": written(tmp_path, text.replace("pareto", mode))})
+
+
+def test_trials_of_several_label_counts_are_judged_on_the_same_images(tmp_path):
+    share = SPACE.replace("valid_labels: 50", "valid_frac: 0.2")
+    with pytest.raises(UserError, match=r"^valid_frac = 0\.2 \(from .*line 2\).*valid_labels"):
+        plan.read({"search": written(tmp_path, share)})
+    counts = share.replace("{low: 0.02, high: 0.2, log: true}", "{choices: [0.1, 0.2]}")
+    with pytest.raises(UserError, match="valid_frac"):
+        plan.read({"search": written(tmp_path, counts)})
+    # Where trials of one count are compared alone, a share of it is as many in each.
+    for alone in (counts.replace("pareto", "budget"), counts.replace("[0.1, 0.2]", "[0.2]")):
+        found = plan.read({"search": written(tmp_path, alone)})
+        assert found.config(found.firsts).valid_frac == 0.2
+    searched = SPACE.replace("valid_labels: 50", "valid_labels: {low: 10, high: 100}")
+    with pytest.raises(UserError, match="cannot be searched"):
+        plan.read({"search": written(tmp_path, searched)})
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("image_size: {choices: [16, 32]}", True),
+        ("fit: {choices: [crop, pad]}", True),
+        ("test_frac: {low: 0.1, high: 0.5}", True),
+        ("strict: {choices: [false, true]}", True),
+        ("backbone: {choices: [none, efficientnet_lite0]}", True),
+        ("backbone: {choices: [none, auto]}", False),
+        ("network: {choices: [conv, resnet]}", False),
+    ],
+)
+def test_all_trials_are_on_the_same_images(tmp_path, text, refused):
+    found = plan.read({"search": written(tmp_path, f"{SPACE}dataset: folder\n{text}\n")})
+    if not refused:
+        trial.check_pictures(found.ends())
+        return
+    key = text.partition(":")[0]
+    with pytest.raises(UserError, match=rf"^{key} = .*line 6\): gives other images"):
+        trial.check_pictures(found.ends())
+    if key == "backbone":  # images that are no files keep their size
+        trial.check_pictures(
+            plan.read(
+                {"search": written(tmp_path, f"{SPACE}{text}\n"), "dataset": "cifar10"}
+            ).ends()
+        )
+
+
 def test_a_study_may_lie_in_a_folder_of_its_own(tmp_path):
     for name in ("mnist/first", "größe", "..a", "a.."):
         found = plan.read({"search": written(tmp_path, SPACE), "study": name})
         assert plan.folder(found.study) == Path("studies") / name
+
+
+@pytest.mark.parametrize("stem", ["o'neil", 220 * "x", "a`b", "journal.log\n"])
+def test_a_file_whose_name_names_no_study_is_told(tmp_path, stem):
+    path = tmp_path / f"{stem}.yaml"
+    path.write_text(SPACE)
+    with pytest.raises(UserError, match=r"^study = [^\n]*give another one with --study[^\n]*$"):
+        plan.read({"search": str(path)})
+    assert plan.read({"search": str(path), "study": "mine"}).study == "mine"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The values of a study's trials, what prunes them, and how they are told, in real storages."""
 
 import numpy as np
+import pytest
 from optuna.trial import TrialState
 
 from experiments.search import answer, figures
@@ -94,6 +95,39 @@ def test_trials_of_searched_lengths_are_judged_by_the_longest(place, tmp_path):
     claims = [study.claim() for _ in range(6)]
     assert {claim.config(0, None).steps for claim in claims} == {200, 1800}
     assert {claim.longest().steps for claim in claims} == {1800}
+
+
+def reporting(study, trials):
+    """Trials whose errors fall alike over each one's own length; by length those pruned of all."""
+    space = study.plan.space["steps"].ends
+    ended = {steps: [0, 0] for steps in space}
+    random = np.random.default_rng(0)
+    for _ in range(trials):
+        claim = study.claim()
+        config = claim.config(0, None)
+        # The longer a trial, the better it ends.
+        end = 0.04 + 0.02 * (config.steps == space[0]) + random.normal(0, 0.002)
+        every, why = config.report_every, ""
+        for step in range(every, config.steps, every):
+            if why := claim.falls_behind(step, end + 0.25 * (1 - step / config.steps)):
+                break
+        state = TrialState.PRUNED if why else TrialState.COMPLETE
+        claim.finish(state, None if why else [end], n_labels=200, errors=[end], failed=False)
+        ended[config.steps][0] += bool(why)
+        ended[config.steps][1] += 1
+    return ended
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize(("short", "long"), [(900, 1800), (350, 1800)])
+def test_trials_of_several_lengths_are_compared_at_the_same_share(tmp_path, pruner, short, long):
+    space = "mode: budget\nvalid_labels: 60\nlabel_frac: {choices: [0.1]}\n"
+    space += "method: {choices: [supervised]}\nreport_every: 100\n"
+    space += f"steps: {{choices: [{short}, {long}]}}\n"
+    study = searching(str(tmp_path / "j.log"), tmp_path, space, trials="30", pruner=pruner)
+    (bad, shorter), (good, longer) = reporting(study, 30).values()
+    assert min(shorter, longer) >= 5
+    assert good / longer < bad / shorter  # those that end better are pruned less
 
 
 def test_equal_time_gives_each_combination_its_own_steps(place, tmp_path):

@@ -1,15 +1,20 @@
 """Trials are handed out once, in a fixed number, with seeds that no worker decides."""
 
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from experiments.search import open_storage
-from experiments.search.storage import location
-from pipeline import life
+from experiments import plan
+from experiments.search import Study, open_storage, serve
+from experiments.search.storage import location, patiently
+from experiments.space import Choices
+from pipeline import life, progress
+from pipeline.config import machine
 from pipeline.errors import UserError
 from tests.experiments.studies import finished, opened
 
@@ -123,6 +128,22 @@ def test_the_price_of_a_label_decides_no_trial_in_mode_budget(tmp_path):
     assert opened(place, **flags).cells == opened(place, **flags, label_cost="3").cells
 
 
+def test_a_study_has_one_precision_whatever_machines_join_it(place, tmp_path, monkeypatch):
+    def joins(*instructions):
+        monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
+        machine.PROCESSOR.write_text(" ".join(instructions))
+        found = plan.read({"study": "s", "trials": "6", "precision": "auto"}).on(1437)
+        return Study.open(found, open_storage(place), "data")
+
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "none")
+    first = joins("avx512", "amx_bf16")
+    first.fill()
+    for study in (first, joins("avx512")):
+        assert study.claim().config(0, None).precision == "bfloat16"
+    with pytest.raises(UserError, match="precision: bfloat16 → float32"):
+        opened(place, precision="float32")
+
+
 def test_failures_in_a_row_are_counted_from_the_last(tmp_path):
     study = opened(str(tmp_path / "j.log"))
     study.fill()
@@ -158,6 +179,22 @@ def test_the_best_of_a_budget_are_trained_again(tmp_path):
     assert len(study.all_trials()) == 36
 
 
+def test_the_trials_of_the_best_on_fresh_seeds_are_counted_from_the_start(tmp_path):
+    flags = {"mode": "budget", "trials": "4"}
+    study = opened(str(tmp_path / "j.log"), **flags, top="2")
+    assert study.target() == 36
+    study.fill()
+    for number in range(24):
+        assert study.target() == 36
+        state = TrialState.COMPLETE if number else TrialState.FAIL
+        value = [0.5] if number else None
+        study.claim().finish(state, value, n_labels=100, errors=[0.5])
+    study.fill()
+    assert study.target() == len(study.all_trials()) == 36
+    few = opened(str(tmp_path / "few.log"), **flags, top="9")
+    assert few.target() == 24 + 6 * 4
+
+
 def test_a_trial_that_cannot_reach_the_top_is_spared_its_other_seeds(tmp_path):
     flags = {"mode": "budget", "trials": "3", "top": "1", "seeds_per_trial": "4"}
     study = opened(str(tmp_path / "j.log"), **flags)
@@ -177,6 +214,54 @@ def test_a_storage_that_cannot_be_used_is_told(tmp_path):
     for storage in ("nosuch://x", f"sqlite:///{tmp_path}/none/s.db", "/proc/none/journal.log"):
         with pytest.raises(UserError, match=r"^storage = [^\n]*$"):
             open_storage(location(storage))
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(place, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "valid_labels: 60\nlabel_frac: {low: 0.1, high: 0.2}\nnetwork: resnet\n"
+        "width: {choices: [8, 16]}\n"
+    )
+    study = opened(place, search=str(path))
+    study.fill()
+    space = {**study.plan.space, "width": Choices(choices=[8, 17, 16])}  # as no file can give it
+    study = replace(study, plan=replace(study.plan, space=space))
+    claims = []
+    while claim := study.claim():
+        claims.append(claim)
+        finished(claim)
+    failed = [trial for trial in study.all_trials() if trial.state == TrialState.FAIL]
+    assert failed
+    assert len(failed) + len(claims) == len(study.all_trials()) == 6
+    for trial in failed:
+        assert trial.user_attrs["failed"]
+        assert "width = 17" in trial.user_attrs["reason"]
+        assert "multiple of 4" in trial.user_attrs["reason"]
+
+
+def test_a_storage_that_is_away_is_waited_for_and_said_once(capsys):
+    answers = iter([OSError("postgresql://me:secret@db is away"), OSError("again"), "there"])
+
+    def ask():
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    with progress.shown(silence=20.0):
+        progress.phase("trials")
+        assert patiently(ask) == "there"
+    said = capsys.readouterr().err
+    assert said.count("waiting for the storage of the trials") == 1
+    assert "secret" not in said
+
+
+def test_an_address_in_use_is_told_before_anything_is_served(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"^address = 127\.0\.0\.1:{port}: .*--address\)\.$"):
+            serve(f"sqlite:///{tmp_path}/s.db", "127.0.0.1", port)
+    assert "serves" not in capsys.readouterr().out
 
 
 def test_signs_of_life(monkeypatch):

@@ -1,7 +1,11 @@
 """What other processes do at the same moment takes nothing from a run."""
 
+import contextlib
 import importlib
 import json
+import subprocess
+import sys
+import time
 
 import mlflow
 import pytest
@@ -116,12 +120,47 @@ def test_studies_of_one_name_in_two_storages_are_not_taken_for_one():
     assert tracking.study_run("mine", "s", ["label_frac"]).id == again.id  # of an older study
 
 
-@pytest.mark.parametrize(("leads", "status"), [(True, "KILLED"), (False, "RUNNING")])
-def test_who_does_not_lead_a_study_leaves_its_run_open_when_interrupted(leads, status):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RunFailure])
+@pytest.mark.parametrize("leads", [True, False])
+def test_who_does_not_lead_a_study_leaves_its_run_open_however_it_ends(leads, error):
     run = tracking.study_run("mine", "s", ["label_frac"], "first")
-    with pytest.raises(KeyboardInterrupt), tracking.closed(run, lambda: leads):
-        raise KeyboardInterrupt
-    assert mlflow.MlflowClient().get_run(run.id).info.status == status
+    with pytest.raises(error), tracking.closed(run, lambda: leads):
+        raise error
+    ended = "KILLED" if error is KeyboardInterrupt else "FAILED"
+    assert mlflow.MlflowClient().get_run(run.id).info.status == (ended if leads else "RUNNING")
+
+
+def test_a_curve_that_another_command_works_on_stays_open():
+    client = mlflow.MlflowClient()
+
+    def status(sign, error=None):
+        """Of the summary after a command has ended that is not the last to have begun."""
+        run = tracking.curve_run("mine", "c")
+        said = json.dumps({**sign, "opening": str(error)})
+        run.tags({dead.PROCESS: said})
+        while client.get_run(run.id).data.tags.get(dead.PROCESS) != said:
+            time.sleep(0.05)
+        with (
+            contextlib.suppress(KeyboardInterrupt, RunFailure),
+            tracking.closed(run, lambda: not tracking.is_anothers(run)),
+        ):
+            run.tags({"told": str(error)})
+            if error:
+                raise error
+        if not error:
+            assert client.get_run(run.id).data.tags["told"] == "None"
+        return client.get_run(run.id).info.status
+
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as other:
+        started = dead.life._started(other.pid)
+        sign = {**dead.life.sign(), "pid": other.pid, "started": started}
+        found = [status(sign, error) for error in (KeyboardInterrupt(), RunFailure("bad"), None)]
+        assert found == ["RUNNING"] * 3
+    found = [status(sign, error) for error in (KeyboardInterrupt(), RunFailure("bad"), None)]
+    assert found == ["KILLED", "FAILED", "FINISHED"]
+    assert status(dead.life.sign(), RunFailure("bad")) == "FAILED"
 
 
 def test_a_curve_is_not_ended_by_its_own_command_and_says_what_goes_on():
