@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
+from pipeline.networks.spec import some_of
 
 GRACE = 0.25  # share of a phase's steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
 DIVERGED = 1e6  # a loss beyond it is lost, though finite
+COMPARED = 256  # real images whose spread is looked at
 COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
 
 
@@ -87,7 +89,7 @@ class Watch:
             )
 
     def _generator_collapsed(self, when: str, spread: float) -> None:
-        real = self.arrays.images[_some(self.arrays.pool)]
+        real = self.arrays.images[some_of(self.arrays.pool, COMPARED)]
         share = spread / max(_spread(real, None), 1e-6)
         if share < COLLAPSED_SPREAD:
             raise Collapsed(
@@ -95,11 +97,6 @@ class Watch:
                 f"images do. Try a lower generator_lr ({self.config.generator_lr:g}), another "
                 "seed, or see the samples in the run."
             )
-
-
-def _some(pool: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A few hundred of the pool from everywhere: data may be sorted by class."""
-    return pool[:: max(1, len(pool) // 256)]
 
 
 def _spread(images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> float:
