@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline import data, methods
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build as build_dataset
-from pipeline.errors import RunFailure
+from pipeline.errors import Diverged, RunFailure
 from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.spec import Spec
@@ -21,6 +21,7 @@ from pipeline.ops import runtime
 from pipeline.stages.split import choose_split, split
 from pipeline.stages.train import train as train_stage
 from pipeline.training import loop, lost, warm_up
+from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 
@@ -272,6 +273,32 @@ def test_a_learning_rate_far_too_high_ends_the_run(rate):
     text = failure(*prepare(**SMALL, **flags))
     assert "training diverged: train/supervised_loss is " in text
     assert f"lower discriminator_lr ({float(rate):g})" in text
+
+
+def test_a_report_that_cannot_be_kept_ends_the_run_with_a_checkpoint(tmp_path):
+    config, arrays = prepare(**SMALL, method="supervised", steps=20, report_every=5)
+    method, store = build(config, arrays), Checkpoints(tmp_path, 3600.0)
+
+    def full(report):
+        if report.step == 10:
+            raise RunFailure("the disk is full")
+        return True
+
+    with pytest.raises(RunFailure, match="the disk is full"):
+        loop.train(Program(method, config), arrays, config, full, checkpoints=store)
+    assert store.last("").head["done"] == 10
+    again = Program(build(config, arrays), config)
+    history = loop.train(again, arrays, config, lambda report: True, checkpoints=store)
+    assert [report.step for report in history.reports] == [5, 10, 15, 20]
+
+
+def test_a_training_that_diverged_leaves_no_checkpoint_of_it(tmp_path):
+    flags = {"method": "supervised", "steps": 100, "discriminator_lr": "1e30"}
+    config, arrays = prepare(**SMALL, **flags)
+    program, store = Program(build(config, arrays), config), Checkpoints(tmp_path, 3600.0)
+    with pytest.raises(Diverged):
+        loop.train(program, arrays, config, lambda report: True, checkpoints=store)
+    assert not store.exist()
 
 
 def test_a_classifier_that_learns_nothing_ends_the_run():
