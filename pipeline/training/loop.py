@@ -83,7 +83,8 @@ def _train(
     if foretell is not None and not state.phase:
         _foretell(program, inputs, arrays, config, history, foretell)
     drawn = samples.steps(program.method, config, first)
-    watch, labels = Watch(program.method, arrays, config, first), samples.labels(program.method)
+    watch = Watch(program.method, arrays, config, first, state.last_report)
+    labels = samples.labels(program.method)
     if state.phase:
         going_on = _show_again(state, on_report)
     else:

@@ -20,9 +20,12 @@ COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images o
 class Watch:
     """Judges the reports of one training."""
 
-    def __init__(self, method: Method, arrays: Arrays, config: Config, first: int) -> None:
-        """`first`: the steps of the warm-up."""
+    def __init__(
+        self, method: Method, arrays: Arrays, config: Config, first: int, last: int = 0
+    ) -> None:
+        """`first`: the steps of the warm-up; `last`: the step of the last report that is judged."""
         self.method, self.arrays, self.config, self.first = method, arrays, config, first
+        self.last = last
 
     def judge(
         self,
@@ -38,6 +41,7 @@ class Watch:
         wanted, int64 [n], of a generator that knows them.
         """
         self._diverged(phase, step, metrics)
+        before, self.last = self.last, step
         drawn = self.config.steps + self.method.generator_steps
         begin, end = {
             "warm_up": (0, self.first),
@@ -48,9 +52,9 @@ class Watch:
         grace = max(GRACE * (end - begin), GRACE_STEPS)
         if phase == "warm_up" or step - begin < grace:
             return
-        # A report tells the mean since the one before, which must not reach back into the grace.
-        whole = step - self.config.report_every - begin >= grace
-        if phase in ("step", "augment") and whole:
+        # A report tells the mean since the one before, which must not reach back into the grace;
+        # but after the last one there is no other to judge.
+        if phase in ("step", "augment") and (before - begin >= grace or step == end):
             self._classifier_collapsed(step, metrics["train/supervised_loss"])
         if samples is not None:
             self._generator_collapsed(

@@ -317,6 +317,21 @@ def test_a_mean_over_the_first_steps_is_no_collapse():
         watch.judge("step", 200, high, None, None)
 
 
+@pytest.mark.parametrize(
+    ("every", "told"),
+    [(50, 300), (100, 400), (300, 600), (600, 1000), (751, 1000), (999, 1000), (5000, 1000)],
+)
+def test_reports_however_far_apart_tell_a_collapse(every, told):
+    """Each tells the mean since the one before; the first 250 of 1,000 steps are not judged."""
+    config, arrays = prepare(**SMALL, method="supervised", steps=1000, report_every=every)
+    watch = lost.Watch(build(config, arrays), arrays, config, 0)
+    high = {"train/supervised_loss": 9.0}
+    for step in range(every, told, every):
+        watch.judge("step", step, high, None, None)
+    with pytest.raises(RunFailure, match=f"the classifier collapsed: after {told} of 1000 steps"):
+        watch.judge("step", told, high, None, None)
+
+
 def test_a_generator_with_one_image_a_class_has_collapsed_in_whatever_phase():
     config, arrays = prepare(**SMALL, method="seed_gan", steps=400, report_every=100)
     watch = lost.Watch(build(config, arrays), arrays, config, 0)
