@@ -178,6 +178,17 @@ def test_a_generators_own_steps_come_last_and_leave_the_classifier_as_it_is():
     assert history.totals()["train/passes"] == without.totals()["train/passes"] == 30 * 128 / 1437
 
 
+@pytest.mark.parametrize(("steps", "share", "warm"), [(20, 0.02, 1), (20, 0.2, 4), (20, 0, 0)])
+def test_a_warm_up_however_small_takes_a_step(steps, share, warm):
+    flags = {"steps": steps, "warm_up_share": share, "generator": "false", "report_every": 1}
+    warm_up.forget()
+    config, arrays = prepare(**SMALL, **flags)
+    program = Program(build(config, arrays), config)
+    reports = loop.train(program, arrays, config, lambda report: True).reports
+    warming = [report.step for report in reports if "train/contrastive_loss" in report.metrics]
+    assert warming == list(range(1, warm + 1))
+
+
 def test_the_average_follows_weights_and_copies_statistics():
     config, arrays = prepare(method="supervised", steps=1, ema_decay=0.9, warmup_steps=0)
     method = build(config, arrays)
