@@ -90,7 +90,7 @@ class Watched:
     def __getitem__(self, places):
         found = self.images[places]
         self.most = max(self.most, int(np.prod(found.shape[:3])))
-        self.brought.update(np.arange(len(self))[places].tolist())
+        self.brought.update(np.ravel(np.arange(len(self))[places]).tolist())
         return found
 
 
