@@ -185,7 +185,7 @@ class Config(BaseModel):
     augment_flip: bool = key("mirror left and right at random: true or false")
     augment_colour: Momentum = key(
         "largest change of brightness, contrast and saturation, share, in [0, 1); above 0 hues "
-        "turn and some images become grey",
+        "turn and some images become grey; a warm-up has warm_up_colour",
         _STEP | _TRAINING,
     )
     augment_cutout: Share = key(

@@ -1,8 +1,9 @@
 """FixMatch, Sohn et al. 2020 (arXiv 2001.07685): the control without a GAN and without a teacher.
 
 The current network labels weakly augmented images; where it is sure, the strongly augmented view
-must get the same class. Network and augmentation are the baseline's, and as in the paper the
-moving average of the weights is evaluated, but takes no part in training.
+must get the same class. Network and augmentation are the baseline's, but for labelled images of
+photographs, whose view is weak (`labelled_view`). As in the paper the moving average of the weights
+is evaluated, but takes no part in training.
 """
 
 import tensorflow as tf

@@ -72,8 +72,8 @@ class SemiSupervisedGAN(Method):
         return self.warming.step(batch.unlabelled_images)
 
     def warm_up_state(self) -> list[Any]:
-        """All that `warm_up` and the moving average change."""
-        return [self.average, *self.warming.state()]
+        """All that `warm_up` and the moving average change; not what a backbone's labels gave."""
+        return [*self.average.headless_state, *self.warming.state()]
 
     def after_warm_up(self, arrays: Arrays) -> Mapping[str, float]:
         """Spread the labels over the graph; keep the surest share of each class."""

@@ -1,4 +1,4 @@
-"""The baseline: the same classifier, augmentation and schedule, trained on the labels alone."""
+"""The baseline: the same classifier, strong views and schedule, trained on the labels alone."""
 
 import tensorflow as tf
 

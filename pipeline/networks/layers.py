@@ -33,6 +33,12 @@ class Classifier(keras.Model):
         head = {id(variable) for variable in self.output_layer.trainable_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in head]
 
+    @property
+    def headless_state(self) -> list[tf.Variable]:
+        """Weights below the output layer, and all statistics: what is learned without labels."""
+        learned = [*self.body_variables, *self.non_trainable_variables]
+        return [variable.value for variable in learned]
+
     def prepare(self) -> Any:
         """What forward passes of the same weights share, if anything: `forward`'s `prepared`."""
         return None

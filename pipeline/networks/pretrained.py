@@ -1,5 +1,7 @@
 """A classifier on a network that somebody has trained already (transfer)."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,13 +13,13 @@ from pipeline.config.schema import Config
 from pipeline.networks import backbones
 from pipeline.networks.backbones._backbone import Backbone
 from pipeline.networks.layers import Activations, Classifier
-from pipeline.networks.spec import Spec
+from pipeline.networks.spec import Spec, some_of
 from pipeline.ops.devices import Random
 
 ENLARGED = 8  # times, at most: what is larger shows no more
 LENGTH = 36.0  # of an image's features: what the penalty of the logistic regression was found for
 INVERSE_PENALTY = 0.003  # of the logistic regression, scikit-learn's C
-MOST_LABELS = 10000  # that the logistic regression is fitted to
+MOST_LABELS = 10000  # about, that the logistic regression is fitted to
 
 
 def working_side(side: int, least: int) -> int:
@@ -105,16 +107,16 @@ def regression(
     features: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int
 ) -> list[NDArray[np.float32]]:
     """Kernel [d, K] and bias [K] of a logistic regression on features [n, d], labels int64 [n]."""
-    every = -(-len(labels) // MOST_LABELS)
-    seen = np.unique(labels[::every])
+    seen = np.unique(labels)
     if len(seen) == 1:  # nothing to tell apart
         return [
             np.zeros((features.shape[1], n_classes), np.float32),
             (np.arange(n_classes) == seen[0]).astype(np.float32),
         ]
+    some = _thinned(labels)
     with threadpool_limits(limits=1, user_api="blas"):  # sums depend on the number of threads
         found = LogisticRegression(C=INVERSE_PENALTY, max_iter=300).fit(
-            features[::every], labels[::every]
+            features[some], labels[some]
         )
     kernel, bias = found.coef_.T, found.intercept_
     if len(seen) == 2:  # one column: the difference of two
@@ -123,6 +125,13 @@ def regression(
     all_of = [np.zeros((len(kernel), n_classes)), np.full(n_classes, bias.min() - 1.0)]
     all_of[0][:, seen], all_of[1][seen] = kernel, bias
     return [part.astype(np.float32) for part in all_of]
+
+
+def _thinned(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of about `MOST_LABELS` labels, ascending, of each class in its share; or of all."""
+    share = MOST_LABELS / len(labels)
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return np.sort(np.concatenate([some_of(at, math.ceil(share * len(at))) for at in classes]))
 
 
 def build(config: Config, spec: Spec, random: Random) -> PretrainedClassifier:

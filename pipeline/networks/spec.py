@@ -1,4 +1,7 @@
-"""What networks are built for: shapes of the data, a generator's random input. No TensorFlow."""
+"""What networks are built for: shapes of the data, some of its images, a generator's random input.
+
+No TensorFlow.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -54,6 +57,16 @@ class Latents:
         Of many classes the first `SHOWN_CLASSES`.
         """
         return np.arange(n) * min(self.n_classes, SHOWN_CLASSES) // n if self.n_classes else None
+
+
+def some_of(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """`places` [n], or `most` of them where there are more, in their order; the same at every call.
+
+    Drawn, not every k-th: the classes of data may take turns.
+    """
+    if len(places) <= most:
+        return places
+    return places[np.sort(np.random.default_rng(0).choice(len(places), most, replace=False))]
 
 
 def dtype_policy(config: Config) -> str:

@@ -100,8 +100,8 @@ class LabelGraph:
         """Error on labelled rows, each left out in one of `FOLDS` spreadings, in [0, 1].
 
         What the spread labels' error is like, from the known labels alone; somewhat higher, for
-        fewer labels are spread. A class's only label stays; None if no class has two. labels and
-        class_balance as in `spread`.
+        fewer labels are spread, and a row that no label reaches counts as wrong. A class's only
+        label stays; None if no class has two. labels and class_balance as in `spread`.
         """
         known = np.flatnonzero(labels[: self.n] >= 0)
         classes = [known[labels[known] == label] for label in np.unique(labels[known])]
@@ -113,8 +113,9 @@ class LabelGraph:
             left_out = np.concatenate([places[fold::FOLDS] for places in several])
             others = labels[: self.n].copy()
             others[left_out] = -1
-            found = self._inside(others, class_balance, ROUGH).argmax(axis=1)
-            wrong += int(np.sum(found[left_out] != labels[left_out]))
+            found = self._inside(others, class_balance, ROUGH)[left_out]
+            right = (found.argmax(axis=1) == labels[left_out]) & (found.max(axis=1) > 0)
+            wrong += int(np.sum(~right))
         return wrong / sum(map(len, several))
 
     def _inside(

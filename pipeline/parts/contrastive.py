@@ -46,4 +46,4 @@ class ContrastiveWarmUp(Part):
 
     def state(self) -> list[Any]:
         """All that a step changes."""
-        return [self.network, self.projection, self.optimizer, self.random]
+        return [*self.network.headless_state, self.projection, self.optimizer, self.random]

@@ -10,6 +10,7 @@ from sklearn.preprocessing import normalize
 from pipeline.config.schema import Config
 from pipeline.measure.two_sample import unlabelled_compared
 from pipeline.networks.layers import Classifier
+from pipeline.networks.spec import some_of
 from pipeline.ops import devices
 from pipeline.ops.label_graph import LabelGraph, most_confident, principal_components
 from pipeline.parts import Part, pool_balance
@@ -82,7 +83,7 @@ class GraphLabels(Part):
         """
         a_row = sum(part.nbytes for part in self._maps(images, places[:1]))
         rows = max(1, min(COMPONENTS_FROM, MAPS_BYTES // a_row))
-        sample = self._maps(images, places[:: -(-len(places) // rows)])
+        sample = self._maps(images, some_of(places, rows))
         to_components = [principal_components(part) for part in sample]
         del sample
         parts = []

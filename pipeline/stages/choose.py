@@ -31,7 +31,7 @@ from pipeline.stages.train import READER, batched, spec_of
 MOST_LABELS = 600  # that are looked at
 FOLDS = 2
 # From scratch: the network and the views that learn most in so few steps, on small images.
-BRIEF = {"network": "conv", "steps": 300, "report_every": 300, "batch_size": 32, "devices": 1}
+BRIEF = {"network": "conv", "steps": 300, "report_every": 150, "batch_size": 32, "devices": 1}
 MILD: Mapping[str, Any] = {"augment_crop": 0.7, "augment_cutout": 0.0, "layer_noise": 0.3}
 SIDE = 32  # pixels at most
 SCRATCH = "from scratch"

@@ -261,9 +261,14 @@ def unheeded(config: Config, dataset: Dataset) -> list[str]:
         nothing.append(("stratified", "labels_per_class says how many labels a class has"))
     if all(finding.name != DRAWN_TEST for finding in dataset.findings):
         nothing.append(("test_frac", "the data have a test part"))
+    if config.own.get("generator") is False:
+        steps = ("generator_steps", "augment_with", "augment_steps")
+        nothing += [(key, "generator = false leaves out the generator's steps") for key in steps]
+    elif config.own.get("augment_with") == "none":
+        nothing.append(("augment_steps", "augment_with = none leaves them out"))
     said = config.given & layers.changed(config).keys()
     return [
-        f"{key} = {getattr(config, key)} changes nothing: {why}"
+        f"{key} = {config.flat()[key]} changes nothing: {why}"
         for key, why in nothing
         if key in said
     ]

@@ -18,7 +18,7 @@ from pipeline.config.own_keys import deciding
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
-from pipeline.networks.spec import Latents, Spec
+from pipeline.networks.spec import Latents, Spec, some_of
 from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def spec_of(dataset: Dataset, pool: NDArray[np.int64], labels: NDArray[np.int64]
     images = dataset.images_to_train_on
     stretching, shrinking = dataset.pixel_tables
     shown = max(1, min(SHOWN_FIRST, SHOWN_PIXELS // math.prod(images.shape[1:])))
-    some = images[pool[:: max(1, len(pool) // shown)]]
+    some = images[pool if len(pool) < 2 * shown else some_of(pool, shown)]
     return Spec(
         image_shape=images.shape[1:],
         n_classes=n_classes,

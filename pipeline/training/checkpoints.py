@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
-from pipeline.errors import UserError
+from pipeline.errors import RunFailure, UserError
 
 FORMAT = 1  # counts up when a checkpoint holds something else
 HEAD = "head"
@@ -79,21 +79,23 @@ class Checkpoints:
 
         Raises:
             UserError: it is another training's.
+            RunFailure: the disk does not give it, which says nothing of what it holds.
         """
-        files = self._files()
-        for file in reversed(files):
-            held = _read(file)
-            if isinstance(held, Held):
-                if (held.head.get("format"), held.head.get("key")) != (FORMAT, key):
-                    raise UserError(
-                        f"the checkpoint {file} is of another training: its configuration, data, "
-                        "split or version of ssgan differ; start again without resume."
-                    )
-                return held
-            before = "" if file == files[0] else "; the one before it is tried"
-            progress.note(f"the checkpoint {file.name} is damaged ({held}){before}")
-            with contextlib.suppress(OSError):
-                file.unlink()
+        place = self.folder
+        try:
+            files = self._files()
+            for place in reversed(files):
+                held = _read(place)
+                if isinstance(held, Held):
+                    return _own(held, place, key)
+                before = "" if place == files[0] else "; the one before it is tried"
+                progress.note(f"the checkpoint {place.name} is damaged ({held}){before}")
+                self._remove([place])
+        except OSError as error:
+            raise RunFailure(
+                f"the checkpoint {place} cannot be read ({error.strerror or error}); it is kept: "
+                "make it readable and go on, or remove it to begin anew."
+            ) from error
         if files:
             progress.note("no checkpoint can be read: the training begins anew")
         return None
@@ -104,7 +106,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove them all."""
-        self._remove(self._files())
+        with contextlib.suppress(OSError):
+            self._remove(self._files())
 
     def _files(self) -> list[Path]:
         """The checkpoints, the last one last."""
@@ -142,11 +145,11 @@ def _packed(head: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 
 def _read(file: Path) -> Held | str:
-    """What a file holds, or why it cannot be used."""
+    """What a file holds, or why it cannot be used; OSError if the disk does not give it."""
     try:
         content = file.read_bytes()
-    except OSError as error:
-        return error.strerror or str(error)
+    except FileNotFoundError:
+        return "it is gone"
     name = NAME.fullmatch(file.name)
     if name is None or hashlib.sha256(content).hexdigest()[:32] != name[2]:
         return "its checksum differs"
@@ -162,6 +165,15 @@ def _read(file: Path) -> Held | str:
     return Held(head, arrays) if isinstance(head, dict) else "its head is no table"
 
 
+def _own(held: Held, file: Path, key: str) -> Held:
+    if (held.head.get("format"), held.head.get("key")) != (FORMAT, key):
+        raise UserError(
+            f"the checkpoint {file} is of another training: its configuration, data, "
+            "split or version of ssgan differ; start again without resume."
+        )
+    return held
+
+
 def _digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:32]
@@ -170,7 +182,7 @@ def _digest(file: Path) -> str:
 def _inside(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

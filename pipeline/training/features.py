@@ -22,10 +22,11 @@ from pipeline import progress
 from pipeline.measure.two_sample import unlabelled_compared
 from pipeline.methods import Arrays, Method
 from pipeline.networks.pretrained import PretrainedClassifier
+from pipeline.networks.spec import some_of
 from pipeline.parts import pool_balance
 
 BATCH = 50
-SOME = 2000  # images that the scaling of the features is taken from
+SOME = 2000  # images of the pool that scaling and comparisons are taken from, at most
 MADE = 1  # how features are made: counts up when other code makes others of the same weights
 BYTES = 2 * 10**9  # kept at most; the last ones used
 UNFINISHED = ".making-"
@@ -42,7 +43,7 @@ def start(method: Method, arrays: Arrays) -> Mapping[str, float]:
     network = method.network
     if not isinstance(network, PretrainedClassifier):
         return {}
-    some = arrays.pool[:: -(-len(arrays.pool) // SOME)]
+    some = some_of(arrays.pool, SOME)
     rows = of(network, arrays, np.concatenate([some, arrays.labelled]))
     network.fit_output(rows[: len(some)], rows[len(some) :], arrays.labels)
     method.average.set_weights(network.get_weights())

@@ -63,6 +63,7 @@ class Inputs:
     def __init__(self, program: Program, arrays: Arrays, config: Config) -> None:
         """Draw images of `arrays` in the order of `config.seed`."""
         self.arrays, self.config, self.held = arrays, config, program.images
+        self.uses_pool = program.method.uses_pool
         self.own = Order(len(arrays.labelled), config.batch_size, (config.seed, 0))
         self.free = Order(len(arrays.pool), config.unlabelled_batch_size, (config.seed, 1))
         generating = [name for name in program.method.optimizers if name.startswith("generator")]
@@ -126,6 +127,8 @@ class Inputs:
         if phase == "generate":  # it draws from images of its own
             self.held.assign(self.arrays.images[:1])
             return np.zeros_like(labelled), np.zeros_like(free)
+        if not self.uses_pool:  # nobody looks at these: an image that is brought anyway will do
+            free = np.full_like(free, labelled[0, 0])
         places, rows = np.unique(np.append(labelled, free), return_inverse=True)
         self.held.assign(self.arrays.images[places])
         of_labelled, of_free = np.split(rows.astype(np.int32), [labelled.size])

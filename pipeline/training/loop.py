@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pipeline import progress
 from pipeline.config.schema import Config
-from pipeline.errors import RunFailure
+from pipeline.errors import Collapsed, Diverged, RunFailure
 from pipeline.methods import Arrays
 from pipeline.training import features, forecast, samples, warm_up
 from pipeline.training.checkpoints import Checkpoints
@@ -57,7 +57,7 @@ def train(
         history.compared |= features.start(program.method, arrays)
     try:
         _train(state, arrays, config, history.apart(on_report), validate, foretell)
-    except RunFailure:
+    except (Diverged, Collapsed):
         raise  # it would only be lost again
     except BaseException:
         state.save()
@@ -83,7 +83,8 @@ def _train(
     if foretell is not None and not state.phase:
         _foretell(program, inputs, arrays, config, history, foretell)
     drawn = samples.steps(program.method, config, first)
-    watch, labels = Watch(program.method, arrays, config, first), samples.labels(program.method)
+    watch = Watch(program.method, arrays, config, first, state.last_report)
+    labels = samples.labels(program.method)
     if state.phase:
         going_on = _show_again(state, on_report)
     else:

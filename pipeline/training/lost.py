@@ -8,19 +8,24 @@ from numpy.typing import NDArray
 from pipeline.config.schema import Config
 from pipeline.errors import Collapsed, Diverged
 from pipeline.methods import Arrays, Method
+from pipeline.networks.spec import some_of
 
 GRACE = 0.25  # share of a phase's steps before collapse is judged
 GRACE_STEPS = 100  # and steps, at least: a few steps have learned nothing yet
 DIVERGED = 1e6  # a loss beyond it is lost, though finite
+COMPARED = 256  # real images whose spread is looked at
 COLLAPSED_SPREAD = 0.02  # of the real images' spread between generated images of one batch
 
 
 class Watch:
     """Judges the reports of one training."""
 
-    def __init__(self, method: Method, arrays: Arrays, config: Config, first: int) -> None:
-        """`first`: the steps of the warm-up."""
+    def __init__(
+        self, method: Method, arrays: Arrays, config: Config, first: int, last: int = 0
+    ) -> None:
+        """`first`: the steps of the warm-up; `last`: the step of the last report that is judged."""
         self.method, self.arrays, self.config, self.first = method, arrays, config, first
+        self.last = last
 
     def judge(
         self,
@@ -36,6 +41,7 @@ class Watch:
         wanted, int64 [n], of a generator that knows them.
         """
         self._diverged(phase, step, metrics)
+        before, self.last = self.last, step
         drawn = self.config.steps + self.method.generator_steps
         begin, end = {
             "warm_up": (0, self.first),
@@ -46,9 +52,9 @@ class Watch:
         grace = max(GRACE * (end - begin), GRACE_STEPS)
         if phase == "warm_up" or step - begin < grace:
             return
-        # A report tells the mean since the one before, which must not reach back into the grace.
-        whole = step - self.config.report_every - begin >= grace
-        if phase in ("step", "augment") and whole:
+        # A report tells the mean since the one before, which must not reach back into the grace;
+        # but after the last one there is no other to judge.
+        if phase in ("step", "augment") and (before - begin >= grace or step == end):
             self._classifier_collapsed(step, metrics["train/supervised_loss"])
         if samples is not None:
             self._generator_collapsed(
@@ -87,7 +93,7 @@ class Watch:
             )
 
     def _generator_collapsed(self, when: str, spread: float) -> None:
-        real = self.arrays.images[_some(self.arrays.pool)]
+        real = self.arrays.images[some_of(self.arrays.pool, COMPARED)]
         share = spread / max(_spread(real, None), 1e-6)
         if share < COLLAPSED_SPREAD:
             raise Collapsed(
@@ -95,11 +101,6 @@ class Watch:
                 f"images do. Try a lower generator_lr ({self.config.generator_lr:g}), another "
                 "seed, or see the samples in the run."
             )
-
-
-def _some(pool: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A few hundred of the pool from everywhere: data may be sorted by class."""
-    return pool[:: max(1, len(pool) // 256)]
 
 
 def _spread(images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> float:

@@ -231,6 +231,7 @@ def _made(method: Method, config: Config, kind: str) -> Program:
 
 def release(program: Program) -> None:
     """Let the next training of its kind take a program over; its models are then no more valid."""
+    program.let_go_of_images()  # one whose training has failed holds them still
     _idle.append(program)
     del _idle[:-IDLE]
 

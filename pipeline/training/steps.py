@@ -16,8 +16,12 @@ CALL_SECONDS = 0.5  # of work in one compiled call: Ctrl-C and the progress bar 
 
 
 def first_step(method: Method, config: Config) -> int:
-    """The number of warm-up steps, which come before the first of `method.step`."""
-    return min(round(method.warm_up_share * config.steps), config.steps - 1)
+    """The number of warm-up steps, which come before the first of `method.step`.
+
+    At least one where there is a warm-up: a graph stands on what it has learned.
+    """
+    least = 1 if method.warm_up_share else 0
+    return min(max(least, round(method.warm_up_share * config.steps)), config.steps - 1)
 
 
 def advance(

@@ -90,17 +90,23 @@ def test_a_class_without_a_label_is_not_answered(seen):
     assert set(logits.argmax(axis=1)) <= set(seen)
 
 
-def test_many_labels_are_thinned_evenly(monkeypatch):
-    draw = np.random.default_rng(0)
-    features, labels = draw.normal(size=(90, 4)).astype(np.float32), np.arange(90) % 2
-    monkeypatch.setattr(pretrained, "MOST_LABELS", 30)
-    labels = draw.permutation(labels)
-    for one, other in zip(
-        pretrained.regression(features, labels, 2),
-        pretrained.regression(features[::3], labels[::3], 2),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, other)
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_of_many_labels_whose_classes_take_turns_every_class_is_learned(n_classes):
+    labels = np.arange(2 * pretrained.MOST_LABELS) % n_classes
+    noise = np.random.default_rng(0).normal(size=(len(labels), n_classes))
+    features = (6 * np.eye(n_classes)[labels] + noise).astype(np.float32)
+    kernel, bias = pretrained.regression(features, labels, n_classes)
+    assert np.mean((features @ kernel + bias).argmax(axis=1) != labels) < 0.01
+    assert (np.abs(kernel).max(axis=0) > 0).all()
+
+
+def test_of_many_labels_each_class_keeps_its_share_and_a_rare_one_stays():
+    labels = np.repeat([0, 1, 2], [1, 6000, 18000])
+    places = pretrained._thinned(labels)
+    assert np.bincount(labels[places]).tolist() == [1, 2500, 7500]
+    assert (np.diff(places) > 0).all()
+    few = labels[: pretrained.MOST_LABELS]
+    np.testing.assert_array_equal(pretrained._thinned(few), np.arange(len(few)))
 
 
 def test_grey_images_are_shown_in_three_channels_and_others_are_enlarged():

@@ -79,6 +79,19 @@ def test_the_only_label_of_a_class_cannot_be_left_out():
     assert graph.left_out_error(labels, HALVES) == 0
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_label_that_none_reaches_is_no_right_answer_of_whatever_class(first):
+    """Twelve islands of ten images: three have both their labels, nine have one each."""
+    features = np.repeat(np.eye(12, dtype=np.float32), 10, axis=0)
+    features += np.random.default_rng(0).normal(0, 0.01, features.shape).astype(np.float32)
+    labelled = np.array([*range(0, 120, 10), 1, 11, 21])
+    order = np.concatenate([labelled, np.setdiff1d(np.arange(120), labelled)])
+    known = np.where(np.arange(15) % 12 < 3, first, 1 - first)
+    labels = np.append(known, np.full(105, -1))
+    graph = LabelGraph(features[order], largest=120, n_neighbors=5)
+    assert graph.left_out_error(labels, HALVES) >= 9 / 15
+
+
 def test_rows_beyond_the_largest_graph_take_their_neighbours_class():
     points, truth = moons()
     lifted = np.float32(np.column_stack([points[:, :2], np.cos(3 * points), np.sin(3 * points)]))

@@ -82,6 +82,11 @@ def test_images_that_a_manifest_leaves_out_are_told():
         ({"split_file": "m.parquet", "split_seed": "0"}, []),
         ({"labels_per_class": "3", "stratified": "no"}, ["stratified = False", "labels_per_class"]),
         ({"labels_per_class": "3", "stratified": "no", "valid_labels": "9"}, []),
+        ({"generator": "false", "augment_with": "images"}, ["augment_with = images", "generator"]),
+        ({"generator": "false", "generator_steps": "9"}, ["generator_steps = 9", "generator ="]),
+        ({"augment_steps": "9"}, ["augment_steps = 9", "augment_with = none"]),
+        ({"augment_with": "samples", "augment_steps": "9"}, []),
+        ({"generator": "false", "augment_with": "none"}, []),
     ],
 )
 def test_values_that_say_nothing_are_told(flags, told):

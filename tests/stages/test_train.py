@@ -8,6 +8,7 @@ import pytest
 from pipeline import data
 from pipeline.config import layers as config
 from pipeline.config import named, step_images
+from pipeline.data.dataset import build
 from pipeline.ops import runtime
 from pipeline.stages import train
 from pipeline.stages.split import audit, choose_split
@@ -81,6 +82,18 @@ def test_labels_that_a_split_does_not_pay_for_change_no_weight(method):
         trained.release()
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("n", "n_shown"), [(1999, 1999), (60_000, 1000)])
+def test_the_images_that_decide_the_first_weights_show_classes_that_take_turns_alike(n, n_shown):
+    labels = np.arange(n) % 10
+    images = np.repeat(labels.astype(np.uint8) * 25, 4).reshape(n, 2, 2, 1)
+    dataset = build("npz", "here", (images, labels), (images[:10], labels[:10]))
+    shown = train.spec_of(dataset, np.arange(n), labels).first_images
+    assert len(shown) == n_shown
+    _, counts = np.unique(shown[:, 0, 0, 0], return_counts=True)
+    assert len(counts) == 10
+    assert counts.min() > 0.07 * n_shown
 
 
 def test_what_is_left_to_labels_and_machine_is_decided():

@@ -1,5 +1,6 @@
 """Checkpoint files: whole or not there, refused when damaged or foreign, and nothing but data."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import progress
-from pipeline.errors import UserError
+from pipeline.errors import RunFailure, UserError
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Checkpoints
 
@@ -86,6 +87,25 @@ def test_when_both_are_damaged_it_says_that_the_training_begins_anew(tmp_path, d
     assert store.last(KEY) is None
     assert notes[-1] == "no checkpoint can be read: the training begins anew"
     assert len(notes) == 3
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("asked", ["read_bytes", "iterdir"])
+def test_what_the_disk_does_not_give_is_named_and_kept(tmp_path, number, asked, monkeypatch, notes):
+    store = saved(tmp_path, 1, 2)
+
+    def refuse(path):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(type(tmp_path), asked, refuse)
+        with pytest.raises(RunFailure) as told:
+            store.last(KEY)
+    named = files(tmp_path)[-1] if asked == "read_bytes" else tmp_path
+    assert f"the checkpoint {named} cannot be read ({os.strerror(number)})" in str(told.value)
+    assert not notes
+    assert store.last(KEY).head["number"] == 2
+    assert len(files(tmp_path)) == 2
 
 
 def named_by_content(folder, content):

@@ -179,8 +179,26 @@ def test_unlabelled_images_that_differ_are_told_by_their_features(network, array
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+@pytest.mark.parametrize(("n", "n_classes"), [(20_000, 10), (8_000, 2)])
+def test_classes_that_take_turns_are_no_other_mix(n, n_classes):
+    random, labels = np.random.default_rng(0), np.arange(n) % n_classes
+    grey = np.linspace(40, 210, n_classes)[labels][:, None, None, None]
+    images = (grey + random.normal(0, 12, (n, *SHAPE))).clip(0, 255).astype(np.uint8)
+    labelled = np.sort(random.permutation(n)[: 30 * n_classes])
+    data = Arrays(images, np.arange(n), labelled, labels[labelled], np.arange(0), f"{n} in turn")
+    method = Method()
+    method.config = config.load({})
+    method.network = PretrainedClassifier(SHAPE, n_classes, small_backbone(12), Random(0))
+    method.average = PretrainedClassifier(SHAPE, n_classes, small_backbone(12), Random(0))
+    even = np.full(n_classes, 1 / n_classes, np.float32)
+    method.class_balances = [tf.Variable(even)]
+    assert features.start(method, data)["class_shift_p_value"] > 0.005
+    np.testing.assert_array_equal(method.class_balances[0], even)
+
+
 def test_few_labels_at_one_end_are_all_compared(network, arrays):
-    """Of 100,000 images every fiftieth is looked at, and every labelled one."""
+    """Of many images some are looked at, and every labelled one."""
     first = 255 - arrays.images // 4
     images = np.concatenate([first[:20], arrays.images[np.arange(4000) % 130] // 4])
     every = np.arange(len(images))

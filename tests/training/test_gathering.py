@@ -15,9 +15,13 @@ from pipeline.ops.devices import Random
 from pipeline.parts import graph_labels
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
-from pipeline.training import inputs, warm_up
+from pipeline.training import inputs, loop, warm_up
+from pipeline.training.program import Program
+from tests.training.test_loop import build as build_method
+from tests.training.test_loop import prepare
 
-SMALL = {"network": "dense", "dense_units": "[64, 32]", "steps": "30", "report_every": "10"}
+DENSE = {"network": "dense", "dense_units": "[64, 32]", "report_every": "10"}
+SMALL = DENSE | {"steps": "30"}
 SMALL |= {"label_frac": "0.1", "warm_up_share": "0.4", "generator_units": "[64]"}
 
 
@@ -26,9 +30,9 @@ def _tensorflow():
     runtime.start(0, None, True)
 
 
-def predicted(dataset):
+def predicted(dataset, flags=SMALL):
     warm_up.forget()
-    config = configuration.load(SMALL)
+    config = configuration.load(flags)
     result = train(dataset, choose_split(config, dataset), config)
     answer = result.model.classify(dataset.test_images[:])
     result.release()
@@ -74,10 +78,10 @@ def test_the_graphs_features_are_made_of_fewer_images_at_a_time_and_are_alike(mo
 
 
 class Watched:
-    """Images that note the most pixels that were brought at a time."""
+    """Images that note which were brought, and the most pixels of them at a time."""
 
     def __init__(self, images):
-        self.images, self.most = images, 0
+        self.images, self.most, self.brought = images, 0, set()
         self.shape, self.nbytes = images.shape, images.nbytes
 
     def __len__(self):
@@ -86,6 +90,7 @@ class Watched:
     def __getitem__(self, places):
         found = self.images[places]
         self.most = max(self.most, int(np.prod(found.shape[:3])))
+        self.brought.update(np.ravel(np.arange(len(self))[places]).tolist())
         return found
 
 
@@ -102,6 +107,28 @@ def test_the_graph_brings_few_large_images_at_a_time_and_finds_the_same_features
     watched = Watched(images)
     np.testing.assert_allclose(labels._components(watched, places), wanted, atol=1e-4)
     assert watched.most == 8 * 32 * 32
+
+
+@pytest.mark.parametrize("method", ["supervised", "fixmatch"])
+def test_what_a_method_never_looks_at_is_not_brought(method, monkeypatch):
+    monkeypatch.setattr(inputs, "LARGEST_SHARE", 0)
+    config, arrays = prepare(**DENSE, method=method, steps=20)
+    watched = Watched(arrays.images)
+    loop.train(
+        Program(build_method(config, arrays), config),
+        replace(arrays, images=watched),
+        config,
+        lambda report: True,
+    )
+    assert watched.brought >= set(arrays.labelled)
+    assert (watched.brought == set(arrays.labelled)) == (method == "supervised")
+
+
+def test_the_baseline_is_the_same_model_on_gathered_images(tmp_path, monkeypatch):
+    digits, flags = data.load("digits", None), DENSE | {"method": "supervised", "steps": "20"}
+    wanted = predicted(digits, flags)
+    monkeypatch.setattr(inputs, "LARGEST_SHARE", 0)
+    np.testing.assert_array_equal(predicted(mapped(digits, tmp_path / "im.npy"), flags), wanted)
 
 
 def test_a_container_may_leave_less_memory_than_the_machine_has(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline import data, methods
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build as build_dataset
-from pipeline.errors import RunFailure
+from pipeline.errors import Diverged, RunFailure
 from pipeline.methods import Arrays, Batch
 from pipeline.methods.supervised import Supervised
 from pipeline.networks.spec import Spec
@@ -21,6 +21,7 @@ from pipeline.ops import runtime
 from pipeline.stages.split import choose_split, split
 from pipeline.stages.train import train as train_stage
 from pipeline.training import loop, lost, warm_up
+from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program, variables
 
@@ -177,6 +178,17 @@ def test_a_generators_own_steps_come_last_and_leave_the_classifier_as_it_is():
     assert history.totals()["train/passes"] == without.totals()["train/passes"] == 30 * 128 / 1437
 
 
+@pytest.mark.parametrize(("steps", "share", "warm"), [(20, 0.02, 1), (20, 0.2, 4), (20, 0, 0)])
+def test_a_warm_up_however_small_takes_a_step(steps, share, warm):
+    flags = {"steps": steps, "warm_up_share": share, "generator": "false", "report_every": 1}
+    warm_up.forget()
+    config, arrays = prepare(**SMALL, **flags)
+    program = Program(build(config, arrays), config)
+    reports = loop.train(program, arrays, config, lambda report: True).reports
+    warming = [report.step for report in reports if "train/contrastive_loss" in report.metrics]
+    assert warming == list(range(1, warm + 1))
+
+
 def test_the_average_follows_weights_and_copies_statistics():
     config, arrays = prepare(method="supervised", steps=1, ema_decay=0.9, warmup_steps=0)
     method = build(config, arrays)
@@ -274,6 +286,32 @@ def test_a_learning_rate_far_too_high_ends_the_run(rate):
     assert f"lower discriminator_lr ({float(rate):g})" in text
 
 
+def test_a_report_that_cannot_be_kept_ends_the_run_with_a_checkpoint(tmp_path):
+    config, arrays = prepare(**SMALL, method="supervised", steps=20, report_every=5)
+    method, store = build(config, arrays), Checkpoints(tmp_path, 3600.0)
+
+    def full(report):
+        if report.step == 10:
+            raise RunFailure("the disk is full")
+        return True
+
+    with pytest.raises(RunFailure, match="the disk is full"):
+        loop.train(Program(method, config), arrays, config, full, checkpoints=store)
+    assert store.last("").head["done"] == 10
+    again = Program(build(config, arrays), config)
+    history = loop.train(again, arrays, config, lambda report: True, checkpoints=store)
+    assert [report.step for report in history.reports] == [5, 10, 15, 20]
+
+
+def test_a_training_that_diverged_leaves_no_checkpoint_of_it(tmp_path):
+    flags = {"method": "supervised", "steps": 100, "discriminator_lr": "1e30"}
+    config, arrays = prepare(**SMALL, **flags)
+    program, store = Program(build(config, arrays), config), Checkpoints(tmp_path, 3600.0)
+    with pytest.raises(Diverged):
+        loop.train(program, arrays, config, lambda report: True, checkpoints=store)
+    assert not store.exist()
+
+
 def test_a_classifier_that_learns_nothing_ends_the_run():
     flags = {"method": "supervised", "steps": 300, "report_every": 50, "discriminator_lr": 1e-12}
     text = failure(*prepare(**SMALL, **flags))
@@ -288,6 +326,21 @@ def test_a_mean_over_the_first_steps_is_no_collapse():
     watch.judge("step", 100, high, None, None)
     with pytest.raises(RunFailure, match="after 200 of 400 steps"):
         watch.judge("step", 200, high, None, None)
+
+
+@pytest.mark.parametrize(
+    ("every", "told"),
+    [(50, 300), (100, 400), (300, 600), (600, 1000), (751, 1000), (999, 1000), (5000, 1000)],
+)
+def test_reports_however_far_apart_tell_a_collapse(every, told):
+    """Each tells the mean since the one before; the first 250 of 1,000 steps are not judged."""
+    config, arrays = prepare(**SMALL, method="supervised", steps=1000, report_every=every)
+    watch = lost.Watch(build(config, arrays), arrays, config, 0)
+    high = {"train/supervised_loss": 9.0}
+    for step in range(every, told, every):
+        watch.judge("step", step, high, None, None)
+    with pytest.raises(RunFailure, match=f"the classifier collapsed: after {told} of 1000 steps"):
+        watch.judge("step", told, high, None, None)
 
 
 def test_a_generator_with_one_image_a_class_has_collapsed_in_whatever_phase():

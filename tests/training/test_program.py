@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
-from pipeline.errors import UserError
+from pipeline.errors import Diverged, RunFailure, UserError
 from pipeline.methods import Arrays
 from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
@@ -58,6 +58,33 @@ def test_a_program_serves_other_seeds_rates_lengths_and_label_counts_without_a_n
     for (wanted, _), (predicted, classifier) in zip(reversed(fresh), reused, strict=True):
         np.testing.assert_allclose(predicted, wanted, rtol=1e-4, atol=1e-6)
         assert classifier is compiled
+
+
+def test_a_training_that_failed_keeps_no_images():
+    config = configuration.load(
+        SMALL | {"method": "supervised", "steps": "20", "discriminator_lr": "1e30"}
+    )
+    digits = data.load("digits", None)
+    with pytest.raises(Diverged):
+        train_stage(digits, choose_split(config, digits), config)
+    assert program._idle[-1].images.value().shape == (1, 8, 8, 1)
+
+
+def test_a_generator_that_was_ended_keeps_no_images():
+    flags = {"steps": "4", "warm_up_share": "0", "generator_steps": "6", "generator_units": "[8]"}
+    config = configuration.load(SMALL | flags | {"report_every": "2"})
+    digits = data.load("digits", None)
+
+    def end(report):
+        if report.step > 4:
+            raise RunFailure("the disk is full")
+        return True
+
+    with pytest.raises(RunFailure):
+        train_stage(digits, choose_split(config, digits), config, end)
+    held = [v for v in program.variables(program._idle[-1].method) if v.dtype == "uint8"]
+    assert held
+    assert all(v.value().shape[0] <= 1 for v in held)
 
 
 def test_pixels_stored_in_another_range_train_the_same_and_share_the_program():

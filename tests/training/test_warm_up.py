@@ -5,10 +5,12 @@ import pytest
 
 from pipeline import data
 from pipeline.config import layers as configuration
+from pipeline.networks import backbones
 from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import warm_up
+from tests.networks.small_backbone import small_backbone
 
 SMALL = {"network": "dense", "dense_units": "[64, 32]", "steps": "30", "report_every": "5"}
 SMALL |= {"warm_up_share": "0.5", "label_frac": "0.1"}
@@ -47,6 +49,20 @@ def test_another_label_draw_or_the_ablation_recalls_it_and_ends_as_if_computed(f
         assert losses or not report.step
         for name in losses:
             assert report.metrics[name] == pytest.approx(wanted.metrics[name], rel=1e-4)
+
+
+def test_on_a_backbone_the_last_layer_stays_that_of_its_own_labels(monkeypatch):
+    monkeypatch.setattr(backbones, "load", lambda name, weights, side: small_backbone(side))
+    flags = {"kind": "photos", "backbone": "efficientnet_lite0", "backbone_side": 32, "steps": 6}
+    flags |= {"report_every": 3, "generator": "false", "label_frac": 0.05, "batch_size": 8}
+    flags |= {"unlabelled_batch_size": 16, "learned_batch_size": 8, "precision": "float32"}
+    warm_up.forget()
+    _, _, expected = run(**flags)
+    warm_up.forget()
+    run(**(flags | {"label_frac": 0.5}))
+    recalled, _, predicted = run(**flags)
+    assert recalled == 3
+    np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
