@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import data, progress, tracking
+from pipeline import progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config import step_images
 from pipeline.config.schema import Config
@@ -164,11 +164,10 @@ def _chosen(
     n_images, choice = len(dataset.train_images), Choice(config.backbone, "")
     if config.backbone != backbones.NONE:
         with clock.section("choice"):
-            detailed, choice = resume.detailed(config), choose(config, dataset, split)
+            before, choice = config, choose(config, dataset, split)
             if choice.backbone != config.backbone:
                 config = configuration.with_backbone(config, choice.backbone)
-            if data.options(config) != data.options(detailed):
-                dataset = data.of(config)
+            dataset = resume.load_chosen(config, before, dataset)
     config = configuration.settled(config, n_images)
     return step_images.shared_out(config, len(split.labelled)), dataset, split, choice
 

@@ -106,6 +106,25 @@ def load_data(config: Config) -> Dataset:
     return data.of(detailed(config))
 
 
+def load_chosen(config: Config, before: Config, dataset: Dataset) -> Dataset:
+    """The data as `config` wants them, once a backbone is chosen; `before` has loaded `dataset`.
+
+    Only pictures in files come in two sizes.
+
+    Raises:
+        UserError: other files, classes or labels than before.
+    """
+    if not dataset.train_files or data.options(config) == data.options(detailed(before)):
+        return dataset
+    again = data.of(config)
+    if not again.shows_the_same(dataset):
+        raise UserError(
+            f"data_dir = {config.data_dir}: its pictures or labels have changed since they were "
+            "read; leave them as they are until the training has begun, and run again."
+        )
+    return again
+
+
 def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
     """The data that `config` names, checked to be the source run's, and its split.
 
@@ -136,8 +155,7 @@ def _is_of(dataset: Dataset, config: Config, digest: str | None) -> bool:
         return False
     for largest in {*data.LARGEST} - {how.largest}:
         other = data.load(config.dataset, config.data_dir, how._replace(largest=largest))
-        files = (other.train_files, other.test_files)
-        if other.digest == digest and files == (dataset.train_files, dataset.test_files):
+        if other.digest == digest and other.shows_the_same(dataset):
             return True
     return False
 

@@ -1,5 +1,7 @@
 """A folder of photographs through the pipeline with `backbone: auto`, whole and stage by stage."""
 
+import shutil
+
 import mlflow
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from pipeline.__main__ import main
 from pipeline.config import layers as configuration
 from pipeline.networks import backbones
 from pipeline.runs import flow, resume
+from pipeline.runs.clock import Clock
 from pipeline.stages import choose as choosing
+from pipeline.stages.choose import Choice
 from tests.runs.test_flow import model
 
 pytestmark = [
@@ -76,12 +80,60 @@ def test_a_run_measures_chooses_and_tells_it(store, folder, capsys):
     assert np.argmax(loaded.predict(np.stack(pictures)), axis=1).tolist() == [0, 1]
 
 
-def test_training_goes_on_from_a_split_of_large_pictures(store, folder, tmp_path):
+@pytest.fixture
+def large(folder, tmp_path):
+    """The same pictures, larger than a network from scratch sees them."""
     large = tmp_path / "large"
     for path in folder.glob("*/*.png"):
         target = large / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).resize((120, 100)).save(target)
+    return large
+
+
+@pytest.mark.parametrize("change", ["a picture", "a class", "a label"])
+def test_pictures_that_change_while_the_backbone_is_chosen_end_the_run(
+    change, store, large, capsys, monkeypatch
+):
+    def meanwhile(config, dataset, split):
+        one = large / "red" / "0.png"
+        if change == "a picture":
+            shutil.copy(one, large / "red" / "another.png")
+        elif change == "a class":
+            (large / "red").rename(large / "green")
+        else:
+            (large / "labels.csv").write_text("path,label\n" + table.replace(",blue", ",red", 1))
+        return Choice(backbones.NONE, "measured")
+
+    names = sorted(str(path.relative_to(large)) for path in large.glob("*/*.png"))
+    table = "".join(f"{name},{name.partition('/')[0]}\n" for name in names)
+    if change == "a label":
+        (large / "labels.csv").write_text("path,label\n" + table)
+    monkeypatch.setattr(flow, "choose", meanwhile)
+    assert main(["run", *words(large, labels_per_class="4")]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ssgan: data_dir = {large}: its pictures or labels have changed")
+
+
+def test_pictures_that_stay_are_read_anew_and_arrays_are_not(store, large, monkeypatch):
+    loaded, real = [], data.load
+    monkeypatch.setattr(data, "load", lambda *given: loaded.append(given) or real(*given))
+    monkeypatch.setattr(flow, "choose", lambda *given: Choice(backbones.NONE, "measured"))
+    array = large.parent / "some.npz"
+    images = np.random.default_rng(0).integers(0, 256, (30, 9, 9, 3), np.uint8)
+    labels = np.arange(30) % 2
+    np.savez(array, x_train=images, y_train=labels, x_test=images[::-1], y_test=labels[::-1])
+    for flags, times in (({}, 2), ({"dataset": "npz", "data_dir": str(array)}, 1)):
+        said = {**SHORT, "data_dir": str(large), "labels_per_class": "4", **flags}
+        config = configuration.load({**said, "backbone": "auto", "kind": "photos"})
+        clock = Clock()
+        loaded.clear()
+        _, dataset, _, _ = flow._chosen(config, *flow._split(config, clock), clock)
+        assert len(loaded) == times
+        assert dataset.train_images.shape[1:3] in ((64, 64), (9, 9))
+
+
+def test_training_goes_on_from_a_split_of_large_pictures(store, large):
     flags = {**SHORT, "data_dir": str(large), "labels_per_class": "1"}
     split = flow.split(configuration.load(flags))
     config, source = resume.continue_from({"run_id": split.run_id}, "train", ("split",))
