@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from experiments.curve import comparisons
 from experiments.curve.settings import CEILING, SETTINGS, SUPERVISED, THEIRS, Settings
 from pipeline.config import layers as configuration
 from pipeline.config import named, step_images
@@ -143,6 +142,8 @@ class Grid:
         return pilots + [cell for of_seed in found for cell in of_seed if cell not in pilots]
 
     def _cell(self, method: str, n_labels: int, config: Config) -> Cell:
+        from experiments.curve import comparisons  # it loads NumPy
+
         assert self.data is not None
         flat = {key: value for key, value in config.flat().items() if key not in ELSEWHERE}
         if not named.is_pretrained(config.backbone) and method != "backbone":
