@@ -4,15 +4,17 @@ The names under which `flow` keeps them stand here too.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import data, tracking
 from pipeline.config import continuing
 from pipeline.config import layers as configuration
+from pipeline.config import named
 from pipeline.config.key import Value
 from pipeline.config.schema import SAID, SPLIT, Config
 from pipeline.data import Dataset
@@ -177,11 +179,23 @@ def load_model(run_id: str) -> LoggedModels:
         raise UserError(f"run_id = {run_id!r}: that run has no classifier; did it finish?")
     generator = tracking.load_model(run_id, GENERATOR)
     model = Model(
-        classify=training.batched(classifier.call),
+        classify=classify_with(run_id, classifier),
         generate=training.batched(generator.call) if generator else None,
         latents=generator.latents if generator else None,
     )
     return LoggedModels(model, classifier.id, generator.id if generator else "")
+
+
+def classify_with(
+    run_id: str, classifier: LoadedModel
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The classifier of a run as a function, uint8 images [n, h, w, c] → probabilities [n, K]."""
+    from pipeline.networks.pretrained import working_side
+
+    values, side = values_of(run_id), min(classifier.shape[:2])
+    if named.is_pretrained(values["backbone"]):
+        side = working_side(side, int(values.get("backbone_side") or 0))  # type: ignore[arg-type]
+    return training.batched(classifier.call, side**2)
 
 
 def load_one(run_id: str, kind: str, role: str) -> LoadedModel:

@@ -88,7 +88,7 @@ def train(
     images = dataset.images_to_train_on
     spec = spec_of(dataset, split.pool, labels)
     program = programs.prepare(config, spec)
-    classify = batched(program.classify)
+    classify = batched(program.classify, program.method.network.pixels)
     unknown = np.intersect1d(split.pool, dataset.train_labels.unknown())
     arrays = Arrays(images, split.pool, split.labelled, labels, unknown, dataset.digest)
     try:
@@ -179,8 +179,13 @@ def _validation(
     return lambda: {"valid/error": float(np.mean(classify(images).argmax(axis=1) != labels))}
 
 
-def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Call `function` on slices of `BATCH` rows or fewer, padded so that it traces once."""
+def batched(
+    function: Callable[[Any], Any], pixels: int = 0
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Call `function` on slices of `BATCH` rows or fewer, padded so that it traces once.
+
+    pixels: of an image, as many as are looked at, if they are more than it has.
+    """
 
     from pipeline.ops import runtime
 
@@ -191,7 +196,8 @@ def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[
 
     def call(rows: NDArray[Any]) -> NDArray[Any]:
         with ThreadPoolExecutor(runtime.at_once()) as pool:
-            size = max(1, min(BATCH, CALL_PIXELS // math.prod(rows.shape[1:3])))
+            a_row = max(pixels, math.prod(rows.shape[1:3]))
+            size = max(1, min(BATCH, CALL_PIXELS // a_row))
             parts = pool.map(partial(results, rows, size), range(0, len(rows), size))
             return np.concatenate(list(parts))
 

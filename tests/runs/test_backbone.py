@@ -15,6 +15,7 @@ from pipeline.networks.backbones import efficientnet_lite0
 from pipeline.runs import flow, logged, resume
 from pipeline.runs.clock import Clock
 from pipeline.stages import choose as choosing
+from pipeline.stages import train as training
 from pipeline.stages.choose import Choice
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import identity
@@ -61,7 +62,7 @@ def the_run():
     return run
 
 
-def test_a_run_measures_chooses_and_tells_it(store, folder, capsys):
+def test_a_run_measures_chooses_and_tells_it(store, folder, capsys, monkeypatch):
     said = words(folder, labels_per_class="6", run_name="mine")
     assert main(["run", *said]) == 0
     told = capsys.readouterr()
@@ -80,7 +81,15 @@ def test_a_run_measures_chooses_and_tells_it(store, folder, capsys):
     assert metrics["test/error"] < 0.35
     loaded = mlflow.pyfunc.load_model(f"models:/{model(run.info.run_id, 'classifier').model_id}")
     pictures = [np.asarray(Image.open(folder / name / "0.png")) for name in ("blue", "red")]
-    assert np.argmax(loaded.predict(np.stack(pictures)), axis=1).tolist() == [0, 1]
+    found = loaded.predict(np.stack(pictures))
+    assert np.argmax(found, axis=1).tolist() == [0, 1]
+    # Loaded by a later stage, it is called with as many pixels at a time as the backbone sees.
+    sizes, real = [], np.pad
+    monkeypatch.setattr(training, "CALL_PIXELS", 2 * 128**2 + 5)
+    monkeypatch.setattr(training.np, "pad", lambda *given: sizes.append(real(*given)) or sizes[-1])
+    model_of_run = resume.load_model(run.info.run_id).model
+    np.testing.assert_allclose(model_of_run.classify(np.stack(pictures * 2)), [*found] * 2, 1e-4)
+    assert [len(padded) for padded in sizes] == [2, 2]
 
 
 @pytest.fixture
