@@ -139,6 +139,9 @@ def test_weights_of_another_network_are_told(weights, tmp_path):
     for other in (head[:640], head[:, :160], head[:, :, 0]):
         line = mistake(LITE, written(floats | {"_conv_head.weight": np.ascontiguousarray(other)}))
         assert "own.pth: _conv_head has another shape" in line
+    for more in ("_blocks.3._se_reduce.weight", "_blocks.16._bn0.weight", "layer1.weight"):
+        line = mistake(LITE, written(floats | {more: np.zeros((4, 2, 1, 1), np.float32)}))
+        assert f"own.pth: {more} is none of EfficientNet-Lite0's" in line
     assert "is missing" in mistake(LITE, written({"a": np.zeros(3, np.float32)}))
     assert "missing.pth: No such file" in mistake(LITE, tmp_path / "missing.pth")
 

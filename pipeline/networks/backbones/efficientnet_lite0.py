@@ -60,6 +60,7 @@ def load(weights: Path | None, side: int) -> Backbone:
 class _Builder:
     def __init__(self, weights: Mapping[str, NDArray[Any]], file: Path) -> None:
         self.weights, self.file = weights, file
+        self.taken: set[str] = set()  # names of tensors
 
     def network(self, side: int) -> Any:
         import keras
@@ -74,6 +75,7 @@ class _Builder:
                 number += 1
             maps.append(x)
         maps.append(self._layer(x, "_conv_head", "_bn1", 1, True))
+        self._refuse_others()
         return keras.Model(images, maps[-SHOWN:], name="efficientnet_lite0")
 
     def _block(self, x: Any, name: str, stride: int, expansion: int) -> Any:
@@ -110,10 +112,11 @@ class _Builder:
 
     def _folded(self, name: str, norm: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Kernel [out, in, k, k] and bias [out] of a convolution and what follows it."""
+        parts = ("weight", "bias", "running_mean", "running_var")
+        names = [f"{name}.weight", *(f"{norm}.{part}" for part in parts)]
+        self.taken.update(names)
         try:
-            kernel = self.weights[f"{name}.weight"]
-            parts = ("weight", "bias", "running_mean", "running_var")
-            scale, offset, mean, variance = (self.weights[f"{norm}.{part}"] for part in parts)
+            kernel, scale, offset, mean, variance = (self.weights[one] for one in names)
         except KeyError as error:
             raise UserError(
                 f"weights {self.file}: {error.args[0]} is missing; these are not the weights of "
@@ -125,6 +128,18 @@ class _Builder:
             raise self._of_another_shape(name)
         factor = scale / np.sqrt(variance + EPSILON)
         return kernel * factor[:, None, None, None], offset - mean * factor
+
+    def _refuse_others(self) -> None:
+        """Refuse tensors that such a network has not; its last layer, not used here, may be there.
+
+        EfficientNet-B0 has all of its tensors, in their shapes, and more.
+        """
+        for name in self.weights.keys() - self.taken:
+            if not name.startswith("_fc.") and not name.endswith(".num_batches_tracked"):
+                raise UserError(
+                    f"weights {self.file}: {name} is none of EfficientNet-Lite0's; these are the "
+                    "weights of another network."
+                )
 
     def _of_another_shape(self, name: str) -> UserError:
         return UserError(
