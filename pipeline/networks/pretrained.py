@@ -60,7 +60,7 @@ class PretrainedClassifier(Classifier):
     @property
     def pixels(self) -> int:
         """See `Classifier.pixels`."""
-        return max(super().pixels, self.side**2)
+        return max(super().pixels, int(self.side) ** 2)
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """Means over the places of the backbone's maps, float32 [n, d], of images in [0, 1]."""

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import data, tracking
-from pipeline.config import continuing
+from pipeline.config import continuing, named
 from pipeline.config import layers as configuration
-from pipeline.config import named
 from pipeline.config.key import Value
 from pipeline.config.schema import SAID, SPLIT, Config
 from pipeline.data import Dataset
