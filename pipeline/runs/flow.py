@@ -52,7 +52,7 @@ def go_on(flags: Mapping[str, str]) -> Result:
     found = going_on.asked(flags)
     config, stage = found.config, going_on.KINDS[found.kind]
     with clock.section("split"):
-        dataset, split = resume.dataset_and_manifest(config, found.run_id)
+        dataset, split = resume.dataset_and_manifest(config, found.run_id, going_on.RESUME)
     check_backbone(config)
     note = f"Goes on with run {found.run_id}."
     with kept.opened(found.folder, config) as folder:

@@ -126,8 +126,10 @@ def load_chosen(config: Config, before: Config, dataset: Dataset) -> Dataset:
     return again
 
 
-def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
+def dataset_and_manifest(config: Config, source: str, key: str = "run_id") -> tuple[Dataset, Split]:
     """The data that `config` names, checked to be the source run's, and its split.
+
+    key: by which the source run was named.
 
     Raises:
         UserError: other data, or no manifest.
@@ -137,7 +139,7 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
             f"of run {source}, or another version of ssgan read them otherwise; give the same "
-            "data_dir, or start again without run_id."
+            f"data_dir, or start again without {key}."
         )
     labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
     with tempfile.TemporaryDirectory() as folder:
