@@ -16,6 +16,7 @@ from pipeline.config.schema import Config
 from pipeline.data import DRAWN_TEST, UNKNOWN
 from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
+from pipeline.networks import backbones
 from pipeline.stages.manifest import Indices, Split, from_manifest
 
 TENTH = 0.1  # of the images get a label if nobody says how many and all could
@@ -261,6 +262,8 @@ def unheeded(config: Config, dataset: Dataset) -> list[str]:
         nothing.append(("stratified", "labels_per_class says how many labels a class has"))
     if all(finding.name != DRAWN_TEST for finding in dataset.findings):
         nothing.append(("test_frac", "the data have a test part"))
+    if config.backbone == backbones.NONE:
+        nothing.append(("backbone_weights", "the training is on no backbone"))
     said = config.given & layers.changed(config).keys()
     return [
         f"{key} = {getattr(config, key)} changes nothing: {why}"

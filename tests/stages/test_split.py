@@ -82,6 +82,12 @@ def test_images_that_a_manifest_leaves_out_are_told():
         ({"split_file": "m.parquet", "split_seed": "0"}, []),
         ({"labels_per_class": "3", "stratified": "no"}, ["stratified = False", "labels_per_class"]),
         ({"labels_per_class": "3", "stratified": "no", "valid_labels": "9"}, []),
+        (
+            {"backbone_weights": "/nope.pth"},
+            ["backbone_weights = /nope.pth changes nothing: the training is on no backbone"],
+        ),
+        ({"backbone_weights": "/nope.pth", "backbone": "auto"}, []),
+        ({"backbone_weights": "/nope.pth", "backbone": "MobileNetV2"}, []),
     ],
 )
 def test_values_that_say_nothing_are_told(flags, told):
