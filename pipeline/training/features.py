@@ -1,8 +1,8 @@
 """A backbone's features of images: computed once, kept in the cache by content and by weights.
 
 An entry of the cache is a folder for a data set, weights and size. It holds files, each of
-the features of 2,000 images at most that were computed together: `places`, int64 [k], ascending, and `rows`, float32 [k, d]. A file
-appears whole or not at all and is never changed, so processes may add to an entry at once.
+2,000 images at most: `places`, int64 [k], ascending, and `rows`, float32 [k, d]. A file appears
+whole or not at all and is never changed, so processes may add to an entry at once.
 """
 
 import contextlib
