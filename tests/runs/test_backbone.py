@@ -1,12 +1,17 @@
 """A folder of photographs through the pipeline with `backbone: auto`, whole and stage by stage."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from benchmarks.faults.resume import Scene, difference, ended, kill_in
 from pipeline import data
 from pipeline.__main__ import main
 from pipeline.config import layers as configuration
@@ -214,3 +219,53 @@ def test_a_trainings_checkpoint_is_not_taken_up_on_other_weights(folder, tmp_pat
         weights.write_bytes(content[:-1] + last)
         found.add(identity(dataset, split, config))
     assert len(found) == 2
+
+
+def test_killed_in_the_training_and_in_the_baseline_it_ends_the_same_and_its_model_loads(
+    folder, tmp_path
+):
+    scene = Scene(tmp_path)
+    given = {**SHORT, "data_dir": str(folder), "method": "fixmatch", "labels_per_class": "4"}
+    given |= {"backbone": LITE, "backbone_side": "32", "steps": "12", "checkpoint_every": "0"}
+    said = [word for key, value in given.items() for word in (f"--{key}", value)]
+    command = scene.start(*said)
+    whole = scene.run_id(command, set())
+    code, told = ended(command)
+    assert code == 0, told
+    command = scene.start(*said)
+    run_id = scene.run_id(command, {whole})
+    for phase in ("step", "baseline"):
+        kill_in(scene, command, run_id, phase, 0)
+        command = scene.start("--resume", run_id)
+    code, told = ended(command)
+    assert code == 0, told
+    assert scene.client.get_run(run_id).info.status == "FINISHED"
+    assert difference(scene.numbers(whole), scene.numbers(run_id)) == ""
+
+    # In a process that has loaded nothing of ours, its model answers as it did in the run.
+    told = pd.read_parquet(
+        mlflow.artifacts.download_artifacts(
+            run_id=run_id,
+            artifact_path="evaluate/predictions.parquet",
+            tracking_uri=scene.uri,
+            dst_path=str(tmp_path),
+        )
+    )
+    pictures = np.stack([np.asarray(Image.open(folder / name)) for name in told["file"]])
+    np.save(tmp_path / "pictures.npy", pictures)
+    script = (
+        "import sys, mlflow, numpy as np\n"
+        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[1]}')\n"
+        "np.save('found.npy', model.predict(np.load('pictures.npy')))\n"
+    )
+    (entry,) = scene.client.search_logged_models(
+        [scene.client.get_run(run_id).info.experiment_id],
+        f"source_run_id = '{run_id}' AND tags.`ssgan.role` = 'classifier'",
+    )
+    there = {**os.environ, "MLFLOW_TRACKING_URI": scene.uri}
+    command = [sys.executable, "-c", script, entry.model_id]
+    subprocess.run(command, cwd=tmp_path, env=there, check=True, capture_output=True)
+    found = np.load(tmp_path / "found.npy")
+    np.testing.assert_allclose(found.max(axis=1), told["confidence"], atol=1e-5)
+    of_label = found[np.arange(len(told)), told["label"]]
+    np.testing.assert_allclose(of_label, told["p_label"], atol=1e-5)
