@@ -124,6 +124,8 @@ def _compare(
 ) -> None:
     """Fit and measure a method of others'."""
     begin = time.perf_counter()
+    backbone = comparisons.backbone_of(config) if method == "backbone" else config.backbone
+    logged.tell_weights(run, backbone, config.backbone_weights)
     with clock.section("train"):
         model: Model = comparisons.fit(method, config, dataset, split)
     run.metrics({"train/seconds": time.perf_counter() - begin})

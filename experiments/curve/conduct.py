@@ -16,7 +16,7 @@ from experiments.curve.hands import Hands, of
 from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, alone, state
-from pipeline import data, progress, tracking
+from pipeline import progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
@@ -83,7 +83,7 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
         choice = _chosen(grid.config(grid.settings.methods[0], grid.counts[0]))
         words += [choice.reason] if choice.reason else []
         grid = grid.with_backbone(choice.backbone)
-        dataset = data.of(grid.config(grid.settings.methods[0]))
+        dataset = resume.load_chosen(grid.config(grid.settings.methods[0]), first, dataset)
         grid, _ = counts.on(grid, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
     words += filter(None, [configuration.short(longest, len(dataset.train_images))])

@@ -22,6 +22,7 @@ from pipeline.config.own_keys import OWN
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
 from pipeline.config.schema import RECORD, SPLIT, Config
 from pipeline.errors import UserError, looked_for
+from pipeline.networks import backbones
 
 CURVES = named.CONFIGS / "curve"
 DEFAULT = "default"
@@ -141,11 +142,16 @@ class Grid:
         return pilots + [cell for of_seed in found for cell in of_seed if cell not in pilots]
 
     def _cell(self, method: str, n_labels: int, config: Config) -> Cell:
+        from experiments.curve import comparisons  # it loads NumPy
+
         assert self.data is not None
         flat = {key: value for key, value in config.flat().items() if key not in ELSEWHERE}
         if not named.is_pretrained(config.backbone) and method != "backbone":
             del flat["backbone_side"]  # decides nothing there
         said: Any = {"method": method, "config": flat, "data": self.data.digest}
+        name = comparisons.backbone_of(config) if method == "backbone" else config.backbone
+        if weights := backbones.other_weights(name, config.backbone_weights):
+            said["weights"] = weights
         if method in (SUPERVISED, CEILING):  # the other method's own keys decide nothing there
             said["config"] = {key: value for key, value in flat.items() if key not in OWN}
         always = method == config.method and "latent_size" in flat and "generator" not in flat

@@ -212,8 +212,8 @@ def from_yaml(text: str) -> dict[str, Value]:
         return {"method": values["method"], **values}  # without one nothing says which keys are
     except (*reading.UNREADABLE, TypeError, KeyError):
         raise UserError(
-            "the source run's config.yaml is not what ssgan writes, so it is not used; start again "
-            "without run_id."
+            "the source run's config.yaml is not what ssgan writes, so it is not used; start a new "
+            "run."
         ) from None
 
 

@@ -57,6 +57,10 @@ class LabelDoor:
         """Indices, int64 and sorted, of images whose label nobody knows; reads no label."""
         return np.flatnonzero(self._labels == UNKNOWN)
 
+    def equals(self, other: "LabelDoor") -> bool:
+        """Whether both have the same labels; reads none."""
+        return np.array_equal(self._labels, other._labels)
+
     def unread(self) -> "LabelDoor":
         """The same labels behind a new door."""
         return LabelDoor(self._labels, self.n_classes)
@@ -117,6 +121,14 @@ class Dataset:
     def pixel_tables(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Tables uint8 [256]: from stored pixels to stretched ones, and back."""
         return _pixels.stretching(*self.pixel_range), _pixels.shrinking(*self.pixel_range)
+
+    def shows_the_same(self, other: "Dataset") -> bool:
+        """Whether both are the same pictures with the same classes and labels, in any size."""
+        named = [
+            (one.class_names, list(one.train_files), list(one.test_files)) for one in (self, other)
+        ]
+        labels = (self.train_labels, other.train_labels), (self.test_labels, other.test_labels)
+        return named[0] == named[1] and all(one.equals(another) for one, another in labels)
 
     def unread(self) -> "Dataset":
         """The same data with label doors that nobody has gone through."""

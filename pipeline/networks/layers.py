@@ -28,6 +28,11 @@ class Classifier(keras.Model):
     output_layer: keras.layers.Layer  # last hidden layer → logits
 
     @property
+    def pixels(self) -> int:
+        """How many it looks at of an image: more than are stored if it enlarges them."""
+        return math.prod(self.image_shape[:2])
+
+    @property
     def body_variables(self) -> list[keras.Variable]:
         """The trainable variables below the output layer."""
         head = {id(variable) for variable in self.output_layer.trainable_variables}

@@ -59,6 +59,11 @@ class PretrainedClassifier(Classifier):
         self.output_layer = keras.layers.Dense(n_classes, kernel_initializer="zeros")
         self(tf.zeros([1, *image_shape]))
 
+    @property
+    def pixels(self) -> int:
+        """See `Classifier.pixels`."""
+        return max(super().pixels, int(self.side) ** 2)
+
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """Means over the places of the backbone's maps, float32 [n, d], of images in [0, 1]."""
         if images.shape[-1] == 1:

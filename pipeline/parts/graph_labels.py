@@ -96,7 +96,7 @@ class GraphLabels(Part):
         self, images: NDArray[np.uint8], places: NDArray[np.int64]
     ) -> list[NDArray[np.float32]]:
         """The network's maps of the clean images at places, each float32 [n, d]."""
-        at_once = max(1, min(1000, CALL_PIXELS // (images.shape[1] * images.shape[2])))
+        at_once = max(1, min(1000, CALL_PIXELS // self.network.pixels))
         parts = [
             self.network.forward(images[some] / np.float32(255), False, False).maps
             for some in np.array_split(places, -(-len(places) // at_once))

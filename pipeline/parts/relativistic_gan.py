@@ -102,7 +102,7 @@ class RelativisticGAN(Part):
         if len(places) > most:
             drawn = np.random.default_rng(seed).choice(places, most, replace=False)
             places = np.union1d(drawn, np.intersect1d(labelled, places))
-        rows = max(1, min(1000, CALL_PIXELS // (images.shape[1] * images.shape[2])))
+        rows = max(1, min(1000, CALL_PIXELS // classifier.pixels))
         small, classes, sure = [], [], []
         for some in np.array_split(places, -(-len(places) // rows)):
             part = images[some]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import data, progress, tracking
+from pipeline import progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config import step_images
 from pipeline.config.schema import Config
@@ -52,7 +52,7 @@ def go_on(flags: Mapping[str, str]) -> Result:
     found = going_on.asked(flags)
     config, stage = found.config, going_on.KINDS[found.kind]
     with clock.section("split"):
-        dataset, split = resume.dataset_and_manifest(config, found.run_id)
+        dataset, split = resume.dataset_and_manifest(config, found.run_id, going_on.RESUME)
     check_backbone(config)
     note = f"Goes on with run {found.run_id}."
     with kept.opened(found.folder, config) as folder:
@@ -164,11 +164,10 @@ def _chosen(
     n_images, choice = len(dataset.train_images), Choice(config.backbone, "")
     if config.backbone != backbones.NONE:
         with clock.section("choice"):
-            detailed, choice = resume.detailed(config), choose(config, dataset, split)
+            before, choice = config, choose(config, dataset, split)
             if choice.backbone != config.backbone:
                 config = configuration.with_backbone(config, choice.backbone)
-            if data.options(config) != data.options(detailed):
-                dataset = data.of(config)
+            dataset = resume.load_chosen(config, before, dataset)
     config = configuration.settled(config, n_images)
     return step_images.shared_out(config, len(split.labelled)), dataset, split, choice
 

@@ -8,7 +8,9 @@ from pipeline import progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 from pipeline.errors import UserError
+from pipeline.networks import backbones
 from pipeline.runs import kept, provenance, resume
+from pipeline.runs.logged import WEIGHTS
 from pipeline.tracking import CHECKPOINTS, Ended
 
 RESUME = "resume"
@@ -63,6 +65,7 @@ def asked(flags: Mapping[str, str]) -> GoingOn:
     if len(set(codes)) > 1:
         progress.note("ssgan has changed since the run began: its numbers may be those of neither")
     config = _config(run_id, flags, folder)
+    _check_weights(run_id, found, config)
     typed = found.tags.get(resume.TYPED, "").split()
     config = config.model_copy(update={"given": frozenset(typed)})
     return GoingOn(run_id, found.kind, config, folder, " ".join(dict.fromkeys(codes)))
@@ -83,6 +86,17 @@ def _check(run_id: str, found: Ended) -> None:
         raise UserError(
             f"resume = {run_id!r}: that run is still at work, in another process of this machine; "
             "end that one first."
+        )
+
+
+def _check_weights(run_id: str, found: Ended, config: Config) -> None:
+    """Whether a backbone still has the weights that the run has noted, if it has."""
+    was = found.tags.get(WEIGHTS, "")
+    now = backbones.digest(config.backbone, config.backbone_weights)
+    if was and now not in was:
+        raise UserError(
+            f"backbone = {config.backbone}: run {run_id} began on {was}, and the weights here are "
+            f"others (SHA-256 {now}); put those back, or start again without resume."
         )
 
 

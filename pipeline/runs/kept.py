@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ METHOD, BASELINE = "method", "baseline"  # the arms; the second is the kind of t
 RECORD_FILE, LOCK, MEASURED = "record.json", "lock", "measured"
 DAYS, BYTES = 14, 10 * 10**9
 A_DAY = 24 * 3600
+NAME = re.compile("(trial-[0-9a-f]{16}-)?[0-9a-f]{32}")  # of a folder: a run's id, or a trial's
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,18 @@ class Folder:
         return Checkpoints(self.path / arm, self.every) if self.path else None
 
     def keep(self, arm: str, measured: Measured) -> None:
-        """Remember what an arm that is done has measured; its checkpoints have served."""
+        """Remember what an arm that is done has measured; its checkpoints have served.
+
+        They stay if that cannot be read back: it may not have been written.
+        """
         if self.path is None:
             return
         arrays = {"wrong": measured.wrong, "wrong_valid": measured.wrong_valid}
         head = {"key": arm, "metrics": measured.metrics, "classifier": measured.classifier}
         for _ in range(KEPT):  # should one be damaged
             self._measured(arm).save(head, arrays)
-        Checkpoints(self.path / arm, 0.0).remove()
+        if self.recall(arm) is not None:
+            Checkpoints(self.path / arm, 0.0).remove()
 
     def recall(self, arm: str) -> Measured | None:
         """What an arm has measured, None if it is not done."""
@@ -171,10 +177,14 @@ def _take(lock: int) -> bool:
 
 
 def _remove_old(own: Path) -> None:
-    """Remove the folders of runs that never came back, and of those that are too many."""
+    """Remove the folders of runs that never came back, and of those that are too many.
+
+    `checkpoint_dir` may hold other people's folders, so one counts only if all of it looks so.
+    """
     found = []
     for folder in own.parent.iterdir():
-        if folder != own and (folder / LOCK).is_file():
+        named = folder != own and NAME.fullmatch(folder.name) and not folder.is_symlink()
+        if named and (folder / LOCK).is_file() and (folder / RECORD_FILE).is_file():
             with contextlib.suppress(OSError):  # another process has removed it
                 files = [file.stat() for file in folder.rglob("*") if file.is_file()]
                 if not files:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline import figures, interrupts, progress, tracking
 from pipeline.config import layers as configuration
+from pipeline.config import named
 from pipeline.config.schema import Config
 from pipeline.data import Dataset, reported
+from pipeline.networks import backbones
 from pipeline.runs import differences, provenance, resume, shown
 from pipeline.runs.clock import Clock
 from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, GENERATOR, MANIFEST, LoggedModels
@@ -42,6 +44,7 @@ VALIDATION = "validation"  # reads their labels anew, after the training
 EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
+WEIGHTS = "ssgan.backbone_weights"  # tag: which they are, and what they were trained on
 GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 
 
@@ -162,6 +165,7 @@ def fit(
                 run.image(_sheet(report, dataset), "samples", report.percent)
             return goes_on(report)
 
+    tell_weights(run, config.backbone, config.backbone_weights)
     start(config, clock)
     with clock.section("train"):
         trained = training.train(dataset, split, config, on_report, foretell, checkpoints)
@@ -186,6 +190,12 @@ def _sheet(report: "Report", dataset: Dataset) -> NDArray[np.uint8]:
     if report.classes is None:
         return figures.contact_sheet(report.samples, GRID_COLUMNS)
     return figures.class_sheet(report.samples, report.classes, dataset.class_names)
+
+
+def tell_weights(run: Run, backbone: str, file: Path | None) -> None:
+    """Say on the run which weights a training on a backbone begins from."""
+    if named.is_pretrained(backbone):
+        run.tags({WEIGHTS: backbones.described(backbone, file)})
 
 
 def tell_lost_generator(run: Run, why: str) -> None:

@@ -15,7 +15,6 @@ from pipeline.data import new_pictures
 from pipeline.data.new_pictures import NewPictures
 from pipeline.errors import UserError
 from pipeline.runs import output, resume
-from pipeline.stages import train as training
 
 KIND = "predict"
 AT_ONCE = 2000  # pictures classified between two reports
@@ -69,7 +68,7 @@ def predict(request: Request) -> str:
             f"run_id = {request.run_id!r}: its images are {height} × {width}, and pictures are "
             "made square; classify arrays by the logged model, see docs/models.md."
         )
-    classify = training.batched(found.call)
+    classify = resume.classify_with(request.run_id, found)
     # Before the pictures, for they may take long.
     n_classes = classify(np.zeros((1, *found.shape), np.uint8)).shape[1]
     if n_classes != len(found.class_names):

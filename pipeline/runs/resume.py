@@ -4,14 +4,15 @@ The names under which `flow` keeps them stand here too.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import data, tracking
-from pipeline.config import continuing
+from pipeline.config import continuing, named
 from pipeline.config import layers as configuration
 from pipeline.config.key import Value
 from pipeline.config.schema import SAID, SPLIT, Config
@@ -106,8 +107,29 @@ def load_data(config: Config) -> Dataset:
     return data.of(detailed(config))
 
 
-def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
+def load_chosen(config: Config, before: Config, dataset: Dataset) -> Dataset:
+    """The data as `config` wants them, once a backbone is chosen; `before` has loaded `dataset`.
+
+    Only pictures in files come in two sizes.
+
+    Raises:
+        UserError: other files, classes or labels than before.
+    """
+    if not dataset.train_files or data.options(config) == data.options(detailed(before)):
+        return dataset
+    again = data.of(config)
+    if not again.shows_the_same(dataset):
+        raise UserError(
+            f"data_dir = {config.data_dir}: its pictures or labels have changed since they were "
+            "read; leave them as they are until the training has begun, and run again."
+        )
+    return again
+
+
+def dataset_and_manifest(config: Config, source: str, key: str = "run_id") -> tuple[Dataset, Split]:
     """The data that `config` names, checked to be the source run's, and its split.
+
+    key: by which the source run was named.
 
     Raises:
         UserError: other data, or no manifest.
@@ -117,7 +139,7 @@ def dataset_and_manifest(config: Config, source: str) -> tuple[Dataset, Split]:
         raise UserError(
             f"dataset = {config.dataset} (data_dir = {config.data_dir}): these are not the data "
             f"of run {source}, or another version of ssgan read them otherwise; give the same "
-            "data_dir, or start again without run_id."
+            f"data_dir, or start again without {key}."
         )
     labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
     with tempfile.TemporaryDirectory() as folder:
@@ -136,8 +158,7 @@ def _is_of(dataset: Dataset, config: Config, digest: str | None) -> bool:
         return False
     for largest in {*data.LARGEST} - {how.largest}:
         other = data.load(config.dataset, config.data_dir, how._replace(largest=largest))
-        files = (other.train_files, other.test_files)
-        if other.digest == digest and files == (dataset.train_files, dataset.test_files):
+        if other.digest == digest and other.shows_the_same(dataset):
             return True
     return False
 
@@ -159,11 +180,23 @@ def load_model(run_id: str) -> LoggedModels:
         raise UserError(f"run_id = {run_id!r}: that run has no classifier; did it finish?")
     generator = tracking.load_model(run_id, GENERATOR)
     model = Model(
-        classify=training.batched(classifier.call),
+        classify=classify_with(run_id, classifier),
         generate=training.batched(generator.call) if generator else None,
         latents=generator.latents if generator else None,
     )
     return LoggedModels(model, classifier.id, generator.id if generator else "")
+
+
+def classify_with(
+    run_id: str, classifier: LoadedModel
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The classifier of a run as a function, uint8 images [n, h, w, c] → probabilities [n, K]."""
+    from pipeline.networks.pretrained import working_side
+
+    values, side = values_of(run_id), min(classifier.shape[:2])
+    if named.is_pretrained(values["backbone"]):
+        side = working_side(side, int(values.get("backbone_side") or 0))  # type: ignore[arg-type]
+    return training.batched(classifier.call, side**2)
 
 
 def load_one(run_id: str, kind: str, role: str) -> LoadedModel:

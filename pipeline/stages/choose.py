@@ -49,14 +49,19 @@ class Choice:
 def check_backbone(config: Config) -> None:
     """Tell a wrong name or file of a backbone before a run is opened.
 
+    Of `auto`, a file that somebody has given: it is wrong whatever is chosen.
+
     Raises:
         UserError: no such backbone, or its weights cannot be had or read.
     """
     from pipeline.ops import runtime
 
-    if named.is_pretrained(config.backbone):
+    name, file = config.backbone, config.backbone_weights
+    if name == backbones.AUTO and file:
+        name = backbones.at_hand(file)
+    if named.is_pretrained(name):
         runtime.start(config.seed, config.threads, config.deterministic, config.devices)
-        backbones.load(config.backbone, config.backbone_weights, SIDE)
+        backbones.load(name, file, SIDE)
 
 
 def choose(config: Config, dataset: Dataset, split: Split) -> Choice:

@@ -16,6 +16,7 @@ from pipeline.config.schema import Config
 from pipeline.data import DRAWN_TEST, UNKNOWN
 from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
+from pipeline.networks import backbones
 from pipeline.stages.manifest import Indices, Split, from_manifest
 
 TENTH = 0.1  # of the images get a label if nobody says how many and all could
@@ -266,6 +267,8 @@ def unheeded(config: Config, dataset: Dataset) -> list[str]:
         nothing += [(key, "generator = false leaves out the generator's steps") for key in steps]
     elif config.own.get("augment_with") == "none":
         nothing.append(("augment_steps", "augment_with = none leaves them out"))
+    if config.backbone == backbones.NONE:
+        nothing.append(("backbone_weights", "the training is on no backbone"))
     said = config.given & layers.changed(config).keys()
     return [
         f"{key} = {config.flat()[key]} changes nothing: {why}"

@@ -18,6 +18,7 @@ from pipeline.config.own_keys import deciding
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
+from pipeline.networks import backbones
 from pipeline.networks.spec import Latents, Spec, some_of
 from pipeline.stages.manifest import Split
 
@@ -87,7 +88,7 @@ def train(
     images = dataset.images_to_train_on
     spec = spec_of(dataset, split.pool, labels)
     program = programs.prepare(config, spec)
-    classify = batched(program.classify)
+    classify = batched(program.classify, program.method.network.pixels)
     unknown = np.intersect1d(split.pool, dataset.train_labels.unknown())
     arrays = Arrays(images, split.pool, split.labelled, labels, unknown, dataset.digest)
     try:
@@ -119,13 +120,19 @@ def read_labels(dataset: Dataset, split: Split) -> None:
 
 
 def identity(dataset: Dataset, split: Split, config: Config) -> str:
-    """What two trainings must share to be the same: configuration, data, split; hexadecimal."""
+    """What two trainings must share to be the same: configuration, data, split, and weights.
+
+    Hexadecimal. Of the weights of a backbone, which a file holds that may have been replaced.
+    """
     decisive = [
         deciding(config, what) for what in (Decides.STEP, Decides.WARM_UP, Decides.TRAINING)
     ]
     parts = [part.tolist() for part in (split.labelled, split.pool, split.valid)]
-    said = json.dumps([decisive, dataset.digest, parts], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    said = [decisive, dataset.digest, parts]
+    if weights := backbones.other_weights(config.backbone, config.backbone_weights):
+        said.append(weights)
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def as_trained(config: Config, n_labelled: int, gpu: bool) -> Config:
@@ -172,8 +179,13 @@ def _validation(
     return lambda: {"valid/error": float(np.mean(classify(images).argmax(axis=1) != labels))}
 
 
-def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Call `function` on slices of `BATCH` rows or fewer, padded so that it traces once."""
+def batched(
+    function: Callable[[Any], Any], pixels: int = 0
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Call `function` on slices of `BATCH` rows or fewer, padded so that it traces once.
+
+    pixels: of an image, as many as are looked at, if they are more than it has.
+    """
 
     from pipeline.ops import runtime
 
@@ -184,7 +196,8 @@ def batched(function: Callable[[Any], Any]) -> Callable[[NDArray[Any]], NDArray[
 
     def call(rows: NDArray[Any]) -> NDArray[Any]:
         with ThreadPoolExecutor(runtime.at_once()) as pool:
-            size = max(1, min(BATCH, CALL_PIXELS // math.prod(rows.shape[1:3])))
+            a_row = max(pixels, math.prod(rows.shape[1:3]))
+            size = max(1, min(BATCH, CALL_PIXELS // a_row))
             parts = pool.map(partial(results, rows, size), range(0, len(rows), size))
             return np.concatenate(list(parts))
 

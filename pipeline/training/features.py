@@ -1,8 +1,8 @@
 """A backbone's features of images: computed once, kept in the cache by content and by weights.
 
-An entry of the cache is a folder for a data set, weights and size. It holds a file for every time
-that features were computed: `places`, int64 [k], ascending, and `rows`, float32 [k, d]. A file
-appears whole or not at all and is never changed, so processes may add to an entry at once.
+An entry of the cache is a folder for a data set, weights and size. It holds files, each of
+2,000 images at most: `places`, int64 [k], ascending, and `rows`, float32 [k, d]. A file appears
+whole or not at all and is never changed, so processes may add to an entry at once.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from pipeline.networks.spec import some_of
 from pipeline.parts import pool_balance
 
 BATCH = 50
+PART = 40 * BATCH  # images, whose features are kept as soon as they are computed
 SOME = 2000  # images of the pool that scaling and comparisons are taken from, at most
 MADE = 1  # how features are made: counts up when other code makes others of the same weights
 BYTES = 2 * 10**9  # kept at most; the last ones used
@@ -82,25 +83,29 @@ def of(
         if not missing.any():
             return found
     new = np.unique(places[missing])
-    if len(new):
-        rows = _computed(network, arrays, new)
-        found[missing] = rows[np.searchsorted(new, places[missing])]
-        _keep(name, new, rows)
+    for some, rows in _computed(network, arrays, new):
+        here = np.flatnonzero(np.isin(places, some))
+        found[here] = rows[np.searchsorted(some, places[here])]
+        _keep(name, some, rows)
     return found
 
 
 def _computed(
     network: PretrainedClassifier, arrays: Arrays, places: NDArray[np.int64]
-) -> NDArray[np.float32]:
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Places, as many as are kept in a file, and their rows, as soon as they are computed."""
+    if not len(places):
+        return
     compute = tf.function(network.features, reduce_retracing=True)
     progress.phase("features of the backbone", total=len(places), unit="images")
-    parts = []
-    for begin in range(0, len(places), BATCH):
-        some = arrays.images[places[begin : begin + BATCH]].astype(np.float32) / 255
-        padded = np.pad(some, [(0, BATCH - len(some)), (0, 0), (0, 0), (0, 0)])
-        parts.append(compute(padded).numpy()[: len(some)])
-        progress.advance(begin + len(some))
-    return np.concatenate(parts)
+    for first in range(0, len(places), PART):
+        part, rows = places[first : first + PART], []
+        for begin in range(0, len(part), BATCH):
+            some = arrays.images[part[begin : begin + BATCH]].astype(np.float32) / 255
+            padded = np.pad(some, [(0, BATCH - len(some)), (0, 0), (0, 0), (0, 0)])
+            rows.append(compute(padded).numpy()[: len(some)])
+            progress.advance(first + begin + len(some))
+        yield part, np.concatenate(rows)
 
 
 def folder() -> Path:

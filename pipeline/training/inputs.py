@@ -13,7 +13,9 @@ from pipeline.config.schema import Config
 from pipeline.methods import Arrays
 from pipeline.training.program import Program
 
-LARGEST_SHARE = 0.5  # of the memory, that images may take and still be held whole
+# Of the memory, that images may take and still be held whole. TensorFlow takes twice as much while
+# it copies them, and three times if their pixels are stretched.
+LARGEST_SHARE = 0.25
 GATHERED_BYTES = 2**27  # of images that are brought for one call of the compiled steps
 
 

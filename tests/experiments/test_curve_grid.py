@@ -156,6 +156,22 @@ def test_a_cell_is_the_same_wherever_it_is_trained_and_another_with_other_values
     assert not {c.digest for c in other.cells()} & {c.digest for c in longer.cells()}
 
 
+def test_other_weights_in_the_same_file_make_other_cells_on_a_backbone(digits, tmp_path):
+    weights = tmp_path / "own.pth"
+    flags = {"methods": "supervised,backbone", "backbone_weights": str(weights)}
+
+    def digests(content, backbone):
+        weights.write_text(content)
+        return [(c.method, c.digest) for c in read(digits, **flags, backbone=backbone).cells()]
+
+    for backbone in ("efficientnet_lite0", "MobileNetV2"):
+        first = digests("some", backbone)
+        assert digests("some", backbone) == first
+        assert not {*digests("others", backbone)} & {*first}
+    same = {*digests("some", "none")} & {*digests("others", "none")}
+    assert {method for method, _ in same} == {"supervised"}
+
+
 @pytest.mark.parametrize("method", ["sgan", "feature_matching", "bad_gan", "seed_gan", "ssgan"])
 def test_generators_asked_for_later_are_trained_where_there_are_any(digits, method):
     methods = f"supervised,{method},vat,label_spreading,supervised_all"

@@ -139,6 +139,9 @@ def test_weights_of_another_network_are_told(weights, tmp_path):
     for other in (head[:640], head[:, :160], head[:, :, 0]):
         line = mistake(LITE, written(floats | {"_conv_head.weight": np.ascontiguousarray(other)}))
         assert "own.pth: _conv_head has another shape" in line
+    for more in ("_blocks.3._se_reduce.weight", "_blocks.16._bn0.weight", "layer1.weight"):
+        line = mistake(LITE, written(floats | {more: np.zeros((4, 2, 1, 1), np.float32)}))
+        assert f"own.pth: {more} is none of EfficientNet-Lite0's" in line
     assert "is missing" in mistake(LITE, written({"a": np.zeros(3, np.float32)}))
     assert "missing.pth: No such file" in mistake(LITE, tmp_path / "missing.pth")
 
@@ -154,6 +157,34 @@ def test_without_its_package_there_is_none_at_hand(monkeypatch):
 def test_with_its_package_it_is_at_hand():
     assert backbones.at_hand() == LITE
     assert backbones.own() == [LITE]
+
+
+@needs_weights
+def test_weights_are_named_by_what_their_file_holds_and_not_by_where_it_lies(lite, tmp_path):
+    published, copy = efficientnet_lite0.found(), tmp_path / "own.pth"
+    assert backbones.digest(LITE, None) == lite.digest == efficientnet_lite0.PUBLISHED
+    assert backbones.described(LITE, None) == (
+        f"{LITE}, trained on ImageNet-1k (1.28 million photographs of 1,000 kinds of things), "
+        f"SHA-256 {lite.digest}"
+    )
+    copy.write_bytes(published.read_bytes())
+    assert backbones.described(LITE, copy) == backbones.described(LITE, None)
+    assert backbones.other_weights(LITE, copy) == ""
+    copy.write_bytes(published.read_bytes()[:-1] + b"\x3f")
+    found = backbones.digest(LITE, copy)
+    assert found == backbones.other_weights(LITE, copy) != lite.digest
+    assert backbones.described(LITE, copy) == (
+        f"{LITE}, weights of a user's file, {copy}, SHA-256 {found}"
+    )
+    with pytest.raises(UserError, match=r"backbone_weights = .*gone.pth: No such file"):
+        backbones.described(LITE, tmp_path / "gone.pth")
+
+
+def test_what_keras_fetches_and_no_backbone_have_no_file():
+    assert backbones.digest("MobileNetV2", None) == ""
+    assert backbones.described("MobileNetV2", None).endswith("of things), fetched by Keras")
+    for name in (backbones.NONE, backbones.AUTO):
+        assert backbones.digest(name, efficientnet_lite0.found()) == ""
 
 
 # ---------------------------------------------------------------- keras.applications

@@ -1,5 +1,8 @@
 """Tensors come out of torch's old files as they are; nothing that a file names is ever called."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -117,6 +120,47 @@ def test_another_kind_of_file_is_refused(content, tmp_path):
     path = tmp_path / "some.pth"
     path.write_bytes(content)
     mistake(path)
+
+
+PROTO_2, ONE, MEMO = b"\x80\x02", b"K\x01", b"r\xff\xff\xff\x0f"
+HOSTILE = {
+    "a memo of 4 GB": PROTO_2 + ONE + MEMO + b".",
+    "a text memo of 4 GB": PROTO_2 + ONE + b"p268435455\n.",
+    "an array of 1 TB": PROTO_2 + b"\x96" + (2**40).to_bytes(8, "little") + b".",
+    "a deep key": PROTO_2 + b"}" + ONE + 5_000_000 * b"\x85" + b"K\x01s.",
+    "a deep key of several": PROTO_2 + b"}(" + ONE + 5_000_000 * b"\x85" + b"K\x01u.",
+    "a key that doubles": PROTO_2 + b"}" + ONE + 60 * b"q\0h\0\x86" + b"K\x01s.",
+    "a set": PROTO_2 + b"\x8f(" + ONE + 60 * b"q\0h\0\x86" + b"\x90.",
+    "a frozen set": PROTO_2 + b"(" + ONE + 60 * b"q\0h\0\x86" + b"\x91.",
+    "a table of pairs": PROTO_2
+    + b"ccollections\nOrderedDict\n]("
+    + (ONE + 60 * b"q\0h\0\x86" + ONE + b"\x86e\x85R."),
+    "a storage that doubles": PROTO_2
+    + b"(X\7\0\0\0storage"
+    + (b"N" + ONE + 60 * b"q\0h\0\x86" + b"NNNtQ."),
+    "a kind that doubles": PROTO_2 + b"(" + ONE + 60 * b"q\0h\0\x86" + b"NNNNNtQ.",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_at_once(name, tmp_path):
+    path = tmp_path / "hostile.pth"
+    path.write_bytes(HOSTILE[name])
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from pipeline.errors import UserError\n"
+        "from pipeline.networks.backbones._torch_file import tensors\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: tensors(Path(sys.argv[1]))\n"
+        "except UserError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    line, kilobytes = done.stdout.splitlines()
+    assert line.startswith(f"weights {path}: no file of tensors in torch's old format")
+    assert int(kilobytes) < 1_000_000
 
 
 def test_things_that_are_no_tensors_are_refused(tmp_path, storage):

@@ -130,6 +130,8 @@ def take(part, images, steps=10, labels=None, most=10_000, classifier=None):
 class Sure:
     """A classifier that answers by the mean of an image, the surer the brighter."""
 
+    pixels = 12 * 12
+
     def forward(self, images, training, observe):
         from pipeline.networks.layers import Activations
 

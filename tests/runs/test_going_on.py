@@ -1,5 +1,7 @@
 """`run --resume`: a run that was killed in every phase ends as if it had been left alone."""
 
+import errno
+import hashlib
 import os
 import random
 import re
@@ -19,8 +21,10 @@ from pipeline.__main__ import main
 from pipeline.config import layers as configuration
 from pipeline.runs import flow, kept, provenance, resume
 from pipeline.runs.differences import FINDINGS
+from pipeline.runs.logged import Measured
 from pipeline.tracking import CHECKPOINTS, dead
 from pipeline.tracking.store import REASON
+from pipeline.training.checkpoints import Checkpoints
 from tests.runs.test_differences import unbalanced
 
 pytestmark = pytest.mark.slow
@@ -221,8 +225,12 @@ def config(tmp_path, **flags):
     return configuration.load({"checkpoint_dir": str(tmp_path / "kept"), **flags})
 
 
+def run_id_of(name):
+    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+
+
 def folder_of(tmp_path, name, days, size=1000):
-    with kept.opened(kept.place(config(tmp_path), name), config(tmp_path)) as folder:
+    with kept.opened(kept.place(config(tmp_path), run_id_of(name)), config(tmp_path)) as folder:
         folder.checkpoints("method").save({"key": ""}, {})
         (folder.path / "large").write_bytes(bytes(size))
     then = time.time() - days * kept.A_DAY
@@ -234,6 +242,8 @@ def folder_of(tmp_path, name, days, size=1000):
 def test_folders_go_after_some_days_and_beyond_a_total_size(tmp_path, monkeypatch):
     recent = [folder_of(tmp_path, f"{i} days", i, 20_000) for i in (3, 2, 1)]
     old = folder_of(tmp_path, "old", kept.DAYS + 1)
+    trial = old.rename(old.parent / f"trial-{'0' * 16}-{old.name}")
+    old = folder_of(tmp_path, "old", kept.DAYS + 1)
     foreign = tmp_path / "kept" / "somebody's"
     foreign.mkdir()
     with kept._locked(old, needed=True):
@@ -241,9 +251,52 @@ def test_folders_go_after_some_days_and_beyond_a_total_size(tmp_path, monkeypatc
         assert old.exists()  # somebody works on it
     folder_of(tmp_path, "newer", 0)
     assert [path.exists() for path in (*recent, old, foreign)] == [True, True, True, False, True]
+    assert not trial.exists()
     monkeypatch.setattr(kept, "BYTES", 50_000)
     folder_of(tmp_path, "newest", 0)
     assert [path.exists() for path in (*recent, foreign)] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("thesis", ("lock", "data/a.txt")),
+        ("thesis", ("lock", "record.json", "data/a.txt")),
+        ("a" * 32, ("lock", "data/a.txt")),
+        ("A" * 32, ("lock", "record.json", "data/a.txt")),
+        ("a" * 32, ("record.json", "data/a.txt")),
+    ],
+)
+def test_what_is_not_a_runs_folder_stays_however_old_it_is(name, files, tmp_path):
+    then = time.time() - 10 * kept.DAYS * kept.A_DAY
+    for file in files:
+        path = tmp_path / "kept" / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("years of work")
+        os.utime(path, (then, then))
+    folder_of(tmp_path, "new", 0)
+    assert path.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_on_a_full_disk_an_arm_that_is_done_keeps_its_checkpoints(written, tmp_path, monkeypatch):
+    measured = Measured({"test/error": 0.1}, np.zeros(2, bool), np.zeros(0, bool), "classifier")
+    left, real = [None] * written, Checkpoints._write
+
+    def full(self, arrays):
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left.pop()
+        real(self, arrays)
+
+    with kept.opened(kept.place(config(tmp_path), run_id_of("a run")), config(tmp_path)) as folder:
+        folder.checkpoints(kept.METHOD).save({"key": ""}, {})
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "_write", full)
+            folder.keep(kept.METHOD, measured)
+        assert folder.goes_on()
+        assert (folder.recall(kept.METHOD) is not None) == bool(written)
+        assert folder.checkpoints(kept.METHOD).exist() == (not written)
 
 
 def test_a_folder_that_goes_while_it_is_looked_at_is_passed_over(tmp_path, monkeypatch):

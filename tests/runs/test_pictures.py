@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from pipeline import data
+from pipeline.__main__ import main
 from pipeline.config import layers as config
 from pipeline.errors import UserError
 from pipeline.networks import backbones
-from pipeline.runs import flow
+from pipeline.runs import flow, logged
 from pipeline.runs.logged import LABELS
 from pipeline.runs.summary import Result
 from tests.runs.test_flow import artifacts, model
@@ -190,6 +191,23 @@ def test_other_pictures_than_those_of_the_split_are_refused(large):
     picture(np.random.default_rng(9), COLOURS["2"]).resize((100, 100)).save(large / "2" / "0.png")
     with pytest.raises(UserError, match="these are not the data of run"):
         flow.train({"run_id": split, **TINY, "method": "sgan"})
+
+
+def test_going_on_with_other_pictures_names_the_key_that_was_typed(large, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    said = SPLIT | TINY | {"data_dir": str(large), "method": "supervised", "backbone": "none"}
+    words = [word for key, value in said.items() for word in (f"--{key}", value)]
+    with monkeypatch.context() as patch:
+        patch.setattr(logged, "evaluate", interrupted)
+        assert main(["run", *words, "--checkpoint_every", "0"]) == 130
+    run_id = capsys.readouterr().err.split()[-1]
+    picture(np.random.default_rng(9), COLOURS["2"]).resize((100, 100)).save(large / "2" / "0.png")
+    assert main(["run", "--resume", run_id]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert f"these are not the data of run {run_id}" in line
+    assert line.endswith("give the same data_dir, or start again without resume.")
 
 
 def test_keys_for_pictures_are_refused_where_there_are_none():

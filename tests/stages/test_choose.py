@@ -62,11 +62,13 @@ def test_what_somebody_names_stays(photographs):
     [
         ({"backbone": "EfficientNetLite"}, "no such network; did you mean EfficientNet"),
         ({"backbone": "efficientnet_lite0", "backbone_weights": "/nowhere.pth"}, "/nowhere.pth"),
+        ({"backbone": "auto", "backbone_weights": "/nowhere.pth"}, "/nowhere.pth"),
     ],
 )
-def test_a_wrong_name_or_file_is_told_before_anything_is_trained(photographs, said, told):
+@pytest.mark.parametrize("labels", ["1", "3"])
+def test_a_wrong_name_or_file_is_told_before_anything_is_trained(photographs, said, told, labels):
     with pytest.raises(UserError, match=told):
-        settle(photographs, labels_per_class="3", **said)
+        settle(photographs, labels_per_class=labels, **said)
 
 
 def test_without_weights_it_trains_from_scratch_and_says_so(photographs, monkeypatch):

@@ -87,6 +87,12 @@ def test_images_that_a_manifest_leaves_out_are_told():
         ({"augment_steps": "9"}, ["augment_steps = 9", "augment_with = none"]),
         ({"augment_with": "samples", "augment_steps": "9"}, []),
         ({"generator": "false", "augment_with": "none"}, []),
+        (
+            {"backbone_weights": "/nope.pth"},
+            ["backbone_weights = /nope.pth changes nothing: the training is on no backbone"],
+        ),
+        ({"backbone_weights": "/nope.pth", "backbone": "auto"}, []),
+        ({"backbone_weights": "/nope.pth", "backbone": "MobileNetV2"}, []),
     ],
 )
 def test_values_that_say_nothing_are_told(flags, told):

@@ -9,10 +9,13 @@ from pipeline import data
 from pipeline.config import layers as config
 from pipeline.config import named, step_images
 from pipeline.data.dataset import build
+from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
+from pipeline.parts import graph_labels, relativistic_gan
 from pipeline.stages import train
 from pipeline.stages.split import audit, choose_split
 from pipeline.training import warm_up
+from tests.networks.small_backbone import small_backbone
 
 METHODS = [
     name if name == "ssgan" else pytest.param(name, marks=pytest.mark.slow)
@@ -31,6 +34,44 @@ def test_a_function_is_called_slice_by_slice():
     rows = np.arange(2 * train.BATCH + 3)[:, None]
     np.testing.assert_array_equal(train.batched(double)(rows), 2 * rows)
     assert sizes == [train.BATCH] * 3
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 6, 1)])
+def test_calls_are_sized_by_the_pixels_that_a_backbone_sees(shape, monkeypatch):
+    """Wherever images are classified: after a training, for its graph, for its generator."""
+    runtime.start(0, None, True)
+    from pipeline.networks.pretrained import PretrainedClassifier
+    from pipeline.ops.devices import Random
+    from pipeline.parts.graph_labels import GraphLabels
+    from pipeline.parts.relativistic_gan import RelativisticGAN
+
+    side, most = 32, 5 * 32**2 + 7
+    for module in (train, graph_labels, relativistic_gan):
+        monkeypatch.setattr(module, "CALL_PIXELS", most)
+    network = PretrainedClassifier(shape, 3, small_backbone(side), Random(0))
+    assert network.pixels == side**2
+    images = np.random.default_rng(0).integers(0, 256, (23, *shape), np.uint8)
+    whole = network(images / np.float32(255)).numpy()
+    sizes, forward = [], network.forward
+
+    def watched(some, *given):
+        sizes.append(len(some))
+        return forward(some, *given)
+
+    monkeypatch.setattr(network, "forward", watched)
+    found = train.batched(lambda some: network(some / np.float32(255)), network.pixels)(images)
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+    maps = GraphLabels(network)._maps(images, np.arange(23))
+    assert len(maps[0]) == 23
+    gan = RelativisticGAN(
+        config.load({"generator_units": "[8]"}),
+        Spec(shape, 3, np.full(3, 1 / 3, np.float32), 2.0, images),
+        0,
+    )
+    gan.take(images, np.arange(23), np.arange(3), np.arange(3), network, 0, 5)
+    np.testing.assert_array_equal(gan.classes.numpy()[3:], whole.argmax(axis=1)[3:])
+    assert len(sizes) > 12
+    assert max(sizes) * side**2 <= most
 
 
 def test_a_short_run_of_the_recipe_is_ahead_of_its_baseline():

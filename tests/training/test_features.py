@@ -77,6 +77,31 @@ def test_more_images_compute_the_new_ones_alone(network, arrays, home):
     assert sets == {(5, 9, 100), (4, 6, 10)}
 
 
+def test_what_an_interrupt_has_left_is_not_computed_again(network, arrays, home, monkeypatch):
+    monkeypatch.setattr(features, "PART", 50)
+    places, expected = np.arange(130), features.of(network, arrays, np.arange(130))
+    for file in parts(home):
+        file.unlink()
+    told = features.progress.advance
+
+    def interrupt(done):
+        if done == 130:
+            raise KeyboardInterrupt
+        told(done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features.progress, "advance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            features.of(network, arrays, places)
+    kept = {tuple(np.load(file)["places"]) for file in parts(home)}
+    assert kept == {tuple(range(50)), tuple(range(50, 100))}
+    found = features.of(network, others(arrays), places)
+    np.testing.assert_array_equal(found[:100], expected[:100])
+    rest = computed(network, others(arrays), places[100:])
+    np.testing.assert_allclose(found[100:], rest, rtol=1e-4)
+    np.testing.assert_array_equal(features.of(network, arrays, places), found)
+
+
 def test_other_images_weights_or_sizes_are_computed_anew(network, arrays, home):
     places = np.arange(4)
     features.of(network, arrays, places)

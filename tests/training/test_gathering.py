@@ -1,13 +1,19 @@
 """Images too large to be held whole are brought step by step, and make the same model."""
 
+import re
+import threading
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline import data, memory
 from pipeline.config import layers as configuration
 from pipeline.data.dataset import build
+from pipeline.methods import Arrays
 from pipeline.networks.build import classifier
 from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
@@ -16,6 +22,7 @@ from pipeline.parts import graph_labels
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import inputs, loop, warm_up
+from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program
 from tests.training.test_loop import build as build_method
 from tests.training.test_loop import prepare
@@ -75,6 +82,37 @@ def test_the_graphs_features_are_made_of_fewer_images_at_a_time_and_are_alike(mo
     monkeypatch.setattr(graph_labels, "MAPS_BYTES", 300 * 4 * (64 + 32))
     agree = predicted(digits).argmax(axis=1) == wanted.argmax(axis=1)
     assert agree.mean() > 0.9
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells this memory")
+def test_images_that_are_held_whole_leave_memory_for_the_rest(tmp_path):
+    """However often they are copied on the way: measured while they are."""
+    path, shape = tmp_path / "images.npy", (60, 60, 3)
+    np.save(path, np.ones((20_000, *shape), np.uint8))
+    images, none = np.load(path, mmap_mode="r"), np.array([], np.int64)
+    held = tf.Variable(tf.zeros([1, *shape], tf.uint8), shape=[None, *shape], trainable=False)
+    method = SimpleNamespace(optimizers={}, schedules={})
+    arrays = Arrays(images, np.arange(9), np.arange(9), np.arange(9), none, "")
+    found, over = [_own_memory()], threading.Event()
+
+    def watch():
+        while not over.wait(0.001):
+            found.append(_own_memory())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    made = Inputs(SimpleNamespace(method=method, images=held), arrays, configuration.load({}))
+    over.set()
+    watching.join()
+    assert made.everything
+    assert max(found) - found[0] > images.nbytes * 0.9
+    assert inputs.LARGEST_SHARE * (max(found) - found[0]) / images.nbytes < 0.6
+
+
+def _own_memory():
+    """Bytes that this process has for itself, without pages of files."""
+    (line,) = re.findall(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) * 1024
 
 
 class Watched:

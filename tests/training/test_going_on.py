@@ -6,11 +6,13 @@ import pytest
 from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.errors import Collapsed, UserError
+from pipeline.networks import backbones
 from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import checkpoints, loop, steps, warm_up
 from pipeline.training.checkpoints import Checkpoints
+from tests.networks.small_backbone import small_backbone
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +23,20 @@ OTHERS = {
     "supervised": SMALL | {"method": "supervised", "steps": "10"},
     "feature_matching": SMALL | {"method": "feature_matching", "steps": "10"},
     "fixmatch": SMALL | {"method": "fixmatch", "steps": "10"},
+    "vat": SMALL | {"method": "vat", "steps": "8"},
+    "sgan": SMALL | {"method": "sgan", "steps": "8"},
+    "bad_gan": SMALL | {"method": "bad_gan", "steps": "8"},
+    "seed_gan": SMALL | {"method": "seed_gan", "steps": "8"},
+}
+ON_BACKBONE = {"kind": "photos", "backbone": "efficientnet_lite0", "backbone_side": "32"}
+ON_BACKBONE |= {"report_every": "2", "batch_size": "8", "unlabelled_batch_size": "16"}
+ON_BACKBONE |= {"labels_per_class": "5", "precision": "float32", "steps": "6"}
+ON_BACKBONE = {
+    "ssgan": ON_BACKBONE
+    | {"generator_units": "[8, 8]", "generated_batch_size": "8", "generator_steps": "4"}
+    | {"augment_with": "samples", "augment_steps": "4"},
+    "supervised": ON_BACKBONE | {"method": "supervised"},
+    "vat": ON_BACKBONE | {"method": "vat"},
 }
 
 
@@ -119,6 +135,18 @@ def test_other_methods_go_on_too(name, tmp_path):
         folder = tmp_path / str(count)
         assert killed_after(flags, folder, count)
         same(outcome(flags, Checkpoints(folder, 0.0)), expected)
+
+
+@pytest.mark.parametrize("name", ON_BACKBONE)
+def test_a_training_on_a_backbone_goes_on_in_every_phase(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "load", lambda name, weights, side: small_backbone(side))
+    flags, phases = ON_BACKBONE[name], set()
+    expected = outcome(flags)
+    while killed_after(flags, tmp_path, 3):
+        held = checkpoints._read(Checkpoints(tmp_path, 0.0)._files()[-1])
+        phases.add(held.head["phase"])
+    assert phases >= ({"step", "generate", "augment"} if name == "ssgan" else {"step"})
+    same(outcome(flags, Checkpoints(tmp_path, 0.0)), expected)
 
 
 @pytest.mark.parametrize("at", [4, 12, 24])

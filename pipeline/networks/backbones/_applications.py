@@ -13,9 +13,8 @@ import keras
 import tensorflow as tf
 
 from pipeline.errors import UserError, cause
-from pipeline.networks.backbones._backbone import Backbone
+from pipeline.networks.backbones._backbone import IMAGENET, Backbone
 
-TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
 SIDE = 224
 SMALLEST = 75  # pixels of a side that every one of them takes
 
@@ -63,7 +62,7 @@ def load(name: str, weights: Path | None, side: int, others: Sequence[str]) -> B
     prepare = importlib.import_module(make.__module__).preprocess_input
     maps = network(Prepared(prepare)(images))
     found = keras.Model(images, maps, name=f"{name}_features")
-    return Backbone(name, TRAINED_ON, digest.hexdigest()[:16], SIDE, found)
+    return Backbone(name, IMAGENET, digest.hexdigest()[:16], SIDE, found)
 
 
 class Prepared(keras.layers.Layer):

