@@ -1,14 +1,12 @@
 """A whole curve: prepare it, keep workers at work until every cell has ended, then the report."""
 
-import multiprocessing
 import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from experiments.curve import comparisons, counts
+from experiments.curve import backbone, comparisons, counts
 from experiments.curve.answering import Given, give, remember
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
@@ -18,14 +16,10 @@ from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, alone, state
 from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure
-from pipeline.networks import backbones
 from pipeline.ops import runtime
 from pipeline.runs import flow, resume
-from pipeline.stages.choose import Choice, choose
-from pipeline.stages.split import choose_split
 from pipeline.tracking import Run
 
 PAUSE, LOOKING = 1.0, 20  # between two looks at the cells: seconds, and times what a look takes
@@ -79,34 +73,17 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
             comparisons.check(method, first)
     dataset = resume.load_data(first)
     grid, words = counts.on(grid, dataset)
-    if first.backbone == backbones.AUTO:
-        choice = _chosen(grid.config(grid.settings.methods[0], grid.counts[0]))
-        words += [choice.reason] if choice.reason else []
-        grid = grid.with_backbone(choice.backbone)
-        dataset = data.of(grid.config(grid.settings.methods[0]))
-        grid, _ = counts.on(grid, dataset)
+    chosen, more = backbone.settled(grid)
+    if chosen is not grid:
+        words += more
+        dataset = data.of(chosen.config(grid.settings.methods[0]))
+        grid, _ = counts.on(chosen, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
     words += filter(None, [configuration.short(longest, len(dataset.train_images))])
     if grid.settings.budget is None and len({*grid.settings.methods} - {CEILING}) > 1:
         words += counts.too_few(grid.settings.seeds, len(grid.counts))
     flow.tell_findings(dataset)
     return grid, dataset, words
-
-
-def _chosen(config: Config) -> Choice:
-    """What `backbone: auto` comes to with the fewest labels of the curve, for all its trainings.
-
-    In a process of its own: TensorFlow's memory goes with it.
-    """
-    progress.phase("choosing between a backbone and training from scratch")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(_choose, config).result()
-
-
-def _choose(config: Config) -> Choice:
-    dataset = resume.load_data(config)
-    return choose(config, dataset, choose_split(config, dataset))
 
 
 def _job(grid: Grid, cells: Sequence[Cell]) -> Job:
