@@ -204,7 +204,6 @@ def _told(pictures: Pictures, names: tuple[str, ...]) -> Iterator[Finding]:
     usable = set(names)
     spans = [pictures.looks[index].span for index in pictures.usable]
     yield from pictures.layout.told
-    yield from _parts.alike(names)
     if deep := _scale.told([span for span in spans if span]):
         yield deep
     yield from _skipped.file_findings(
