@@ -136,9 +136,9 @@ def _draws(runs: Sequence[Found]) -> list[str]:
     seeds: dict[tuple[str, object], set[object]] = {}
     draws: dict[tuple[str, object], set[object]] = {}
     for run in runs:
-        if _method(run) == CEILING:
-            continue
         at, split = (_method(run), run.metrics.get(N_LABELS, 0)), run.params.get("split_seed")
+        if _method(run) == CEILING or split is None:
+            continue
         seeds.setdefault(at, set()).add((run.params.get("seed"), split))
         draws.setdefault(at, set()).add(run.params.get("split_file") or split)
     fewer = [at for at, found in seeds.items() if len(draws[at]) < len(found)]

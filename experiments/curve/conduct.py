@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from experiments.curve import backbone, comparisons, counts
-from experiments.curve.answering import Given, give, remember
+from experiments.curve import backbone, comparisons, counts, kept
+from experiments.curve.answering import Given, check_writable, give, wanted
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
+from experiments.curve.kept import Choice, Kept
 from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, alone, state
@@ -35,7 +36,8 @@ def draw(grid: Grid, command: str) -> Given:
         RunFailure: too many trainings in a row failed, or no worker comes up.
     """
     begin = time.monotonic()
-    grid, dataset, words = _prepared(grid)
+    check_writable(grid)
+    grid, dataset, choice, words = _prepared(grid)
     cells = grid.cells()
     job = _job(grid, cells)
     hands = of(job, grid.settings)
@@ -44,12 +46,14 @@ def draw(grid: Grid, command: str) -> Given:
             summary = tracking.curve_run(grid.experiment, grid.name)
         ours = partial(_is_ours, summary)
         with tracking.closed(summary, ours) as run, progress.subject(grid.name):
-            remember(run, grid, cells)
+            asked = Kept(grid.against, wanted(cells), job.command, words, choice)
+            kept.keep(run, asked)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())
             if grid.settings.budget is not None:
                 cells, more = _within_budget(grid, cells, hands, job, told, begin)
-                words += more
+                words = [*words, *more]
+                kept.keep(run, replace(asked, words=words))
                 hands.renew(replace(job, cells=tuple(cells)))
             now = _work_off(grid, cells, hands, job, told)
             hands.stop()
@@ -64,7 +68,7 @@ def _is_ours(summary: Run) -> bool:
     return not tracking.is_anothers(summary)
 
 
-def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
+def _prepared(grid: Grid) -> tuple[Grid, Dataset, Choice | None, list[str]]:
     """Load the data; settle counts and backbone; see that every method can be had."""
     first = grid.config(grid.settings.methods[0])
     progress.phase(f"loading {first.dataset}")
@@ -73,8 +77,8 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
             comparisons.check(method, first)
     dataset = resume.load_data(first)
     grid, words = counts.on(grid, dataset)
-    chosen, more = backbone.settled(grid)
-    if chosen is not grid:
+    chosen, choice, more = backbone.settled(grid)
+    if choice:
         words += more
         dataset = data.of(chosen.config(grid.settings.methods[0]))
         grid, _ = counts.on(chosen, dataset)
@@ -83,7 +87,7 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
     if grid.settings.budget is None and len({*grid.settings.methods} - {CEILING}) > 1:
         words += counts.too_few(grid.settings.seeds, len(grid.counts))
     flow.tell_findings(dataset)
-    return grid, dataset, words
+    return grid, dataset, choice, words
 
 
 def _job(grid: Grid, cells: Sequence[Cell]) -> Job:

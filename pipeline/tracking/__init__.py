@@ -16,6 +16,7 @@ from pipeline.tracking.curves import (
     end_lost,
     is_anothers,
     kill,
+    known_summary,
     latest_summary,
 )
 from pipeline.tracking.dead import CHECKPOINTS
@@ -100,6 +101,7 @@ __all__ = [
     "kill_evaluation",
     "kill_trial",
     "last_metrics",
+    "known_summary",
     "latest_summary",
     "load_model",
     "open_run",

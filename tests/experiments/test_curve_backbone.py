@@ -26,7 +26,7 @@ def photographs(tmp_path, store):
     ["supervised,sgan,ssgan", "supervised,ssgan,sgan", "sgan,fixmatch,supervised_all,supervised"],
 )
 def test_all_cells_are_on_one_network_and_who_is_not_by_default_is_named(photographs, methods):
-    found, _, words = conduct._prepared(grid.read({**photographs, "methods": methods}))
+    found, *_, words = conduct._prepared(grid.read({**photographs, "methods": methods}))
     assert {cell.config.backbone for cell in found.cells()} == {backbones.at_hand()}
     (said,) = [each for each in words if "by default" in each]
     assert said.startswith(f"sgan: on backbone {backbones.at_hand()} like the others")
@@ -34,7 +34,7 @@ def test_all_cells_are_on_one_network_and_who_is_not_by_default_is_named(photogr
 
 
 def test_methods_that_are_never_on_a_backbone_by_themselves_stay_so(photographs):
-    found, _, words = conduct._prepared(grid.read({**photographs, "methods": "supervised,sgan"}))
+    found, *_, words = conduct._prepared(grid.read({**photographs, "methods": "supervised,sgan"}))
     assert {cell.config.backbone for cell in found.cells()} == {backbones.NONE}
     assert not any("backbone" in each for each in words)
 
