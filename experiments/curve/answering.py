@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.curve import collect, kept, report
-from experiments.curve.grid import Cell, Grid, folder
+from experiments.curve.grid import NOTHING_BESIDE, Cell, Grid, folder
 from experiments.curve.report import About, Answer
-from experiments.curve.settings import SUPERVISED
+from experiments.curve.settings import CEILING, SUPERVISED
 from experiments.curve.table import METHOD, N_LABELS
 from experiments.curve.work import State, state
 from pipeline import progress, tracking
@@ -76,11 +76,16 @@ def give(
     unlabelled = grid.data.n_images - most
     against, doubts = grid.against, _lost(names, now)
     if against not in set(frame[METHOD]):
-        against = next(m for m in grid.settings.methods if m in set(frame[METHOD]))
+        against = _stand_in([m for m in grid.settings.methods if m in set(frame[METHOD])])
         doubts.append(f"All is compared with {against}, as {grid.against} has no result.")
     about = _about(frame, dataset.name, command, unlabelled, notes, doubts)
     answer = report.answer(frame, against, about)
     return _written(answer, frame, run, folder(grid.name), grid.settings.out)
+
+
+def _stand_in(methods: Sequence[str]) -> str:
+    """What is compared with where the baseline has no result: the ceiling only if it is alone."""
+    return next((method for method in methods if method != CEILING), methods[0])
 
 
 def wanted(cells: Sequence[Cell]) -> dict[str, str]:
@@ -160,7 +165,7 @@ def of_runs(asked: Asked, command: str) -> Given:
     methods, first = sorted(set(frame[METHOD])), asked.against or last.against or SUPERVISED
     against, of_curve = first, bool(last.against and not asked.against)
     if first not in methods and (of_curve or len(methods) == 1):
-        against = SUPERVISED if SUPERVISED in methods else methods[0]
+        against = SUPERVISED if SUPERVISED in methods else _stand_in(methods)
         if of_curve:
             differ.append(f"All is compared with {against}, as {first} has no result.")
     if against not in methods:
@@ -168,6 +173,8 @@ def of_runs(asked: Asked, command: str) -> Given:
         raise UserError(
             f"against = {against!r}: none of the runs is of that method; there are: {known}."
         )
+    if asked.against == CEILING and len(methods) > 1:
+        raise UserError(f"against = {CEILING!r} (from --against): {NOTHING_BESIDE}")
     dataset = str(frame[collect.DATASET].iloc[0])
     about = _about(frame, dataset, command, unlabelled, [*last.notes, *words], differ)
     progress.phase("writing the report")

@@ -59,6 +59,10 @@ def test_a_budget_is_a_time_as_people_write_it(text, seconds):
         ({"methods": "supervised,ssgn"}, ["--methods", "'ssgn'", "did you mean ssgan"]),
         ({"methods": "ssgan,ssgan"}, ["--methods", "more than once"]),
         ({"methods": "ssgan,vat"}, ["against = 'supervised'", "default.yaml, line", "ssgan, vat"]),
+        (
+            {"methods": "ssgan,supervised_all", "against": "supervised_all"},
+            ["against = 'supervised_all' (from --against)", "every label", "another method"],
+        ),
         ({"label_counts": "20,x"}, ["label_counts", "--label_counts", "integer"]),
         ({"label_counts": "0,5"}, ["label_counts", "greater than or equal to 1"]),
         ({"label_counts": "20,20"}, ["label_counts", "20 stands there more than once"]),

@@ -167,6 +167,8 @@ def test_every_label_there_is_leaves_others_their_unlabelled_images(client, tmp_
     found = report(experiment="ssgan/c")
     assert "images without a label: 1,237" in (found.files / "report.md").read_text()
     assert any("expected with 400 labels" in line for line in found.lines)
+    with pytest.raises(UserError, match=r"^against = 'supervised_all' .*: it has every label"):
+        report(experiment="ssgan/c", against="supervised_all")
 
 
 def test_without_a_result_of_the_baseline_the_others_are_reported(client, digits):
