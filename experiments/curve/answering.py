@@ -1,6 +1,5 @@
-"""From finished cells to the report: built, logged to the summary run, written beside it."""
+"""From finished cells to the report: what is reported, what lacks, what weakens it."""
 
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,30 +9,19 @@ import pandas as pd
 
 from experiments.curve import collect, kept, report
 from experiments.curve.grid import NOTHING_BESIDE, Cell, Grid, folder
-from experiments.curve.report import About, Answer
+from experiments.curve.report import About
 from experiments.curve.settings import CEILING, SUPERVISED
 from experiments.curve.table import METHOD, N_LABELS
 from experiments.curve.work import State, state
+from experiments.curve.writing import Given, written
 from pipeline import progress, tracking
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure, UserError
 from pipeline.runs import provenance
 from pipeline.tracking import Found, Run
 
-HTML, MARKDOWN, CELLS = "report.html", "report.md", "cells.csv"
-NOTE_LENGTH = 5000  # characters of a run's description, which every store takes
 NAMED = 3  # trainings without a result that a sentence names
 REASON_LENGTH = 150  # characters of a failure's reason that a sentence repeats
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a command ends with."""
-
-    lines: Sequence[str]  # the answer first
-    files: Path  # folder of report.md and cells.csv
-    page: Path  # the report
-    address: str  # of the run that holds the same
 
 
 class Asked(NamedTuple):
@@ -80,7 +68,7 @@ def give(
         doubts.append(f"All is compared with {against}, as {grid.against} has no result.")
     about = _about(frame, dataset.name, command, unlabelled, notes, doubts)
     answer = report.answer(frame, against, about)
-    return _written(answer, frame, run, folder(grid.name), grid.settings.out)
+    return written(answer, frame, run, folder(grid.name), grid.settings.out)
 
 
 def _stand_in(methods: Sequence[str]) -> str:
@@ -185,13 +173,13 @@ def of_runs(asked: Asked, command: str) -> Given:
     if summary:
         tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
         try:
-            return _written(answer, frame, summary, there, asked.out)
+            return written(answer, frame, summary, there, asked.out)
         finally:
             summary.outbox.close()
     with tracking.open_run(
         "report", experiment=experiment, name=f"report: {dataset}, {len(frame)} runs"
     ) as run:
-        return _written(answer, frame, run, there, asked.out)
+        return written(answer, frame, run, there, asked.out)
 
 
 def _about(
@@ -242,57 +230,3 @@ def _lost(names: Mapping[str, str], now: State) -> list[str]:
                 "that did not."
             )
     return said
-
-
-def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: str | None) -> Given:
-    """Log the report to its run, then write the same beside it."""
-    page = Path(out).expanduser() if out else there / HTML
-    html, markdown, lines = report.html(answer), report.markdown(answer), report.told(answer)
-    run.text(html, HTML)
-    run.text(markdown, MARKDOWN)
-    run.table(frame, CELLS)
-    run.tags({tracking.NOTE: "\n\n".join([report.question(answer), *lines])[:NOTE_LENGTH]})
-    kept_there = f"the run has the report as an artifact: {run.address}"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{_unwritable(page, error)} {kept_there}") from None
-    try:
-        there.mkdir(parents=True, exist_ok=True)
-        (there / MARKDOWN).write_text(markdown, encoding="utf-8")
-        frame.to_csv(there / CELLS, index=False)
-    except OSError as error:
-        if not out:
-            raise UserError(f"{_unwritable(page, error)} {kept_there}") from None
-        reason = error.strerror
-        progress.note(f"{there}/{MARKDOWN} and {CELLS} cannot be written ({reason}); {kept_there}")
-    return Given(lines, there, page, run.address)
-
-
-def check_writable(grid: Grid) -> None:
-    """Try where the report is to lie, before anything else; makes nothing.
-
-    Raises:
-        UserError: nothing can be written there.
-    """
-    out = grid.settings.out
-    page = Path(out).expanduser() if out else folder(grid.name) / HTML
-    tried = page
-    try:
-        if page.exists():
-            with page.open("ab"):
-                return
-        tried = next(path for path in page.absolute().parents if path.exists())
-        with tempfile.TemporaryFile(dir=tried):
-            pass
-    except OSError as error:
-        error.filename = str(tried)
-        raise UserError(_unwritable(page, error)) from None
-
-
-def _unwritable(page: Path, error: OSError) -> str:
-    return (
-        f"out = {page}: {error.filename} cannot be written ({error.strerror}); give "
-        "another file by --out."
-    )

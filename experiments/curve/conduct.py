@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from experiments.curve import backbone, comparisons, counts, kept
-from experiments.curve.answering import Given, check_writable, give, wanted
+from experiments.curve.answering import give, wanted
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
@@ -15,6 +15,7 @@ from experiments.curve.kept import Choice, Kept
 from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, alone, state
+from experiments.curve.writing import Given, check_writable
 from pipeline import data, progress, tracking
 from pipeline.config import layers as configuration
 from pipeline.data import Dataset

@@ -5,7 +5,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from experiments.curve import answering, conduct, grid, kept
+from experiments.curve import conduct, grid, kept, writing
 from pipeline import data, tracking
 from pipeline.errors import UserError
 from pipeline.networks import backbones
@@ -81,8 +81,8 @@ def test_where_nothing_can_be_written_is_told_before_the_data_are_loaded(store, 
 
 
 def test_a_place_that_does_not_exist_yet_is_no_mistake_and_is_not_made(store):
-    answering.check_writable(grid.read({"name": "c"}))
-    answering.check_writable(grid.read({"name": "c", "out": "a/b/c.html"}))
+    writing.check_writable(grid.read({"name": "c"}))
+    writing.check_writable(grid.read({"name": "c", "out": "a/b/c.html"}))
     assert not Path("curves").exists()
     assert not Path("a").exists()
 
