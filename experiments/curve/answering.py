@@ -32,6 +32,7 @@ class Asked(NamedTuple):
     curve: str | None
     against: str | None  # None: the curve's own, or else `supervised`
     out: str | None
+    goal: float | None = None  # an error that is wanted; None: the curve's own, or none
 
 
 def give(
@@ -67,8 +68,12 @@ def give(
         against = _stand_in([m for m in grid.settings.methods if m in set(frame[METHOD])])
         doubts.append(f"All is compared with {against}, as {grid.against} has no result.")
     about = _about(frame, dataset.name, command, unlabelled, notes, doubts)
-    answer = report.answer(frame, against, about)
+    answer = report.answer(frame, against, about, _goals(grid.settings.goal))
     return written(answer, frame, run, folder(grid.name), grid.settings.out)
+
+
+def _goals(goal: float | None) -> tuple[float, ...]:
+    return () if goal is None else (goal,)
 
 
 def _stand_in(methods: Sequence[str]) -> str:
@@ -101,6 +106,7 @@ class Last:
     against: str | None = None  # what it compares with; None: not known
     notes: Sequence[str] = ()
     doubts: Sequence[str] = ()
+    goal: float | None = None
 
 
 def _of_last_command(summary: Run, cells: Sequence[Found], asked: Asked) -> Last:
@@ -123,11 +129,12 @@ def _of_last_command(summary: Run, cells: Sequence[Found], asked: Asked) -> Last
     notes = [f"{left} trainings are of earlier commands with other settings"] if left else []
     there = {run.tags[tracking.CELL_DIGEST] for run in runs}
     if asked.filter:  # what failed may be what it leaves out
-        return Last(runs, last.against, [*notes, *_lacking(last.cells, there), *last.words])
+        notes += [*_lacking(last.cells, there), *last.words]
+        return Last(runs, last.against, notes, goal=last.goal)
     every = tracking.cells(f"ssgan/{asked.curve}", str(asked.curve))
     now = state(every, last.command)
     notes += [*_failures(now), *_lacking(last.cells, {*there, *now.failed}), *last.words]
-    return Last(runs, last.against, notes, _lost(last.cells, now))
+    return Last(runs, last.against, notes, _lost(last.cells, now), last.goal)
 
 
 def of_runs(asked: Asked, command: str) -> Given:
@@ -166,7 +173,7 @@ def of_runs(asked: Asked, command: str) -> Given:
     dataset = str(frame[collect.DATASET].iloc[0])
     about = _about(frame, dataset, command, unlabelled, [*last.notes, *words], differ)
     progress.phase("writing the report")
-    answer = report.answer(frame, against, about)
+    answer = report.answer(frame, against, about, _goals(asked.goal or last.goal))
     if asked.filter:  # a part must not stand in place of the curve's report
         summary = None
     there = folder(asked.curve) if asked.curve and summary else Path("reports")

@@ -47,7 +47,8 @@ def draw(grid: Grid, command: str) -> Given:
             summary = tracking.curve_run(grid.experiment, grid.name)
         ours = partial(_is_ours, summary)
         with tracking.closed(summary, ours) as run, progress.subject(grid.name):
-            asked = Kept(grid.against, wanted(cells), job.command, words, choice)
+            names, goal = wanted(cells), grid.settings.goal
+            asked = Kept(grid.against, names, job.command, words, choice, goal)
             kept.keep(run, asked)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())

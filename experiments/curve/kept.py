@@ -31,6 +31,7 @@ class Kept:
     command: str = ""  # that its trainings are told apart by
     words: Sequence[str] = ()  # what was cut or chosen, in sentences
     choice: Choice | None = None
+    goal: float | None = None  # an error that is wanted
 
 
 def keep(run: Run, asked: Kept) -> None:

@@ -226,6 +226,9 @@ def test_bad_tables_are_refused_in_one_line(change, baseline, said):
 def test_goals_of_the_user_are_kept_and_checked():
     answer = report.answer(table(), "supervised", About("digits"), goals=(0.08,))
     assert [need.error for need in answer.needs["ssgan"]] == [0.08]
+    (said,) = [s for s in report.sentences(answer) if s.startswith("For an error of 8 %: ")]
+    needed = words.labels_needed(answer.needs["ssgan"][0])
+    assert f"ssgan: {needed}" in said
     with pytest.raises(UserError, match="between 0 and 1"):
         report.answer(table(), "supervised", About("digits"), goals=(8.0,))
 

@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from experiments.curve import conduct, grid, kept, writing
+from experiments.curve.settings import goal_of
 from pipeline import data, tracking
 from pipeline.errors import UserError
 from pipeline.networks import backbones
@@ -28,7 +29,7 @@ def drawn(client, digits, words=(), **flags):
     """A curve of which a training failed and one was not done; what its command says."""
     wanted = asked(digits, methods="supervised,ssgan", **flags)
     with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
-        remember(run, wanted, wanted.cells(), words=words)
+        remember(run, wanted, wanted.cells(), words=words, goal=wanted.settings.goal)
     *done, failed, _ = wanted.cells()
     for cell in done:
         params = {"split_seed": cell.config.split_seed}
@@ -47,6 +48,29 @@ def test_the_report_on_a_curve_weakens_it_as_its_command_did(client, digits):
     assert f"note: {cut}" in weak
     again = report(curve="c").lines
     assert [line for line in again if line.startswith(("but: ", "note: "))] == weak
+
+
+def test_the_error_that_a_curve_was_asked_for_is_that_of_its_report_unless_another_is(
+    client, digits
+):
+    def goal_in(lines):
+        return [line[:24] for line in lines if line.startswith("For an error of ")]
+
+    assert goal_in(drawn(client, digits, goal="0.25")) == ["For an error of 25 %: su"]
+    assert goal_in(report(curve="c").lines) == ["For an error of 25 %: su"]
+    assert goal_in(report(curve="c", goal=0.125).lines) == ["For an error of 12.5 %: "]
+    assert goal_in(report(experiment="ssgan/c").lines) == []
+
+
+@pytest.mark.parametrize(("text", "goal"), [(None, None), ("none", None), ("0.03", 0.03)])
+def test_a_goal_is_a_share(text, goal):
+    assert goal_of(text) == goal
+
+
+@pytest.mark.parametrize("text", ["3", "0", "1", "-0.1", "nan", "few", "3 %"])
+def test_a_goal_that_is_none_is_told_in_one_line(text):
+    with pytest.raises(UserError, match=r"^goal = [^\n]*between 0 and 1 \(3 % is 0\.03\)\.$"):
+        goal_of(text)
 
 
 def artifacts(client):
