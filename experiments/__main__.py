@@ -17,7 +17,7 @@ from experiments import checks
 from experiments import plan as plans
 from experiments import settings as of_searches
 from experiments.curve import grid as grids
-from experiments.curve.settings import Settings
+from experiments.curve.settings import Settings, goal_of
 from experiments.space import Choices
 from pipeline.command_line import (
     Parser,
@@ -42,6 +42,7 @@ REPORT = {
     "curve": "name of a curve whose runs they are, instead of --experiment",
     "against": "the method that the others are compared with (default: the curve's, or else "
     "supervised)",
+    "goal": "the error that you want, between 0 and 1 (3 % is 0.03; default: the curve's)",
     "out": "file of the report, .html",
 }
 
@@ -98,6 +99,7 @@ def _report(flags: Mapping[str, str], typed: str) -> None:
         raise UserError(f"--{unknown[0]}: report knows {', '.join(f'--{key}' for key in REPORT)}.")
     if flags.get("curve") and flags.get("experiment"):
         raise UserError("curve and experiment: a curve has its own experiment; give one of them.")
+    goal = goal_of(flags.get("goal"))
     from pipeline import progress
 
     with progress.shown(silence=20.0):
@@ -108,7 +110,8 @@ def _report(flags: Mapping[str, str], typed: str) -> None:
 
         asked = {key: flags.get(key) for key in ("experiment", "curve", "out")}
         against = flags.get("against")
-        given = of_runs(Asked(flags.get("filter") or "", against=against, **asked), typed)
+        chosen = Asked(flags.get("filter") or "", against=against, goal=goal, **asked)
+        given = of_runs(chosen, typed)
     report.show_curve(given)
     tracking.check_sent()
 

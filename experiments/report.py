@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from experiments.curve.answering import Given
+from experiments.curve.writing import Given
 from experiments.search.answer import Answer, columns, failures, headline, next_command, table
 from pipeline.errors import RunFailure
 

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
 from pipeline import figures
-from pipeline.figures import style
+from pipeline.figures import curves, style
 from pipeline.figures.images import GAP_GREY
 from pipeline.networks.spec import Latents
 
@@ -272,3 +272,20 @@ def test_names_in_any_script_are_drawn_without_a_warning(monkeypatch):
         monkeypatch.setattr(style, "CJK", ("No such font", "STIXGeneral"))
         monkeypatch.setattr(style, "_figure_type", style._figure_type.__wrapped__)
         assert (sheet("\u1d84") != without).any()
+
+
+@pytest.mark.parametrize("n", [1, 8, 12])
+def test_marks_of_many_methods_lie_within_the_axes_and_apart(n):
+    nothing = {"grid": np.empty(0), "band": np.empty((3, 0))}
+    ends = [np.nan] * 3
+    series = [
+        curves.Series(
+            f"m{i}", i, [20, 50, 100], [0.3, 0.2, 0.1], ends, ends, [[0.3], [0.2], [0.1]], **nothing
+        )
+        for i in range(n)
+    ]
+    axes = curves.label_curve(series, 0.001, "t", "d", "y").axes[0]
+    low, high = axes.get_xlim()
+    drawn = np.concatenate([np.asarray(line.get_xdata(), float) for line in axes.lines])
+    assert low < drawn.min() < drawn.max() < high
+    assert len(set(drawn.round(6))) == 3 * n

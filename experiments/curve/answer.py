@@ -67,7 +67,7 @@ class Answer:
     them. curves: of the error, by method. quality, quality_points: by
     measure and method, of the share of samples that lacks to 1, as if it were an error; goals of
     quality_needs likewise, none beyond what real images get. real: that, by measure, where it is
-    known. doubts: sentences.
+    known. doubts: sentences. goals: errors that somebody wants.
     """
 
     about: About
@@ -86,6 +86,7 @@ class Answer:
     saves: Mapping[str, tuple[Saved, ...]]
     rounds: Mapping[str, tuple[Round, ...]]
     doubts: tuple[str, ...]
+    goals: tuple[float, ...] = ()
 
     def point(self, method: str, n_labels: int) -> Point | None:
         """A method's errors at a label count."""
@@ -150,6 +151,7 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
             for method, curve in curves.items()
         },
         (*about.doubts, *doubts.found(cells, table, lines, comparisons, curves)),
+        tuple(goals),
     )
 
 

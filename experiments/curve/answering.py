@@ -1,41 +1,27 @@
-"""From finished cells to the report: built, logged to the summary run, written beside it."""
+"""From finished cells to the report: what is reported, what lacks, what weakens it."""
 
-import json
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.curve import collect, report
-from experiments.curve.grid import Cell, Grid, folder
-from experiments.curve.report import About, Answer
-from experiments.curve.settings import SUPERVISED
+from experiments.curve import collect, kept, report
+from experiments.curve.grid import NOTHING_BESIDE, Cell, Grid, folder
+from experiments.curve.report import About
+from experiments.curve.settings import CEILING, SUPERVISED
 from experiments.curve.table import METHOD, N_LABELS
-from experiments.curve.work import State
+from experiments.curve.work import State, state
+from experiments.curve.writing import Given, written
 from pipeline import progress, tracking
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure, UserError
 from pipeline.runs import provenance
 from pipeline.tracking import Found, Run
 
-HTML, MARKDOWN, CELLS = "report.html", "report.md", "cells.csv"
-WANTED = "cells.json"  # what the curve's last command asked for: `remember`
-NOTE_LENGTH = 5000  # characters of a run's description, which every store takes
 NAMED = 3  # trainings without a result that a sentence names
 REASON_LENGTH = 150  # characters of a failure's reason that a sentence repeats
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a command ends with."""
-
-    lines: Sequence[str]  # the answer first
-    files: Path  # folder of report.md and cells.csv
-    page: Path  # the report
-    address: str  # of the run that holds the same
 
 
 class Asked(NamedTuple):
@@ -46,6 +32,7 @@ class Asked(NamedTuple):
     curve: str | None
     against: str | None  # None: the curve's own, or else `supervised`
     out: str | None
+    goal: float | None = None  # an error that is wanted; None: the curve's own, or none
 
 
 def give(
@@ -71,62 +58,83 @@ def give(
     if frame.empty:
         why = "; ".join(_failures(now)[-1:]) or "none has been done"
         raise RunFailure(f"curve {grid.name}: there is nothing to report on: {why}.")
-    notes = _failures(now)
-    missing = len(cells) - len(found) - sum(cell.digest in now.failed for cell in cells)
-    if missing:
-        notes.append(f"{missing} of {len(cells)} trainings were not done")
-    notes += words
+    names = wanted(cells)
+    notes = [*_failures(now), *_lacking(names, {*now.finished, *now.failed}), *words]
     assert grid.data is not None
     most = int(collect.besides_ceiling(frame)[N_LABELS].max())
     unlabelled = grid.data.n_images - most
-    against, doubts = grid.against, _lost(cells, now)
+    against, doubts = grid.against, _lost(names, now)
     if against not in set(frame[METHOD]):
-        against = next(m for m in grid.settings.methods if m in set(frame[METHOD]))
+        against = _stand_in([m for m in grid.settings.methods if m in set(frame[METHOD])])
         doubts.append(f"All is compared with {against}, as {grid.against} has no result.")
     about = _about(frame, dataset.name, command, unlabelled, notes, doubts)
-    answer = report.answer(frame, against, about)
-    return _written(answer, frame, run, folder(grid.name), grid.settings.out)
+    answer = report.answer(frame, against, about, _goals(grid.settings.goal))
+    return written(answer, frame, run, folder(grid.name), grid.settings.out)
 
 
-def remember(run: Run, grid: Grid, cells: Sequence[Cell]) -> None:
-    """Keep with the summary run which cells the curve's last command is about, and what it asks."""
-    names = {cell.digest: str(cell) for cell in cells}
-    run.text(json.dumps({"against": grid.against, "cells": names}), WANTED)
+def _goals(goal: float | None) -> tuple[float, ...]:
+    return () if goal is None else (goal,)
 
 
-def _of_last_command(
-    summary: Run, cells: Sequence[Found]
-) -> tuple[list[Found], str | None, list[str]]:
-    """The runs that a curve's last command is about, what it compares with, and what lacks.
+def _stand_in(methods: Sequence[str]) -> str:
+    """What is compared with where the baseline has no result: the ceiling only if it is alone."""
+    return next((method for method in methods if method != CEILING), methods[0])
+
+
+def wanted(cells: Sequence[Cell]) -> dict[str, str]:
+    """Digest → what each is called, which begins with its method."""
+    return {cell.digest: str(cell) for cell in cells}
+
+
+def _lacking(names: Mapping[str, str], known: Collection[str]) -> list[str]:
+    """A sentence on the trainings of `names` that are not among the digests that are known of."""
+    lacking = [name for digest, name in names.items() if digest not in known]
+    if not lacking:
+        return []
+    more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+    return [
+        f"{len(lacking)} of {len(names)} trainings have no result that is reported here: "
+        f"{'; '.join(lacking[:NAMED])}{more}"
+    ]
+
+
+@dataclass(frozen=True)
+class Last:
+    """What a report knows of the curve that it is on, by its last command."""
+
+    runs: Sequence[Found]
+    against: str | None = None  # what it compares with; None: not known
+    notes: Sequence[str] = ()
+    doubts: Sequence[str] = ()
+    goal: float | None = None
+
+
+def _of_last_command(summary: Run, cells: Sequence[Found], asked: Asked) -> Last:
+    """The trainings that a curve's last command is about; of others nothing is reported.
 
     Raises:
-        UserError: none is.
+        UserError: none of `cells` is one.
     """
-    try:
-        with tempfile.TemporaryDirectory() as there:
-            asked = json.loads(tracking.fetch(summary.id, WANTED, Path(there)).read_text())
-    except UserError:  # drawn by an earlier version
+    last = kept.read(summary.id)
+    if last is None:  # drawn by an earlier version
         unknown = "nothing tells which trainings the curve's last command asked for"
-        return list(cells), None, [unknown]
-    wanted = asked["cells"]
-    kept = [run for run in cells if run.tags.get(tracking.CELL_DIGEST) in wanted]
-    if not kept:
+        return Last(cells, notes=[unknown])
+    runs = [run for run in cells if run.tags.get(tracking.CELL_DIGEST) in last.cells]
+    if not runs:
         raise UserError(
             f"none of the {len(cells)} finished trainings is one of the curve's last command; "
             "repeat that command, or choose the runs by --experiment and --filter."
         )
-    said, left = [], len(cells) - len(kept)
-    if left:
-        said.append(f"{left} trainings are of earlier commands with other settings")
-    there_are = {run.tags[tracking.CELL_DIGEST] for run in kept}
-    lacking = [name for digest, name in wanted.items() if digest not in there_are]
-    if lacking:
-        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
-        said.append(
-            f"{len(lacking)} of {len(wanted)} trainings have no result that is reported here: "
-            f"{'; '.join(lacking[:NAMED])}{more}"
-        )
-    return kept, asked["against"], said
+    left = len(cells) - len(runs)
+    notes = [f"{left} trainings are of earlier commands with other settings"] if left else []
+    there = {run.tags[tracking.CELL_DIGEST] for run in runs}
+    if asked.filter:  # what failed may be what it leaves out
+        notes += [*_lacking(last.cells, there), *last.words]
+        return Last(runs, last.against, notes, goal=last.goal)
+    every = tracking.cells(f"ssgan/{asked.curve}", str(asked.curve))
+    now = state(every, last.command)
+    notes += [*_failures(now), *_lacking(last.cells, {*there, *now.failed}), *last.words]
+    return Last(runs, last.against, notes, _lost(last.cells, now), last.goal)
 
 
 def of_runs(asked: Asked, command: str) -> Given:
@@ -146,37 +154,39 @@ def of_runs(asked: Asked, command: str) -> Given:
             f"{experiment or 'of the environment'}; look at its runs in MLflow's UI."
         )
     summary = tracking.latest_summary(cells[0].experiment_id, asked.curve) if asked.curve else None
-    cells, compared, earlier = (
-        _of_last_command(summary, cells) if summary else (cells, None, list[str]())
-    )
-    frame, unlabelled, words, differ = collect.of_any(cells)
-    methods, wanted = sorted(set(frame[METHOD])), asked.against or compared or SUPERVISED
-    against, of_curve = wanted, bool(compared and not asked.against)
-    if wanted not in methods and (of_curve or len(methods) == 1):
-        against = SUPERVISED if SUPERVISED in methods else methods[0]
+    last = _of_last_command(summary, cells, asked) if summary else Last(cells)
+    frame, unlabelled, words, differ = collect.of_any(last.runs)
+    differ = [*last.doubts, *differ]
+    methods, first = sorted(set(frame[METHOD])), asked.against or last.against or SUPERVISED
+    against, of_curve = first, bool(last.against and not asked.against)
+    if first not in methods and (of_curve or len(methods) == 1):
+        against = SUPERVISED if SUPERVISED in methods else _stand_in(methods)
         if of_curve:
-            differ.append(f"All is compared with {against}, as {wanted} has no result.")
+            differ.append(f"All is compared with {against}, as {first} has no result.")
     if against not in methods:
         known = ", ".join(methods)
         raise UserError(
             f"against = {against!r}: none of the runs is of that method; there are: {known}."
         )
+    if asked.against == CEILING and len(methods) > 1:
+        raise UserError(f"against = {CEILING!r} (from --against): {NOTHING_BESIDE}")
     dataset = str(frame[collect.DATASET].iloc[0])
-    about = _about(frame, dataset, command, unlabelled, [*earlier, *words], differ)
+    about = _about(frame, dataset, command, unlabelled, [*last.notes, *words], differ)
     progress.phase("writing the report")
-    answer = report.answer(frame, against, about)
+    answer = report.answer(frame, against, about, _goals(asked.goal or last.goal))
     if asked.filter:  # a part must not stand in place of the curve's report
         summary = None
     there = folder(asked.curve) if asked.curve and summary else Path("reports")
     if summary:
         tracking.describe_attached("report", f"report on curve {asked.curve}", summary.address)
-        given = _written(answer, frame, summary, there, asked.out)
-        summary.outbox.close()
-        return given
+        try:
+            return written(answer, frame, summary, there, asked.out)
+        finally:
+            summary.outbox.close()
     with tracking.open_run(
         "report", experiment=experiment, name=f"report: {dataset}, {len(frame)} runs"
     ) as run:
-        return _written(answer, frame, run, there, asked.out)
+        return written(answer, frame, run, there, asked.out)
 
 
 def _about(
@@ -212,11 +222,12 @@ def _failures(now: State) -> list[str]:
     return found
 
 
-def _lost(cells: Sequence[Cell], now: State) -> list[str]:
+def _lost(names: Mapping[str, str], now: State) -> list[str]:
     """A sentence for each method of which trainings failed: the others may be the easier ones."""
     said = []
-    for method in dict.fromkeys(cell.method for cell in cells):
-        own = [cell.digest for cell in cells if cell.method == method]
+    method_of = {digest: name.partition(",")[0] for digest, name in names.items()}
+    for method in dict.fromkeys(method_of.values()):
+        own = [digest for digest, of in method_of.items() if of == method]
         failed = sum(digest in now.failed for digest in own)
         if failed and not any(digest in now.finished for digest in own):
             said.append(f"{method} has no result: {failed} of its {len(own)} trainings failed.")
@@ -226,25 +237,3 @@ def _lost(cells: Sequence[Cell], now: State) -> list[str]:
                 "that did not."
             )
     return said
-
-
-def _written(answer: Answer, frame: pd.DataFrame, run: Run, there: Path, out: str | None) -> Given:
-    page = Path(out).expanduser() if out else there / HTML
-    html, markdown = report.html(answer), report.markdown(answer)
-    try:
-        there.mkdir(parents=True, exist_ok=True)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        for path, text in ((page, html), (there / MARKDOWN, markdown)):
-            path.write_text(text, encoding="utf-8")
-        frame.to_csv(there / CELLS, index=False)
-    except OSError as error:
-        raise UserError(
-            f"out = {page}: {error.filename} cannot be written ({error.strerror}); give another "
-            "file by --out."
-        ) from None
-    run.text(html, HTML)
-    run.text(markdown, MARKDOWN)
-    run.table(frame, CELLS)
-    lines = report.told(answer)
-    run.tags({tracking.NOTE: "\n\n".join([report.question(answer), *lines])[:NOTE_LENGTH]})
-    return Given(lines, there, page, run.address)

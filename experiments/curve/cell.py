@@ -16,6 +16,7 @@ from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import UserError
+from pipeline.networks import backbones
 from pipeline.runs import logged
 from pipeline.runs.clock import Clock
 from pipeline.runs.resume import LoggedModels
@@ -57,6 +58,8 @@ def perform(cell: Cell, job: Job, began: Callable[[], None]) -> None:
         RunFailure, UserError: training was lost, or the data or the store are bad.
     """
     clock = Clock()
+    if cell.config.backbone == backbones.AUTO:  # it would train from scratch without a word
+        raise UserError(f"backbone = 'auto': not settled for {cell}; name one by --backbone.")
     config = cell.config.model_copy(update={"experiment": job.experiment, "threads": job.threads})
     with clock.section("split"):
         dataset = _loaded(config.dataset, config.data_dir, data.options(config)).unread()

@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.curve.cell import N_TEST, NAMED
 from experiments.curve.cell import SECONDS as SECONDS_METRIC
 from experiments.curve.grid import ELSEWHERE
-from experiments.curve.settings import CEILING
+from experiments.curve.settings import CEILING, THEIRS
 from experiments.curve.table import ERROR, METHOD, N_LABELS, REAL, RUN_ID, SAMPLES, SECONDS, SEED
 from experiments.curve.table import N_TEST as N_TEST_COLUMN
 from pipeline import tracking
@@ -122,7 +122,36 @@ def differing(runs: Sequence[Found]) -> list[str]:
             found += [each for each in _several(at, sorted(BY_LABELS)) if each not in found]
         said += [f"The trainings of {method} differ in {each}." for each in found]
     said += [f"The trainings differ in {each}." for each in _several(runs, sorted(DRAWN))]
-    return [*said, *_label_sets(runs)]
+    ours = [run for run in runs if _method(run) not in THEIRS]
+    said += [
+        f"The methods differ in {each}: that may be what tells them apart."
+        for each in _several(ours, ["backbone"])
+        if not any(each in sentence for sentence in said)
+    ]
+    return [*said, *_label_sets(runs), *_draws(runs)]
+
+
+def _draws(runs: Sequence[Found]) -> list[str]:
+    """A sentence if the seeds of some method and count had fewer draws of labels than seeds."""
+    seeds: dict[tuple[str, object], set[object]] = {}
+    draws: dict[tuple[str, object], set[object]] = {}
+    for run in runs:
+        at, split = (_method(run), run.metrics.get(N_LABELS, 0)), run.params.get("split_seed")
+        if _method(run) == CEILING or split is None:
+            continue
+        seeds.setdefault(at, set()).add((run.params.get("seed"), split))
+        draws.setdefault(at, set()).add(run.params.get("split_file") or split)
+    fewer = [at for at, found in seeds.items() if len(draws[at]) < len(found)]
+    if not fewer:
+        return []
+    worst = min(fewer, key=lambda at: len(draws[at]) / len(seeds[at]))
+    k, n = len(draws[worst]), len(seeds[worst])
+    times = "once" if k == 1 else f"{k} times"
+    return [
+        f"The labels were drawn {times} for {n} seeds ({len(fewer)} of {len(seeds)} pairs of "
+        "method and label count): intervals and verdicts do not hold the chance of which labels; "
+        "give each seed a split_seed of its own."
+    ]
 
 
 def _label_sets(runs: Sequence[Found]) -> list[str]:

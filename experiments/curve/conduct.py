@@ -1,31 +1,27 @@
 """A whole curve: prepare it, keep workers at work until every cell has ended, then the report."""
 
-import multiprocessing
 import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from experiments.curve import comparisons, counts
-from experiments.curve.answering import Given, give, remember
+from experiments.curve import backbone, comparisons, counts, kept
+from experiments.curve.answering import give, wanted
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
+from experiments.curve.kept import Choice, Kept
 from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
 from experiments.curve.told import Told, roughly, seconds_a_cell
 from experiments.curve.work import State, alone, state
+from experiments.curve.writing import Given, check_writable
 from pipeline import progress, tracking
 from pipeline.config import layers as configuration
-from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.errors import RunFailure
-from pipeline.networks import backbones
 from pipeline.ops import runtime
 from pipeline.runs import flow, resume
-from pipeline.stages.choose import Choice, choose
-from pipeline.stages.split import choose_split
 from pipeline.tracking import Run
 
 PAUSE, LOOKING = 1.0, 20  # between two looks at the cells: seconds, and times what a look takes
@@ -41,7 +37,8 @@ def draw(grid: Grid, command: str) -> Given:
         RunFailure: too many trainings in a row failed, or no worker comes up.
     """
     begin = time.monotonic()
-    grid, dataset, words = _prepared(grid)
+    check_writable(grid)
+    grid, dataset, choice, words = _prepared(grid)
     cells = grid.cells()
     job = _job(grid, cells)
     hands = of(job, grid.settings)
@@ -50,12 +47,15 @@ def draw(grid: Grid, command: str) -> Given:
             summary = tracking.curve_run(grid.experiment, grid.name)
         ours = partial(_is_ours, summary)
         with tracking.closed(summary, ours) as run, progress.subject(grid.name):
-            remember(run, grid, cells)
+            names, goal = wanted(cells), grid.settings.goal
+            asked = Kept(grid.against, names, job.command, words, choice, goal)
+            kept.keep(run, asked)
             _greet(grid, cells, words, run)
             told = Told(grid, hands.at_once())
             if grid.settings.budget is not None:
                 cells, more = _within_budget(grid, cells, hands, job, told, begin)
-                words += more
+                words = [*words, *more]
+                kept.keep(run, replace(asked, words=words))
                 hands.renew(replace(job, cells=tuple(cells)))
             now = _work_off(grid, cells, hands, job, told)
             hands.stop()
@@ -70,7 +70,7 @@ def _is_ours(summary: Run) -> bool:
     return not tracking.is_anothers(summary)
 
 
-def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
+def _prepared(grid: Grid) -> tuple[Grid, Dataset, Choice | None, list[str]]:
     """Load the data; settle counts and backbone; see that every method can be had."""
     first = grid.config(grid.settings.methods[0])
     progress.phase(f"loading {first.dataset}")
@@ -79,34 +79,17 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, list[str]]:
             comparisons.check(method, first)
     dataset = resume.load_data(first)
     grid, words = counts.on(grid, dataset)
-    if first.backbone == backbones.AUTO:
-        choice = _chosen(grid.config(grid.settings.methods[0], grid.counts[0]))
-        words += [choice.reason] if choice.reason else []
-        grid = grid.with_backbone(choice.backbone)
-        dataset = resume.load_chosen(grid.config(grid.settings.methods[0]), first, dataset)
-        grid, _ = counts.on(grid, dataset)
+    chosen, choice, more = backbone.settled(grid)
+    if choice:
+        words += more
+        dataset = resume.load_chosen(chosen.config(grid.settings.methods[0]), first, dataset)
+        grid, _ = counts.on(chosen, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
     words += filter(None, [configuration.short(longest, len(dataset.train_images))])
     if grid.settings.budget is None and len({*grid.settings.methods} - {CEILING}) > 1:
         words += counts.too_few(grid.settings.seeds, len(grid.counts))
     flow.tell_findings(dataset)
-    return grid, dataset, words
-
-
-def _chosen(config: Config) -> Choice:
-    """What `backbone: auto` comes to with the fewest labels of the curve, for all its trainings.
-
-    In a process of its own: TensorFlow's memory goes with it.
-    """
-    progress.phase("choosing between a backbone and training from scratch")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(_choose, config).result()
-
-
-def _choose(config: Config) -> Choice:
-    dataset = resume.load_data(config)
-    return choose(config, dataset, choose_split(config, dataset))
+    return grid, dataset, choice, words
 
 
 def _job(grid: Grid, cells: Sequence[Cell]) -> Job:

@@ -37,6 +37,10 @@ OF_COMPARISONS = SPLIT | {
     "backbone_side",
 }  # what decides them
 
+NOTHING_BESIDE = (
+    "it has every label, so no other method has trainings at its label count; name another method."
+)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -263,6 +267,10 @@ def _check_methods(settings: Settings, merged: Layer) -> None:
         raise UserError(
             f"against = {settings.against!r} (from {merged['against'].source}): is not among the "
             f"methods {', '.join(settings.methods)}; add it, or name one of them."
+        )
+    if settings.against == CEILING and len(settings.methods) > 1:
+        raise UserError(
+            f"against = {CEILING!r} (from {merged['against'].source}): {NOTHING_BESIDE}"
         )
 
 

@@ -22,13 +22,14 @@ def question(given: Answer) -> str:
 
 
 def sentences(given: Answer) -> list[str]:
-    """The answer: where each method stands, verdicts, labels saved, images, what to label next."""
+    """The answer: where each method stands, verdicts, labels saved and needed, images, rounds."""
     said = [_standing(given)]
     for method in given.saves:
         row = [one for one in given.comparisons if one.method == method]
         said.append(words.verdicts(method, given.baseline, row))
     for method, saves in given.saves.items():
         said += [_saving(given, method, found) for found in saves[:1] if not found.refusal]
+    said += [_wanted(given, goal) for goal in given.goals]
     said += [_images(given, *key) for key in given.quality]
     best = min(
         (p for p in _largest(given) if p.method in given.rounds), key=lambda point: point.centre
@@ -97,6 +98,17 @@ def _saving(given: Answer, method: str, found: Saved) -> str:
         f"At the {words.percent(found.error)} error of {given.baseline}'s fitted curve with "
         f"{largest:,.0f} labels, {method} {words.labels_saved(found)} (90 % interval)."
     )
+
+
+def _wanted(given: Answer, goal: float) -> str:
+    """The labels that an error which somebody wants needs."""
+    needs = [
+        f"{method}: {words.labels_needed(found)}"
+        for method, all_of in given.needs.items()
+        for found in all_of
+        if found.error == goal
+    ]
+    return f"For an error of {words.goal(goal)}: {'; '.join(needs)} (90 % intervals)."
 
 
 def _images(given: Answer, column: str, method: str) -> str:

@@ -3,9 +3,18 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from pipeline.config.key import Count, InFolder, Number, Optional
+from pipeline.errors import UserError
 
 SUPERVISED = "supervised"
 CEILING = "supervised_all"  # every known label: what no number of labels of this data beats
@@ -38,6 +47,10 @@ def _seconds(value: Any) -> Any:
     return sum(float(number) * UNITS[unit] for number, unit in parts) if parts else value
 
 
+# An error that is wanted; 3 % is 0.03.
+Goal = Annotated[float | None, Field(gt=0, lt=1, allow_inf_nan=False), Number, Optional]
+
+
 class Settings(BaseModel):
     """How a curve is run; values in `configs/curve/`."""
 
@@ -58,6 +71,10 @@ class Settings(BaseModel):
     ] = Field(description="labels in all, validation included, e.g. 20,50,100")
     seeds: Count = Field(description="pairs of split_seed and seed at each count, ≥ 1")
     against: str = Field(description="the method that the others are compared with")
+    goal: Goal = Field(
+        description="the error that you want, between 0 and 1 (3 % is 0.03): the labels that it "
+        "needs; what to label next ends there; none = round errors"
+    )
     generator: bool = Field(
         description="train generators too and measure their images: true or false"
     )
@@ -79,3 +96,18 @@ class Settings(BaseModel):
 
 
 SETTINGS = tuple(Settings.model_fields)
+
+
+def goal_of(text: str | None) -> float | None:
+    """The goal that `--goal` gives to a report.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return TypeAdapter[float | None](Goal).validate_python(text)
+    except ValidationError:
+        raise UserError(
+            f"goal = {text!r} (from --goal): not allowed; give an error between 0 and 1 (3 % is "
+            "0.03)."
+        ) from None

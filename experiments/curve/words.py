@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 from experiments.curve.label_curve import Curve
 from experiments.curve.labels_needed import Needed, Saved
@@ -17,13 +18,28 @@ from experiments.curve.statistics import (
     least_pairs,
 )
 
+ROUNDING = 1e-9  # a share that is 0 but for the arithmetic
+
 
 def percent(share: float) -> str:
     """'0.84 %', '3.1 %', '46 %'; '–' if there is none."""
     if not math.isfinite(share):
         return "–"
-    size = abs(100 * share)
-    return f"{100 * share:z.{0 if size >= 20 else 1 if size >= 2 else 2}f} %"
+    return f"{_of_100(share, _digits(share))} %"
+
+
+def _digits(share: float) -> int:
+    """Decimals that a percentage of this size deserves."""
+    size = abs(share)
+    return 0 if size >= 0.2 else 1 if size >= 0.02 else 2
+
+
+def _of_100(share: float, digits: int) -> str:
+    """Times 100 with so many decimals; with one digit where those would make a 0 of it."""
+    text = f"{100 * share:z.{digits}f}"
+    if float(text) == 0 and abs(share) > ROUNDING:
+        return f"{Decimal(f'{100 * share:.1g}'):f}"
+    return text
 
 
 def goal(share: float) -> str:
@@ -35,7 +51,7 @@ def goal(share: float) -> str:
 
 def points(difference: float, spread: float) -> str:
     """Percentage points, with the digits that a spread of this size leaves."""
-    return f"{100 * difference:z.{1 if 100 * spread >= 1 else 2}f}"
+    return _of_100(difference, 1 if 100 * spread >= 1 else 2)
 
 
 def number(n: float) -> str:
@@ -58,7 +74,7 @@ def difference(one: Comparison) -> str:
     """
     spread = one.high - one.low
     if not math.isfinite(spread):
-        return f"{100 * one.centre:z.2f} points"
+        return f"{points(one.centre, 0.0)} points"
     ends = [abs(end) for end in (one.low, one.high) if end]
     spread = 0.0 if min(ends, default=1.0) < 0.0005 else spread
     values = [points(each, spread) for each in (one.centre, one.low, one.high)]
@@ -210,6 +226,5 @@ def over_seeds(middle: float, low: float, high: float, seeds: Sequence[float]) -
 
 
 def _alike(middle: float, low: float, high: float) -> list[str]:
-    """The three in percent, with the digits that the largest leaves."""
-    digits = 0 if high >= 0.2 else 1 if high >= 0.02 else 2
-    return [f"{100 * each:z.{digits}f}" for each in (middle, low, high)]
+    """The three in percent, with the digits that the middle deserves."""
+    return [_of_100(each, _digits(middle)) for each in (middle, low, high)]

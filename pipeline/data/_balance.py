@@ -1,5 +1,6 @@
-"""How many labelled images the classes have, and how many test images there are."""
+"""How many labelled images the classes have, how many test images there are, how all are named."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import sqrt
 
@@ -57,6 +58,22 @@ def class_balance(
             f"95 % interval of the test error is wide (about {low:.0%} to {high:.0%} for an error "
             "of 20%), so small differences say nothing; add test images",
         )
+
+
+def alike_classes(names: Sequence[str]) -> Finding | None:
+    """Classes whose names differ in capitals alone."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        spellings[name.casefold()].append(name)
+    twins = [" and ".join(found) for found in spellings.values() if len(found) > 1]
+    if not twins:
+        return None
+    return Finding(
+        "alike_classes",
+        len(twins),
+        f"classes that differ in capitals only: {_some(twins)}; if they are one class, spell them "
+        "alike",
+    )
 
 
 def _some(names: Sequence[str]) -> str:

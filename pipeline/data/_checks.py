@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data._balance import class_balance
+from pipeline.data._balance import alike_classes, class_balance
 from pipeline.data._equal import contradicting_labels, equal_images, image_keys, shared_images
 from pipeline.data._finding import Finding
 from pipeline.data._near_equal import near_equal
@@ -40,6 +40,7 @@ def findings(
         equal_images(train_keys, train_files),
         narrow_pixels(train_images),
         other_scale(train_images, test_images),
+        alike_classes(class_names),
         *class_balance(train_labels, test_labels, class_names),
     )
     return tuple(finding for finding in found if finding is not None)

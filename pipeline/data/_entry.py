@@ -56,7 +56,7 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
     rows, decoded, target = _decoded(pictures, options, scratch)
     good = [index for index in rows if not pictures.reasons[index]]
     labels, is_test, names, drawn = _placed(pictures, good, options)
-    copies = _copies(pictures, good, is_test) if drawn else []
+    copies = _copies(pictures, good, is_test)
     numbers = {name: number for number, name in enumerate(names)} | {"": UNKNOWN}
     part = np.full(len(pictures.reasons), UNUSED, np.int8)
     part[good] = is_test
@@ -83,12 +83,11 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
         height=sizes[:, 1],
         reason=_cache.packed([shown(reason) for reason in pictures.reasons]),
     )
-    told = list(_told(pictures, names))
+    told = [*_skipped.test_copies(pictures.names(copies)), *_told(pictures, names)]
     if drawn:
         labelled = sum(map(bool, labels))
         by_table = pictures.listing.table is not None
-        drawn_test = _skipped.drawn_test(sum(is_test), labelled, options.test_frac, by_table)
-        told[:0] = [drawn_test, *_skipped.test_copies(pictures.names(copies))]
+        told.insert(0, _skipped.drawn_test(sum(is_test), labelled, options.test_frac, by_table))
     files = [shown(name) for name in pictures.names(order)]
     n_train = int((part == TRAIN).sum())
     about = _checked(
@@ -205,7 +204,6 @@ def _told(pictures: Pictures, names: tuple[str, ...]) -> Iterator[Finding]:
     usable = set(names)
     spans = [pictures.looks[index].span for index in pictures.usable]
     yield from pictures.layout.told
-    yield from _parts.alike(names)
     if deep := _scale.told([span for span in spans if span]):
         yield deep
     yield from _skipped.file_findings(

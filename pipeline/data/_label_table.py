@@ -109,17 +109,18 @@ def _rows(listing: Listing) -> dict[str, Row]:
     columns: dict[str, int] = {}
     text = _text(listing.table or b"", path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    line = end = 0  # where a row begins, and where the one before it ends
+    line = end = width = 0  # where a row begins, and where the one before it ends
     try:
         for cells in reader:
             line, end = end + 1, reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns:
-                columns = _columns(cells, path)
+                columns, width = _columns(cells, path), len(cells)
                 continue
             where = f"{path}, line {line}"
             where += f" (a quote there ends on line {end})" if end > line else ""
+            _refuse_surplus(cells, width, where)
             cells.extend([""] * (max(columns.values()) + 1 - len(cells)))
             name = _name(cells[columns["path"]], known, listing.root, where)
             row = _row(cells, columns, line, where)
@@ -138,6 +139,18 @@ def _rows(listing: Listing) -> dict[str, Row]:
         raise UserError(f"{path}: is empty; write {COLUMNS}, then one line for each picture")
     _refuse_unknown(rows.values(), path)
     return rows
+
+
+def _refuse_surplus(cells: list[str], width: int, where: str) -> None:
+    """Raise UserError if something stands beyond the columns of the first line, `width` of them.
+
+    It is mostly the rest of a label with a comma, whose beginning would name another class.
+    """
+    if surplus := [cell.strip() for cell in cells[width:] if cell.strip()]:
+        raise UserError(
+            f"{where}: more cells than the first line has ({shown(surplus[0][:LONGEST])!a}); put "
+            'quotes around a label that holds what parts the columns ("Paris, France")'
+        )
 
 
 def _refuse_unknown(rows: Collection[Row], path: Path) -> None:

@@ -49,9 +49,18 @@ def natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
-def class_name(folder: str) -> str:
-    """A class by the name of its folder."""
-    return unicodedata.normalize("NFC", shown(folder)).strip()
+def class_name(folder: str, root: Path) -> str:
+    """A class by the name of its folder.
+
+    Raises UserError if that is blank: no name would be left, and "" means unlabelled.
+    """
+    name = unicodedata.normalize("NFC", shown(folder)).strip()
+    if not name:
+        raise UserError(
+            f"data_dir={root} holds a class folder whose name is blank ({folder!a}); rename it, or "
+            "call it unlabelled if nobody knows what its pictures show"
+        )
+    return name
 
 
 def by_folders(listing: Listing) -> Layout:
@@ -138,7 +147,7 @@ def _in_parts(listing: Listing, tops: dict[str, str], train: str) -> Layout:
     for folder in listing.folders:
         top, _, name = folder.partition("/")
         if top == train and name and "/" not in name and name.casefold() not in UNLABELLED:
-            layout.class_folders[folder] = class_name(name)
+            layout.class_folders[folder] = class_name(name, listing.root)
     for entry in listing.files:
         top, *below = entry.name.split("/")
         kind = tops.get(top)
@@ -149,7 +158,7 @@ def _in_parts(listing: Listing, tops: dict[str, str], train: str) -> Layout:
         elif kind != "test" and below[0].casefold() in UNLABELLED:
             layout.add("")
         else:
-            layout.add(class_name(below[0]), kind == "test")
+            layout.add(class_name(below[0], listing.root), kind == "test")
     layout.told += _told_of_unknown(layout)
     return layout
 
@@ -159,7 +168,7 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
     classes = [name for name, kind in tops.items() if kind not in {"test", *UNLABELLED}]
     _refuse_none(listing, classes)
     _refuse_parts(listing, classes)
-    layout = Layout(class_folders={name: class_name(name) for name in classes})
+    layout = Layout(class_folders={name: class_name(name, listing.root) for name in classes})
     layout.told += [_told_of_valid(name) for name in classes if tops[name] in VALID]
     names = set(layout.class_folders.values())
     for entry in listing.files:
@@ -168,16 +177,16 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
         if kind is None:
             layout.add("", outside="lies in no class folder")
         elif kind == "test":
-            if len(below) < 2 or class_name(below[0]) not in names:
+            if len(below) < 2 or class_name(below[0], listing.root) not in names:
                 raise UserError(
                     f"data_dir={listing.root}: {shown(entry.name)} lies in no folder "
                     f"{shown(top)}/<class> of the classes {few(sorted(names, key=natural))}; is "
                     f"{shown(top)} a class or the test part? Put the class folders into a folder "
                     "train to tell them apart"
                 )
-            layout.add(class_name(below[0]), True)
+            layout.add(class_name(below[0], listing.root), True)
         else:
-            layout.add("" if kind in UNLABELLED else class_name(top))
+            layout.add("" if kind in UNLABELLED else class_name(top, listing.root))
     layout.told += _told_of_unknown(layout)
     return layout
 

@@ -1,10 +1,9 @@
 """Classes of the pictures, and which of them test."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
-from pipeline.data._finding import Finding
 from pipeline.data._layout import LAYOUTS, few, natural
 from pipeline.errors import UserError
 
@@ -27,21 +26,6 @@ def classes(labels: Sequence[str], is_test: Sequence[bool], where: str) -> tuple
             f"that label (its classes: {few(trained)}); add some, or take them out of the test part"
         )
     return tuple(trained)
-
-
-def alike(names: Sequence[str]) -> Iterator[Finding]:
-    """Told of classes whose names differ in capitals alone."""
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        spellings[name.casefold()].append(name)
-    twins = [found for found in spellings.values() if len(found) > 1]
-    if twins:
-        yield Finding(
-            "alike_classes",
-            len(twins),
-            f"classes that differ in capitals only: {few([' and '.join(one) for one in twins])}; "
-            "if they are one class, spell them alike",
-        )
 
 
 def drawn(labels: Sequence[str], digests: Sequence[bytes], test_frac: float) -> list[bool]:

@@ -95,7 +95,7 @@ def drawn_test(count: int, labelled: int, test_frac: float, by_table: bool) -> F
 
 
 def test_copies(names: Sequence[str]) -> list[Finding]:
-    """Told of pictures without a label that are left out, for a drawn test picture is the same."""
+    """Told of pictures without a label that are left out, for a test picture is the same file."""
     if not names:
         return []
     rows = tuple((shown(name), "equals a test picture") for name in names)
@@ -103,8 +103,8 @@ def test_copies(names: Sequence[str]) -> list[Finding]:
         Finding(
             "test_copies",
             len(rows),
-            f"{_counted(len(rows), 'picture')} without a label left out, equal to one that is kept "
-            f"for the test ({few(list(names))})",
+            f"{_counted(len(rows), 'picture')} without a label left out, equal to one of the test "
+            f"part ({few(list(names))})",
             rows,
         )
     ]

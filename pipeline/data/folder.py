@@ -25,7 +25,7 @@ from pipeline.data._skipped import refuse
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError, looked_for
 
-FORMAT = 3  # of the cache's entries; a new number makes all of them anew
+FORMAT = 4  # of the cache's entries; a new number makes all of them anew
 NEEDS = f"dataset=folder needs a folder of pictures: {_layout.LAYOUTS}"
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 

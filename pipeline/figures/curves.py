@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP"  # methods are told apart without colour too
 APART = 0.02  # of a decade, between methods at the same count
+WIDEST = 0.14  # of a decade, from the first of many methods to the last: within the margin
 MARGIN = 1.2  # factor around what is drawn
 
 Floats = NDArray[np.float64]
@@ -67,11 +68,12 @@ def label_curve(
     axes.set(xscale="log", yscale="log")
     lines = [one for one in series if not one.ceiling]
     middle = (len(lines) - 1) / 2
+    apart = min(APART, WIDEST / max(len(lines) - 1, 1))
     for one in series:
         if one.ceiling:
             _draw_ceiling(axes, one, smallest)
     for i, one in enumerate(lines):
-        _draw(axes, one, 10 ** (APART * (i - middle)), smallest)
+        _draw(axes, one, 10 ** (apart * (i - middle)), smallest)
     _limits(axes, series, smallest)
     _ticks(axes, sorted({n for one in lines for n in one.counts}))
     legend = axes.legend(loc="upper right", frameon=False, fontsize=9)

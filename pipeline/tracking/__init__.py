@@ -16,6 +16,7 @@ from pipeline.tracking.curves import (
     end_lost,
     is_anothers,
     kill,
+    known_summary,
     latest_summary,
 )
 from pipeline.tracking.dead import CHECKPOINTS
@@ -99,6 +100,7 @@ __all__ = [
     "kill",
     "kill_evaluation",
     "kill_trial",
+    "known_summary",
     "last_metrics",
     "latest_summary",
     "load_model",

@@ -167,3 +167,10 @@ def latest_summary(experiment_id: str, curve: str) -> Run | None:
     query = f"tags.`{CURVE}` = '{curve}' and tags.`{KIND}` = 'curve'"
     found = client.search_runs([experiment_id], query, max_results=1)
     return Run(found[0].info.run_id, experiment_id, client) if found else None
+
+
+@reachable()
+def known_summary(experiment: str, curve: str) -> Run | None:
+    """The same by the experiment's name; None too if there is no such experiment."""
+    found = connect().get_experiment_by_name(experiment)
+    return latest_summary(found.experiment_id, curve) if found else None

@@ -1,5 +1,6 @@
 """The report on a table of cells: what it says, refuses, weakens; its page and its Markdown."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -12,6 +13,7 @@ from PIL import Image
 from experiments.curve import page as page_
 from experiments.curve import report, tables, words
 from experiments.curve.report import About
+from experiments.curve.statistics import Comparison
 from pipeline.errors import UserError
 from tests.curve.cells import COUNTS, table
 
@@ -224,6 +226,9 @@ def test_bad_tables_are_refused_in_one_line(change, baseline, said):
 def test_goals_of_the_user_are_kept_and_checked():
     answer = report.answer(table(), "supervised", About("digits"), goals=(0.08,))
     assert [need.error for need in answer.needs["ssgan"]] == [0.08]
+    (said,) = [s for s in report.sentences(answer) if s.startswith("For an error of 8 %: ")]
+    needed = words.labels_needed(answer.needs["ssgan"][0])
+    assert f"ssgan: {needed}" in said
     with pytest.raises(UserError, match="between 0 and 1"):
         report.answer(table(), "supervised", About("digits"), goals=(8.0,))
 
@@ -318,6 +323,27 @@ def test_an_end_beside_0_is_not_shown_as_0():
     assert one.verdict == "helps"
     assert 0 < one.low < 0.0005
     assert words.difference(one) == "1.51 points [0.04, 2.44]"
+
+
+def test_an_error_keeps_its_digits_however_wide_its_interval_is():
+    assert words.interval(0.0048, 0.0041, 0.31) == "0.48 % [0.41, 31.00]"
+    assert words.interval(0.035, 0.028, 0.25) == "3.5 % [2.8, 25.0]"
+    nan = float("nan")
+    spanned = words.over_seeds(0.0048, nan, nan, [0.0041, 0.0048, 0.31])
+    assert spanned == "0.48 % (3 seeds: 0.41 to 31.00)"
+
+
+def test_what_is_not_0_is_not_shown_as_0():
+    assert words.interval(0.25, 0.004, 0.31) == "25 % [0.4, 31]"
+    assert words.interval(0.003, 0.00004, 0.009) == "0.30 % [0.004, 0.90]"
+    assert [words.percent(share) for share in (0.00004, 1e-7, 0.0)] == [
+        "0.004 %",
+        "0.00001 %",
+        "0.00 %",
+    ]
+    one = Comparison("ssgan", 100, np.zeros(6), 3e-5, 1e-5, 6e-5, 0.01, 0.01, "helps", None)
+    assert words.difference(one) == "0.003 points [0.001, 0.01]"
+    assert words.difference(replace(one, low=0.0)) == "0.003 points [0.00, 0.01]"
 
 
 def of_few_test_images(last):

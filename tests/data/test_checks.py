@@ -22,6 +22,13 @@ def test_sound_data_give_no_finding(tmp_path):
     assert data.load("digits", None).findings == ()
 
 
+def test_classes_that_differ_in_capitals_only_are_told_of_arrays_too(tmp_path):
+    names = np.array(["Cat", "cat", "dog"])
+    told = found(tmp_path, class_names=names)["alike_classes"]
+    assert told.count == 1
+    assert "capitals only: Cat and cat;" in told.sentence
+
+
 def test_test_images_that_are_training_images_too_are_counted(tmp_path):
     arrays = npz_arrays()
     arrays["x_test"][[1, 4]] = arrays["x_train"][[7, 7]]

@@ -393,3 +393,10 @@ def test_classes_that_differ_in_capitals_only_are_told(tmp_path):
     assert "Cat and cat" in finding(dataset, "alike_classes").sentence
     put(tmp_path / "other", "a/1.png", content(0))
     assert "alike_classes" not in {one.name for one in load(write_classes(tmp_path / "x")).findings}
+
+
+@pytest.mark.parametrize("folder", [" ", "train/ ", "test/\u00a0"])
+def test_a_class_folder_with_a_blank_name_is_refused(tmp_path, folder):
+    write_classes(tmp_path, (folder.rpartition("/")[0] and "train", "test"))
+    put(tmp_path, f"{folder}/1.png", content(99))
+    assert "holds a class folder whose name is blank" in refusal(tmp_path)

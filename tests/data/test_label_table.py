@@ -138,6 +138,11 @@ def test_labels_are_text(tmp_path):
             r"line 6 \(a quote there ends on line 47\): c\.png,cat.{60,100}… does not exist in",
         ),
         (SOUND + "a\0b,cat\n", "line 6"),
+        (
+            SOUND + "5.png,Paris, France\n",
+            r"line 6: more cells than the first line has \('France'\); put quotes around a label",
+        ),
+        (FULL + "a/.hidden.png,cat,train,,x\n", "line 9: more cells than the first line has"),
         ("path,label\na/1.png,cat\n", "one class, cat"),
         (
             SOUND + "test/6.png,cat\n",
@@ -165,6 +170,12 @@ def test_a_labelled_picture_of_a_test_folder_anywhere_needs_a_part(tmp_path, pla
     told = {one.name: one for one in data.load("folder", tmp_path).findings}
     folder = place.removesuffix("/cat").removesuffix("/deeper")
     assert f"1 picture in the folder {folder};" in told["unlabelled_test_folder"].sentence
+
+
+def test_empty_cells_beyond_the_first_line_say_nothing_and_quotes_hold_a_comma(tmp_path):
+    table = 'path,label\na/1.png,"Paris, France",, \na/2.png,"Paris, Texas"\nb/3.png,dog,\n'
+    dataset = data.load("folder", folder_with(tmp_path, table + "b/4.png,dog\n"))
+    assert dataset.class_names == ("dog", "Paris, France", "Paris, Texas")
 
 
 def test_the_same_line_twice_is_one(tmp_path):

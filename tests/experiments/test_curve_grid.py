@@ -33,6 +33,7 @@ def test_flags_stand_over_the_file_and_the_file_over_the_default(tmp_path):
     assert (found.counts, found.settings.seeds, found.settings.budget) == ([20, 100], 4, 5400)
     assert found.config("vat").discriminator_lr == 0.003
     assert grid.read({}).name == "digits-curve"
+    assert (grid.read({}).settings.goal, grid.read({"goal": "0.03"}).settings.goal) == (None, 0.03)
     assert grid.read({"curve": "quick"}).name == "digits-quick"
     assert grid.read({"name": "paper"}).experiment == "ssgan/paper"
 
@@ -59,10 +60,15 @@ def test_a_budget_is_a_time_as_people_write_it(text, seconds):
         ({"methods": "supervised,ssgn"}, ["--methods", "'ssgn'", "did you mean ssgan"]),
         ({"methods": "ssgan,ssgan"}, ["--methods", "more than once"]),
         ({"methods": "ssgan,vat"}, ["against = 'supervised'", "default.yaml, line", "ssgan, vat"]),
+        (
+            {"methods": "ssgan,supervised_all", "against": "supervised_all"},
+            ["against = 'supervised_all' (from --against)", "every label", "another method"],
+        ),
         ({"label_counts": "20,x"}, ["label_counts", "--label_counts", "integer"]),
         ({"label_counts": "0,5"}, ["label_counts", "greater than or equal to 1"]),
         ({"label_counts": "20,20"}, ["label_counts", "20 stands there more than once"]),
         ({"seeds": "0"}, ["seeds = '0' (from --seeds)"]),
+        ({"goal": "3"}, ["goal = '3' (from --goal)", "less than 1", "3 % is 0.03"]),
         ({"budget": "soon"}, ["budget = 'soon'", "30m"]),
         ({"name": "it's"}, ["name", "without quotes"]),
         ({"name": ".."}, ["name = '..' (from --name)", "a folder"]),

@@ -4,9 +4,10 @@ import mlflow
 import pandas as pd
 import pytest
 
-from experiments.curve import answering, collect, conduct, counts, grid, work
+from experiments.curve import collect, conduct, grid, work
 from pipeline import data, tracking
 from pipeline.errors import UserError
+from tests.experiments.curves import asked, begin, fail, finish, given, remember, report
 
 
 @pytest.fixture(scope="module")
@@ -18,57 +19,6 @@ def digits():
 def client(store):
     tracking.end(tracking.curve_run("ssgan/c", "c"), "FINISHED")
     return mlflow.MlflowClient()
-
-
-def asked(digits, **flags):
-    read = grid.read({"name": "c", "label_counts": "20,50", "seeds": "2", **flags})
-    return counts.on(read, digits)[0]
-
-
-def begin(client, method, n_labels, seed=0, digest="", params=None):
-    tags = {
-        "ssgan.curve": "c",
-        "ssgan.kind": "cell",
-        "ssgan.cell": f"{method}, {n_labels} labels, seed {seed}",
-        "ssgan.cell_digest": digest,
-        "ssgan.command": "now",
-        "ssgan.method": method,
-        "ssgan.data_digest": "d1",
-    }
-    there = client.get_experiment_by_name("ssgan/c").experiment_id
-    run = client.create_run(there, tags=tags).info.run_id
-    for key, value in {"dataset": "digits", "seed": seed, **(params or {})}.items():
-        client.log_param(run, key, value)
-    client.log_metric(run, "n_labels", n_labels)
-    client.log_metric(run, "n_test", 360)
-    return run
-
-
-def finish(client, method, n_labels, seed=0, digest="", params=None, first=0):
-    """A finished training; first: the image that its labels begin with."""
-    run = begin(client, method, n_labels, seed, digest, params)
-    client.log_metric(run, "test/error", 0.5 / n_labels + seed / 1000)
-    parts = ["labelled"] * n_labels + ["unlabelled"] * (1437 - n_labels) + ["test"] * 360
-    index = [*((first + i) % 1437 for i in range(1437)), *range(360)]
-    pd.DataFrame({"index": index, "part": parts}).to_parquet("manifest.parquet")
-    client.log_artifact(run, "manifest.parquet", "split")
-    client.set_terminated(run, "FINISHED")
-    return run
-
-
-def fail(client, cell):
-    run = begin(client, cell.method, cell.n_labels, cell.seed, cell.digest)
-    client.set_tag(run, "ssgan.reason", "the loss was not finite")
-    client.set_terminated(run, "FAILED")
-
-
-def given(wanted, digits):
-    """The report of a curve's command, and the description of its summary run."""
-    now = work.state(tracking.cells("ssgan/c", "c"), "now")
-    with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
-        found = answering.give(wanted, run, now, [], "command", digits)
-    summary = mlflow.MlflowClient().get_run(run.id)
-    return found.lines, summary.data.tags["mlflow.note.content"]
 
 
 def test_trainings_that_failed_are_told_on_the_terminal_and_in_the_note(client, digits):
@@ -100,11 +50,6 @@ def test_a_curve_of_which_every_label_alone_has_a_result_is_reported(client, dig
     lines, _ = given(wanted, digits)
     assert "supervised_all errs" in lines[0]
     assert "but: supervised has no result: 4 of its 4 trainings failed." in lines
-
-
-def report(**words):
-    words = {"filter": "", "experiment": None, "curve": None, "against": None, "out": None, **words}
-    return answering.of_runs(answering.Asked(**words), "command")
 
 
 SETTINGS = {"steps": 40, "label_frac": 0.1, "split_seed": 0}
@@ -174,7 +119,7 @@ def test_the_report_on_a_curve_whose_baseline_has_no_result_falls_back_as_the_cu
         if cell.method in there:
             finish(client, cell.method, cell.n_labels, cell.seed, cell.digest)
     with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
-        answering.remember(run, wanted, wanted.cells())
+        remember(run, wanted, wanted.cells())
     base = "supervised" if "supervised" in there else sorted(there)[0]
     doubt = f"but: All is compared with {base}, as vat has no result."
     assert doubt in report(curve="c").lines
@@ -193,7 +138,7 @@ def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits)
         finish(client, cell.method, cell.n_labels, cell.seed, cell.digest, params)
     for grid_of, wanted, left in ((earlier, before, 7), (last, now, 8)):
         with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
-            answering.remember(run, grid_of, wanted)
+            remember(run, grid_of, wanted)
         found = report(curve="c")
         assert len(pd.read_csv(found.files / "cells.csv")) == 15 - left
         assert f"note: {left} trainings are of earlier commands with other settings" in (
@@ -209,7 +154,7 @@ def test_the_report_on_a_curve_is_of_its_last_commands_trainings(client, digits)
     assert part.page != found.page
     assert found.page.read_text() == page
     with tracking.closed(tracking.curve_run("ssgan/c", "c")) as run:
-        answering.remember(run, last, now[-1:])
+        remember(run, last, now[-1:])
     with pytest.raises(UserError, match="none of the 15 finished trainings is one of the curve's"):
         report(curve="c")
 
@@ -222,6 +167,8 @@ def test_every_label_there_is_leaves_others_their_unlabelled_images(client, tmp_
     found = report(experiment="ssgan/c")
     assert "images without a label: 1,237" in (found.files / "report.md").read_text()
     assert any("expected with 400 labels" in line for line in found.lines)
+    with pytest.raises(UserError, match=r"^against = 'supervised_all' .*: it has every label"):
+        report(experiment="ssgan/c", against="supervised_all")
 
 
 def test_without_a_result_of_the_baseline_the_others_are_reported(client, digits):
@@ -262,7 +209,7 @@ def test_seeds_that_give_no_verdict_are_told_before_anything_is_trained(digits):
         ({"seeds": "1", "methods": "supervised"}, []),
         ({"seeds": "1", "budget": "1h"}, []),
     ):
-        _, _, words = conduct._prepared(grid.read(flags))
+        *_, words = conduct._prepared(grid.read(flags))
         assert [each for each in words if "verdict" in each] == said
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline import data
 from pipeline.errors import UserError
-from pipeline.stages.manifest import from_manifest, to_manifest
+from pipeline.stages.manifest import from_manifest, to_labels, to_manifest
+from pipeline.stages.split import split
+from tests.data.pictures import content, put
 from tests.stages.test_split import LABELS, N_TEST, N, assert_equal, run
 
 NAMES = [f"class {number}" for number in range(int(LABELS.max()) + 1)]
@@ -25,6 +28,24 @@ def test_manifest_round_trip(tmp_path, changes):
     assert set(manifest.loc[manifest["label"] == -1, "class"]) == {""}
     assert set(shown["part"]) <= {"labelled", "valid"}
     assert len(shown) == result.n_labels
+
+
+def test_a_splits_labels_csv_in_the_folder_gives_the_same_images_to_train_on(tmp_path):
+    for seed in range(30):
+        put(tmp_path, f"unlabelled/{seed}.png", content(seed))
+        if seed < 20:
+            put(tmp_path, f"labelled/{('cat', 'dog')[seed % 2]}/{seed}.png", content(seed))
+    before = data.load("folder", tmp_path)
+    labels = before.train_labels.read(range(len(before.train_labels)), "split")
+    whole = {"label_frac": None, "labels_per_class": None, "valid_frac": 0, "split_seed": 0}
+    parts = split(labels, len(before.test_labels), **whole, class_names=before.class_names)
+    to_labels(parts, before).to_csv(tmp_path / "labels.csv", index=False)
+    after = data.load("folder", tmp_path)
+    assert sorted(after.train_files) == sorted(before.train_files)
+    assert sorted(after.test_files) == sorted(before.test_files)
+    assert "shared_images" not in {one.name for one in after.findings}
+    (told,) = [one for one in after.findings if one.name == "test_copies"]
+    assert told.count == len(after.test_files)
 
 
 def set_cell(table, row, column, value):
