@@ -68,7 +68,7 @@ TESTED = {
     "hostile flags": "properties/test_inputs.py::test_flags_make_a_configuration",
     "hostile YAML": "properties/test_inputs.py::test_a_file_makes_a_configuration",
     "a hostile table of labels": "properties/test_inputs.py::test_a_table_of_labels",
-    "any bytes as arrays": "properties/test_inputs.py::test_any_bytes_as_an_archive",
+    "any bytes as arrays": "properties/test_inputs.py::test_any_bytes_as_an_array",
 }
 
 
