@@ -43,6 +43,7 @@ from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.data.dataset import build
 from pipeline.errors import RunFailure, UserError
+from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 
@@ -95,6 +96,8 @@ def measure(cell: Cell) -> dict[str, object]:
     config = cell.config
     dataset = load(config, cell.held_out)
     split = choose_split(config, dataset)
+    # TensorFlow's import is not an arm's.
+    runtime.start(config.seed, config.threads, config.deterministic, config.devices)
     wall, cpu = time.perf_counter(), time.process_time()
     trained = train(dataset, split, config)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

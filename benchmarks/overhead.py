@@ -43,6 +43,7 @@ def measure(uri: str, keys: list[str]) -> dict[str, float]:
         raise SystemExit(f"the run failed:\n{done.stderr}")
     client = MlflowClient(uri)
     runs = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=2)
+    runs = [run for run in runs if run.info.start_time / 1000 >= begin]  # not the round before
     (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     arms = [run.data.metrics for run in runs]
     started, ended = parent.info.start_time / 1000, parent.info.end_time / 1000

@@ -10,9 +10,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
 
+from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.masking import masked, masked_addresses, without_credentials
+from pipeline.tracking.outbox import Outbox
+from tests.experiments.studies import opened
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "pl@nted-S3cret/9"
@@ -92,7 +97,12 @@ def typed(folder, uri, module, *words):
     """What a command says, everything together."""
     done = subprocess.run(
         [sys.executable, "-m", module, *words],
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            "HOME": str(folder),  # what is kept there is searched, too
+            "MLFLOW_TRACKING_URI": uri,
+            "PYTHONPATH": str(ROOT),
+        },
         cwd=folder,
         capture_output=True,
         text=True,
@@ -136,4 +146,17 @@ def test_a_storage_that_does_not_answer_is_told_without_its_password(tmp_path):
     code, said = typed(tmp_path, uri, "experiments", "search", "--storage", storage)
     assert code != 0
     assert "storage = postgresql+psycopg://me:…@127.0.0.1:9/studies" in said
+    assert holders(tmp_path) == []
+
+
+def test_a_study_and_a_spool_keep_no_password(tmp_path, monkeypatch):
+    address = f"http://me:{ESCAPED}@127.0.0.1:9"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    study = opened(str(tmp_path / "studies" / "journal.log"))
+    study.note(store=tracking.store_name())  # as a search does
+    study.fill()
+    study.claim().finish(TrialState.FAIL, None, reason=f"no answer of {address}", failed=True)
+    Outbox("r", "1", MlflowClient(address))
+    assert list(tmp_path.rglob("about.json"))
     assert holders(tmp_path) == []

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import flops, profile
+from benchmarks.faults import often
 from benchmarks.turns import Worker, WorkerFailure
 from pipeline.ops import runtime
 
@@ -53,6 +54,17 @@ def test_own_times_leave_out_what_is_nested():
     assert [name for name in ("a/b:MatMul", "Process", "x::Run") if profile.is_operation(name)] == [
         "a/b:MatMul"
     ]
+
+
+def test_a_fault_whose_test_was_skipped_was_not_made(tmp_path):
+    report = tmp_path / "report.xml"
+    name = 'classname="tests.test_interrupts" name="test_a_s'
+    report.write_text(
+        f'<r><testcase {name}wallowed_interrupt"/><testcase {name}wallowed_interrupt[2]">'
+        f'<failure/></testcase><testcase {name}ignal_waits"><skipped/></testcase></r>'
+    )
+    swallowed = {"a library swallows an interrupt": 1}
+    assert often.read(report) == (swallowed, swallowed)
 
 
 WORKER = """

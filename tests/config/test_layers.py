@@ -57,14 +57,16 @@ def test_the_kind_of_image_stands_between_the_default_and_the_data_set(file):
     assert mistake({"kind": "drawings"}).startswith("kind = 'drawings' (from --kind): input should")
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+OF_STROKES = [d for d in DATASETS if read("dataset", d)["kind"] == "strokes"]
+
+
+@pytest.mark.parametrize("dataset", [*OF_STROKES, "npz", "folder"])
 def test_strokes_are_not_seen_as_photographs(dataset):
     strokes = config.load({"dataset": dataset, "kind": "strokes"})
-    if read("dataset", dataset)["kind"] == "strokes" or dataset in ("npz", "folder"):
-        assert not strokes.augment_flip
-        assert (strokes.augment_crop, strokes.augment_colour, strokes.augment_cutout) == (1, 0, 0)
-        assert (strokes.own["warm_up_crop"], strokes.own["warm_up_colour"]) == (1, 0)
-        assert strokes.own["warm_up_rotation"] is None
+    assert not strokes.augment_flip
+    assert (strokes.augment_crop, strokes.augment_colour, strokes.augment_cutout) == (1, 0, 0)
+    assert (strokes.own["warm_up_crop"], strokes.own["warm_up_colour"]) == (1, 0)
+    assert strokes.own["warm_up_rotation"] is None
 
 
 def test_a_file_chooses_the_layers_below_it(file):

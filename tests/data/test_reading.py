@@ -106,6 +106,7 @@ def test_workers_end_with_their_parent(tmp_path, number):
     if number == signal.SIGINT:
         assert error.count("Traceback") == 1, "the workers say nothing"
         assert list(cache.glob("*")) == []
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
             os.killpg(process.pid, 0)

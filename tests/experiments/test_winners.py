@@ -37,17 +37,17 @@ def space(tmp_path):
 
 @pytest.mark.slow
 def test_winners_are_tested_on_data_that_were_moved_since(store, tmp_path, space):
-    runtime.start(0, 1, True)
+    runtime.start(0, None, True)
     before, after = (tmp_path / name for name in ("before", "after"))
     write_classes(before, n=8)
     study = opened(str(tmp_path / "j.log"), search=space, data_dir=str(before))
     study.fill()
-    config = study.claim().config(0, 1)
+    config = study.claim().config(0, None)
     run_ids = []
     trials.train(config, data.of(config).digest, "trial: {}", (), {}, run_ids.append, lambda *_: "")
     before.rename(after)
     moved = opened(str(tmp_path / "j.log"), search=space, data_dir=str(after))
-    with winners.tested(moved, run_ids, 1):
+    with winners.tested(moved, run_ids, None):
         assert tracking.evaluation_of(run_ids[0]) is None
     assert 0 <= tracking.evaluation_of(run_ids[0])["test/error"] <= 1
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from PIL import Image
 
 from pipeline.config import layers
 from pipeline.config.own_keys import OWN
-from pipeline.config.schema import RECORD, SAID
+from pipeline.config.schema import RECORD, SAID, Config
 from pipeline.data import _idx, npz
 from pipeline.data import folder as folders
 from pipeline.data.dataset import Dataset
@@ -45,6 +46,12 @@ def refused_in_one_line(error: UserError) -> None:
     assert "Traceback" not in said
 
 
+def is_read_back(config: Config) -> None:
+    again = layers.load({}, layers.from_yaml(layers.to_yaml(config))).flat()
+    kept = config.flat().keys() - RECORD  # those say where and how often, and are the machine's
+    assert {key: again[key] for key in kept} == {key: config.flat()[key] for key in kept}
+
+
 @given(st.dictionaries(KEYS, TEXTS, max_size=4))
 def test_flags_make_a_configuration_or_are_refused(flags):
     try:
@@ -52,9 +59,30 @@ def test_flags_make_a_configuration_or_are_refused(flags):
     except UserError as error:
         refused_in_one_line(error)
         return
-    again = layers.load({}, layers.from_yaml(layers.to_yaml(config))).flat()
-    kept = config.flat().keys() - RECORD  # those say where and how often, and are the machine's
-    assert {key: again[key] for key in kept} == {key: config.flat()[key] for key in kept}
+    is_read_back(config)
+
+
+SOUND_FLAGS = {
+    "augment_flip": "true",
+    "data_dir": "/a b/ü",
+    "decay": "linear",
+    "dense_units": "[8, 4]",
+    "ema_decay": "0.9",
+    "generator_units": "[8]",
+    "label_frac": "0.2",
+    "penalty_weight": "1e-3",
+    "seed": "3",
+    "split_seed": "5",
+    "steps": "77",
+    "warm_up_share": "0.3",
+}
+
+
+@given(st.sets(st.sampled_from([*SOUND_FLAGS])))
+def test_sound_flags_make_a_configuration_that_is_read_back(keys):
+    config, plain = layers.load({key: SOUND_FLAGS[key] for key in keys}), layers.load({})
+    assert all(config.flat()[key] != plain.flat()[key] for key in keys)
+    is_read_back(config)
 
 
 @example("kind: []")
@@ -70,6 +98,11 @@ def test_a_file_makes_a_configuration_or_is_refused(text):
             refused_in_one_line(error)
 
 
+IMAGES = np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4) * 2
+LABELS = np.arange(6) % 2
+SOUND = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS}
+
+
 @given(st.dictionaries(st.sampled_from(NAMES), ARRAYS, max_size=6))
 def test_arrays_are_a_data_set_or_are_refused(arrays):
     with tempfile.TemporaryDirectory() as place:
@@ -82,20 +115,38 @@ def test_arrays_are_a_data_set_or_are_refused(arrays):
 
 
 @given(st.data())
-def test_damaged_arrays_are_refused(data):
+def test_damaged_arrays_are_refused_or_are_a_data_set(data):
     held = io.BytesIO()
-    images = np.zeros((6, 4, 4), np.uint8)
-    np.savez(held, x_train=images, y_train=np.arange(6) % 2, x_test=images, y_test=np.arange(6) % 2)
+    np.savez(held, **SOUND)
     content = bytearray(held.getvalue())
-    for _ in range(data.draw(st.integers(1, 4))):
+    for _ in range(data.draw(st.integers(0, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "mine.npz")
-        file.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+        file.write_bytes(bytes(content))
         try:
-            npz.load(file)
+            assert isinstance(npz.load(file), Dataset)
         except UserError as error:
             refused_in_one_line(error)
+
+
+@given(st.sampled_from(npz.ARRAYS), st.booleans(), st.binary(max_size=200))
+def test_any_bytes_as_an_array_are_refused(name, headed, content):
+    """The other arrays are sound: only then are these bytes read at all."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "mine.npz")
+        with zipfile.ZipFile(file, "w") as archive:
+            for other, array in SOUND.items():
+                held = io.BytesIO()
+                np.save(held, array)
+                damaged = b"\x93NUMPY\x01\x00" * headed + content
+                archive.writestr(f"{other}.npy", damaged if other == name else held.getvalue())
+        with pytest.raises(UserError) as told:
+            npz.load(file)
+    refused_in_one_line(told.value)
+    assert "has no" not in str(told.value)  # it was not the list of names
 
 
 @given(st.binary(max_size=60), st.booleans(), st.integers(0, 3), st.integers(0, 10))
@@ -118,26 +169,21 @@ CELLS = st.one_of(
 )
 
 
-@given(st.lists(st.lists(CELLS, max_size=4), max_size=5), st.sampled_from([",", ";", "\t"]))
-def test_a_table_of_labels_is_taken_or_refused(rows, delimiter):
+PICTURES = ("a.png", "b.png", "c.png", "d.png")
+ROWS = st.lists(st.sampled_from([[name, f"cat{i % 2}"] for i, name in enumerate(PICTURES)]))
+HEADS = st.sampled_from([[], [["path", "label"]], [["path", "label", "part"]]])
+OTHERS = st.lists(st.lists(CELLS, max_size=4), max_size=3)
+
+
+@given(HEADS, ROWS, OTHERS, st.sampled_from([",", ";", "\t"]))
+def test_a_table_of_labels_is_taken_or_refused(head, sound, others, delimiter):
+    """Below a sound head, and beside sound rows, the cells of the others are looked at."""
     with tempfile.TemporaryDirectory() as place:
-        for number, name in enumerate(("a.png", "b.png", "c.png", "d.png")):
+        for number, name in enumerate(PICTURES):
             Image.new("L", (8, 8), 40 * number).save(Path(place, name))
-        text = "\n".join(delimiter.join(cells) for cells in rows)
+        text = "\n".join(delimiter.join(cells) for cells in (*head, *sound, *others))
         Path(place, "labels.csv").write_bytes(text.encode("utf-8", "ignore"))
         try:
-            folders.load(Path(place), folders.Options())
-        except UserError as error:
-            refused_in_one_line(error)
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_as_an_archive_are_refused(content):
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place, "mine.npz")
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("x_train.npy", content)
-        try:
-            npz.load(file)
+            assert isinstance(folders.load(Path(place), folders.Options()), Dataset)
         except UserError as error:
             refused_in_one_line(error)

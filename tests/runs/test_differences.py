@@ -38,6 +38,7 @@ def test_an_unbalanced_pool_is_told_and_estimated(store, tmp_path, capsys):
         run_id=result.run_id, artifact_path="train/class_shares.csv", dst_path=str(tmp_path)
     )
     found = pd.read_csv(path)["estimated_share"]
+    assert not any(name.startswith("data/pool_share") for name in run.data.metrics)
     true = np.array(COUNTS) / sum(COUNTS)
     assert np.abs(found - true).sum() < 0.6 * np.abs(0.1 - true).sum()
 
@@ -48,5 +49,6 @@ def test_an_equal_pool_is_not(store, capsys):
     result = flow.run(config.load(flags))
     run = mlflow.MlflowClient().get_run(result.run_id)
     assert run.data.metrics["data/class_shift_p_value"] > 0.005
-    assert not any(name.startswith("data/pool_share") for name in run.data.metrics)
+    files = mlflow.MlflowClient().list_artifacts(result.run_id, "train")
+    assert "train/class_shares.csv" not in {item.path for item in files}
     assert "another mix" not in capsys.readouterr().err

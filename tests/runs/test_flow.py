@@ -85,6 +85,8 @@ def test_a_run_logs_what_people_compare(whole: Result) -> None:
     } <= set(run.data.metrics)
     assert run.data.metrics["labels_read"] == run.data.metrics["n_labels"] == 72
     assert run.data.metrics["test/error"] < 0.5
+    assert 0 <= run.data.metrics["data/graph_error"] <= 1
+    assert run.data.metrics["memory/peak_mb"] > 100  # TensorFlow alone takes more
     assert run.data.metrics["lift_low"] < run.data.metrics["lift_high"]
     assert run.data.metrics["lift"] == pytest.approx(
         run.data.metrics["baseline/test_error"] - run.data.metrics["test/error"]
@@ -288,6 +290,7 @@ def test_a_registered_version_says_how_good_it_is(store: Path) -> None:
     assert not client.get_model_version("mine", "1").description
     result = flow.evaluate({"run_id": trained.run_id})
     version = client.get_model_version("mine", "1")
+    assert (version.tags["dataset"], version.tags["method"]) == ("digits", "supervised")
     assert version.tags["n_labels"] == "72"
     assert version.tags["test_error"] == f"{result.metrics['test/error']:.4f}"
     assert f"{result.metrics['test/error']:.2%}" in version.description
@@ -407,10 +410,10 @@ def test_another_method_can_be_trained_on_the_same_split(whole: Result) -> None:
 
 @pytest.mark.mnist
 def test_real_mnist_files_run_through(store: Path) -> None:
-    folder = os.environ.get("MNIST_DIR")
-    if not folder:
-        pytest.skip("MNIST_DIR names no folder")
-    flags = {"dataset": "mnist", "data_dir": folder, "labels_per_class": "10", "steps": "120"}
+    folder = Path(os.environ.get("MNIST_DIR", ""))
+    if not any(folder.glob("train-images*ubyte*")):
+        pytest.skip("MNIST_DIR names no folder with the MNIST files")
+    flags = {"dataset": "mnist", "data_dir": str(folder), "labels_per_class": "10", "steps": "120"}
     result = flow.run(config.load({**flags, "baseline": "false"}))
     assert result.n_labels == 100
     assert result.metrics["test/error"] < 0.5

@@ -75,6 +75,14 @@ def begun(scene, **flags):
     return command, scene.run_id(command, known)
 
 
+def until_it_trains(scene, command, run_id):
+    end = time.monotonic() + 300
+    while not scene.client.get_run(run_id).data.metrics.get("train/contrastive_loss"):
+        assert command.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def artifacts(scene, run_id, folder=""):
     found = scene.client.list_artifacts(run_id, folder)
     inside = [path for item in found if item.is_dir for path in artifacts(scene, run_id, item.path)]
@@ -117,9 +125,7 @@ def test_killed_in_every_phase_one_after_the_other_it_ends_the_same(scene, whole
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_run_says_the_command_that_goes_on(scene, whole, sign, here):
     command, run_id = begun(scene, checkpoint_every="3600")
-    while not (run := scene.client.get_run(run_id)).data.metrics.get("train/contrastive_loss"):
-        assert command.poll() is None
-        time.sleep(0.05)
+    until_it_trains(scene, command, run_id)
     begin = time.monotonic()
     os.killpg(command.pid, sign)
     code, said = ended(command)
@@ -207,9 +213,7 @@ def test_what_cannot_go_on_is_told_in_one_line(scene, whole, told):
 
 def test_a_run_at_work_and_one_without_checkpoint_are_refused(scene, told):
     command, run_id = begun(scene, checkpoint_every="3600", steps="1000000")
-    while not scene.client.get_run(run_id).data.metrics.get("train/contrastive_loss"):
-        assert command.poll() is None
-        time.sleep(0.05)
+    until_it_trains(scene, command, run_id)
     assert "is still at work" in told("run", "--resume", run_id)
     os.killpg(command.pid, signal.SIGKILL)
     command.communicate()

@@ -37,9 +37,9 @@ def planted(ran, tmp_path, monkeypatch):
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield run_id, model, tmp_path
-    assert not (tmp_path / "ran").exists()
     shutil.rmtree(model)
     shutil.copytree(kept, model)
+    assert not (tmp_path / "ran").exists()
 
 
 class Program:

@@ -138,7 +138,9 @@ def test_a_curve_that_another_command_works_on_stays_open():
         run = tracking.curve_run("mine", "c")
         said = json.dumps({**sign, "opening": str(error)})
         run.tags({dead.PROCESS: said})
+        end = time.monotonic() + 300
         while client.get_run(run.id).data.tags.get(dead.PROCESS) != said:
+            assert time.monotonic() < end
             time.sleep(0.05)
         with (
             contextlib.suppress(KeyboardInterrupt, RunFailure),
