@@ -256,3 +256,27 @@ def test_five_failures_in_a_row_end_the_study_with_their_reason(folder):
     (summary,) = runs("bad", kind="study")
     assert summary.info.status == "FAILED"
     assert "5 trials in a row" in summary.data.tags["ssgan.reason"]
+
+
+def test_a_budget_trains_its_best_again_and_tests_the_winners(folder):
+    (folder / "b.yaml").write_text(
+        "mode: budget\nlabel_frac: {choices: [0.05]}\nmethod: {choices: [supervised, fixmatch]}\n"
+        "network: dense\ndense_units: [8]\ndiscriminator_lr: {low: 0.001, high: 0.01}\n"
+    )
+    process = command("--search", "b.yaml", "--trials", "2", "--top", "1", study="b")
+    _, err = process.communicate(timeout=480)
+    assert process.returncode == 0, err
+    ended = [r for r in runs("b", kind="trial") if r.info.status == "FINISHED"]
+    again = [r for r in ended if " on fresh seeds" in r.info.run_name]
+    assert sorted(r.data.params["method"] for r in again) == ["fixmatch", "supervised"]
+    errors = {r.info.run_id: r.data.metrics["valid/error"] for r in again}
+    assert {r.data.tags["ssgan.source"] for r in runs("b", kind="evaluate")} == errors.keys()
+    assert len(runs("b", kind="trial")) == 2 * (2 + 1)  # methods × (trials + top)
+    (summary,) = runs("b", kind="study")
+    path = mlflow.artifacts.download_artifacts(
+        run_id=summary.info.run_id, artifact_path="front.csv", dst_path=str(folder / "b")
+    )
+    front = pd.read_csv(path).set_index("run_id")
+    assert front["validation_error"].to_dict() == pytest.approx(errors)
+    lowest = {run_id for run_id, error in errors.items() if error == min(errors.values())}
+    assert set(front.index[front["on_front"]]) == lowest
