@@ -15,7 +15,7 @@ import mlflow
 
 from pipeline import interrupts, progress
 from pipeline.errors import RunFailure
-from pipeline.masking import masked_addresses
+from pipeline.masking import masked, masked_addresses
 from pipeline.tracking.dead import SYNC
 from pipeline.tracking.faults import StoreAway, passes, told
 from pipeline.tracking.sending import Delivery
@@ -120,7 +120,7 @@ class Outbox:
     def _left(self) -> str:
         why = self._refused or self._away
         said = told(why, self.uri) if why else f"the MLflow store {self.uri} has not answered yet."
-        return (
+        return masked(
             f"not all records of run {self.run_id} are sent: {said} Nothing is lost: "
             f"{len(self._waiting)} lie in {self.spool.folder}; send them with: {SYNC}"
         )

@@ -236,6 +236,23 @@ def test_what_the_store_refuses_ends_the_run_in_one_line(quick, capsys):
     assert folder.is_dir()
 
 
+def test_what_is_not_sent_is_told_without_a_password(quick, capsys, monkeypatch):
+    monkeypatch.setattr(outbox, "HURRIED", 0.0)
+    monkeypatch.setattr(outbox, "SILENCE", 0.0)
+    opened = tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.0)
+    run = opened.__enter__()
+    run.outbox.sent()
+    with away(quick):
+        run.outbox.uri = "https://me:s3cret-of-mine@host"
+        run.metrics({"loss": 1.0})
+        assert not opened.__exit__(RunFailure, RunFailure("lost"), None)
+    said = capsys.readouterr().err
+    assert f"not all records of run {run.id} are sent" in said
+    assert "https://me:…@host" in said
+    assert "s3cret" not in said
+    until(lambda: not run.outbox._sender.is_alive())
+
+
 def interrupted(folder: Path) -> None:
     (folder / "a.txt").write_text("x")
     signal.raise_signal(signal.SIGTERM)
