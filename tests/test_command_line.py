@@ -412,6 +412,59 @@ def test_help_and_mistakes_are_told_at_once(argv, code, tmp_path):
         assert "--label_frac" in out
 
 
+RESULT = """
+from pipeline.command_line import guarded
+from pipeline.runs import summary
+metrics = {"test/error": 0.05, "test/error_low": 0.03, "test/error_high": 0.07}
+metrics |= {"lift": 0.01, "lift_low": -0.01, "lift_high": 0.02}
+result = summary.Result(
+    stage="run", run_id="a", address="http://x", view="http://y", dataset="digits", method="ssgan",
+    n_labels=10, n_valid=0, n_test=100, n_pool=1000, seeds=(0, 0), metrics=metrics, model="m-1",
+    baseline=metrics,
+)
+raise SystemExit(guarded(lambda: summary.show(result)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-c", RESULT], r"3.00% \u2013 7.00%"),
+        (["-m", "pipeline", "run", "--help"], r"\u2265 0"),
+    ],
+    ids=["result", "help"],
+)
+def test_a_terminal_that_lacks_a_letter_ends_nothing(words, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    process = python(*words, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert said in out
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_closed_streams_end_nothing(closed, tmp_path):
+    """What is opened next does not get their numbers: TensorFlow would write into it."""
+    script = (
+        "import os, sys; from pipeline.command_line import guarded; from pipeline import progress\n"
+        "def work():\n"
+        "    with progress.shown(), open('held', 'w') as held:\n"
+        "        progress.note('begun')\n"
+        "        progress.warn('warned')\n"
+        "        os.write(2, b'native')\n"
+        "        os.system('echo child >&2')\n"
+        "    open('done', 'w').close()\n"
+        "sys.exit(guarded(work))\n"
+    )
+    words = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "done").exists()
+    assert (tmp_path / "held").read_text() == ""
+
+
 @pytest.mark.slow
 def test_a_training_that_ends_early_is_told_and_closed(shared):
     """Ctrl-C, SIGTERM and a diverging run, in three processes at once."""
