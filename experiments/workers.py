@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from experiments import trial
-from pipeline import interrupts, life
+from pipeline import interrupts, life, progress
 from pipeline.command_line import EXIT_INTERRUPTED, guarded
 from pipeline.errors import RunFailure, UserError
 
@@ -124,9 +124,8 @@ class Ray:
         self.alive: list[Any] = []
         self.deaths = 0
         if not self.room():
-            print(
-                f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one.",
-                file=sys.stderr,
+            progress.warn(
+                f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one."
             )
 
     def tend(self, waiting: int) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,4 +130,4 @@ def sqlite_file() -> Path | None:
 def tell(message: str) -> None:
     """One line on stderr about what was done unasked; none for ""."""
     if message:
-        print(f"ssgan: {masked(message)}", file=sys.stderr)
+        progress.warn(masked(message))
