@@ -164,7 +164,7 @@ class Outbox:
                 self.spool.sent(number)
             except Exception as error:
                 attempt += 1
-                if not passes(error, attempt):
+                if not passes(error, attempt, self.spool.holds_files(number)):
                     self._refused = error
                     return
                 self._away, self._since = error, self._since or time.monotonic()

@@ -134,6 +134,10 @@ class Spool:
         files = self.folder / f"{number}"
         return Entry(number, held["kind"], held["run"], held["fields"], files)
 
+    def holds_files(self, number: int) -> bool:
+        """Whether a record has files."""
+        return (self.folder / f"{number}").is_dir()
+
     def sent(self, number: int) -> None:
         """Forget a record that the store has taken."""
         self._file(number).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -216,6 +217,75 @@ def test_a_killed_process_leaves_what_it_has_told(quick, capsys):
         pass  # sends what others have left, and then ends whose process is gone
     assert points(run_id) == [(0, 0.0), (1, 0.5)]
     assert status(run_id) == "KILLED"  # it had not ended
+
+
+class EndpointError(Exception):
+    """As botocore's: of no kind that MLflow or Python has."""
+
+
+def failing(run: Run, monkeypatch: pytest.MonkeyPatch, said: str, times: int) -> list[int]:
+    """Let the store of the artifacts fail so many times; the attempts."""
+    send, tried = run.client.log_artifact, []
+
+    def log_artifact(*args: object) -> None:
+        tried.append(1)
+        if len(tried) <= times:
+            raise EndpointError(said)
+        send(*args)
+
+    monkeypatch.setattr(run.client, "log_artifact", log_artifact)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("said", "times"), [("no such kind", 1), ('Could not connect to the endpoint URL: "s"', 9)]
+)
+def test_a_store_of_artifacts_that_is_away_is_tried_again(quick, monkeypatch, said, times):
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        tried = failing(run, monkeypatch, said, times)
+        run.text("held", "a.txt")
+        run.metrics({"loss": 1.0})
+    assert len(tried) == times + 1
+    assert [file.path for file in mlflow.MlflowClient().list_artifacts(run.id)] == ["a.txt"]
+    assert status(run.id) == "FINISHED"
+
+
+def test_an_error_that_nobody_knows_is_believed_in_the_end(quick, monkeypatch, capsys):
+    opened = tracking.open_run("pipeline", experiment="mine", name="a run")
+    run = opened.__enter__()
+    failing(run, monkeypatch, "no such kind", 99)
+    run.text("held", "a.txt")
+    until(lambda: run.outbox._refused)
+    with pytest.raises(RunFailure, match="no such kind") as told:
+        run.metrics({"loss": 2.0})
+    assert not opened.__exit__(RunFailure, told.value, None)
+    until(lambda: not run.outbox._sender.is_alive())
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("413 Client Error: Request Entity Too Large for url: http://h/a", "client_max_body_size"),
+        ("API request to endpoint /a failed with error code 403 != 200.", "MLFLOW_TRACKING_TOKEN"),
+        ("401 Client Error: Unauthorized for url: http://h/a", "MLFLOW_TRACKING_TOKEN"),
+    ],
+)
+def test_sync_names_the_record_and_what_helps(quick, monkeypatch, capsys, said, advice):
+    monkeypatch.setattr(outbox, "HURRIED", 0.0)
+    with tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.0) as run:
+        run.outbox.sent()
+
+        def refuse(self: mlflow.MlflowClient, *args: object) -> None:
+            raise OSError(said)
+
+        monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refuse)
+        run.text("held", "a.txt")
+    assert advice in outbox.unsent()
+    until(lambda: not run.outbox._sender.is_alive())
+    assert main(["sync"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert re.search(rf"record \d of {run.outbox.spool.folder}: ", line)
+    assert advice in line
 
 
 def test_what_the_store_refuses_ends_the_run_in_one_line(quick, capsys):
