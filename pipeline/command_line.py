@@ -189,7 +189,7 @@ def guarded(action: Callable[[], None], kept: str = RUN_KEPT) -> int:
 
 
 def _mend_streams() -> None:
-    """Let no output end a command: neither a letter that the terminal lacks, nor a closed stream."""
+    """Let no output end a command: no letter that the terminal lacks, and no closed stream."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

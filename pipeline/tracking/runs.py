@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 
 from pipeline.errors import RunFailure, Stopped, advice
-from pipeline.interrupts import heard, undisturbed
+from pipeline.interrupts import ending_a_wait, heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, outbox, reopened, sync, views
 from pipeline.tracking.experiments import (
@@ -190,7 +190,10 @@ def _end(run: Run, error: BaseException | None, patience: float | None) -> None:
         run.outbox.put("end", run.id, status=status, reason=reason, time=now())
     finally:
         if run.parent is None:
-            run.outbox.close(LAST_WAIT if patience is None else patience)
+            # A run of a command of its own has ended well by now: Ctrl-C can end the wait alone.
+            done = status == "FINISHED" and patience is None
+            with ending_a_wait() if done else contextlib.nullcontext():
+                run.outbox.close(LAST_WAIT if patience is None else patience)
             # Of a run that has ended well, the command tells it below its result.
             if (error is not None or heard()) and (left := outbox.unsent()):
                 tell(left)

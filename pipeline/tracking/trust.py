@@ -19,29 +19,33 @@ SAVED_MODEL = Path("data") / "model"
 LARGEST = 2**16  # pixels of a side, numbers of a latent
 # What a model of ours may be made of. Whatever is not known to be harmless is refused: TensorFlow
 # has operations that touch files and calls them free of effects (DebugIdentity, ReadFile).
-OPERATIONS = frozenset(
-    # numbers
+NUMBERS = (
     "Abs Add AddN AddV2 Cast Ceil ClipByValue Cumsum Div DivNoNan Erf Erfc Exp Expm1 Floor "
-    "FloorDiv FloorMod Log Log1p Maximum Minimum Mul MulNoNan Neg Pow RealDiv Reciprocal Round Rsqrt Sign "
-    "Sqrt Square SquaredDifference Sub All Any ArgMax ArgMin Max Mean Min Prod Sum "
-    # comparisons
+    "FloorDiv FloorMod Log Log1p Maximum Minimum Mul MulNoNan Neg Pow RealDiv Reciprocal Round "
+    "Rsqrt Sign Sqrt Square SquaredDifference Sub All Any ArgMax ArgMin Max Mean Min Prod Sum"
+)
+COMPARISONS = (
     "Equal Greater GreaterEqual IsFinite IsNan Less LessEqual LogicalAnd LogicalNot LogicalOr "
-    "NotEqual Select SelectV2 "
-    # layers
+    "NotEqual Select SelectV2"
+)
+LAYERS = (
     "AvgPool BatchMatMulV2 BatchMatMulV3 BiasAdd Conv2D Conv2DBackpropFilter Conv2DBackpropInput "
-    "DepthwiseConv2dNative DepthwiseConv2dNativeBackpropFilter "
-    "DepthwiseConv2dNativeBackpropInput Einsum Elu FusedBatchNormV3 L2Loss LeakyRelu LogSoftmax "
-    "MatMul MaxPool Relu Relu6 Selu Sigmoid SigmoidGrad Softmax Softplus Softsign Tanh TanhGrad "
-    # shapes, and values that move
+    "DepthwiseConv2dNative DepthwiseConv2dNativeBackpropFilter DepthwiseConv2dNativeBackpropInput "
+    "Einsum Elu FusedBatchNormV3 L2Loss LeakyRelu LogSoftmax MatMul MaxPool Relu Relu6 Selu "
+    "Sigmoid SigmoidGrad Softmax Softplus Softsign Tanh TanhGrad"
+)
+MOVES = (
     "BatchToSpaceND BroadcastTo ConcatV2 Const DepthToSpace ExpandDims Fill GatherNd GatherV2 "
     "Identity IdentityN MirrorPad NoOp OneHot OnesLike Pack Pad PadV2 Range Rank Reshape "
     "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ReverseV2 Shape ShapeN Size Slice "
     "SpaceToBatchND SpaceToDepth Split SplitV Squeeze StopGradient StridedSlice Tile Transpose "
-    "Unpack ZerosLike "
-    # weights, and functions, which are looked at themselves
-    "AssignVariableOp PartitionedCall ReadVariableOp ResourceGather StatefulPartitionedCall "
-    "VarHandleOp VarIsInitializedOp".split()
+    "Unpack ZerosLike"
 )
+WEIGHTS = (  # and functions, which are looked at themselves
+    "AssignVariableOp PartitionedCall ReadVariableOp ResourceGather StatefulPartitionedCall "
+    "VarHandleOp VarIsInitializedOp"
+)
+OPERATIONS = frozenset(" ".join((NUMBERS, COMPARISONS, LAYERS, MOVES, WEIGHTS)).split())
 SAVING = ("__inference__traced_save", "__inference__traced_restore")  # called by nobody here
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from pipeline import interrupts, progress, tracking
 from pipeline.__main__ import main
+from pipeline.command_line import EXIT_FAILURE, guarded
 from pipeline.errors import RunFailure
 from pipeline.tracking import outbox, spool
 from pipeline.tracking.run import Run
@@ -341,6 +342,37 @@ def test_an_interrupt_while_a_record_is_written_loses_none(quick):
     assert [file.path for file in mlflow.MlflowClient().list_artifacts(run.id)] == ["a.txt"]
     assert status(run.id) == "KILLED"
     assert not spool.folders()
+
+
+def test_an_interrupt_of_the_wait_at_the_end_ends_nothing_else(quick, monkeypatch, capsys):
+    monkeypatch.setattr(outbox, "HURRIED", 0.1)
+    runs = []
+
+    def command() -> None:
+        with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+            runs.append(run)
+            run.outbox.sent()
+            gone.enter_context(away(quick))
+            write(run, 1)
+            until(lambda: run.outbox.away)
+            close = run.outbox.close
+
+            def closing(patience: float) -> bool:
+                signal.raise_signal(signal.SIGINT)
+                return close(patience)
+
+            monkeypatch.setattr(run.outbox, "close", closing)
+        print("the result")
+        tracking.check_sent()
+
+    with contextlib.ExitStack() as gone:
+        assert guarded(command) == EXIT_FAILURE
+    out, err = capsys.readouterr()
+    assert out == "the result\n"
+    assert "python -m pipeline sync" in err.splitlines()[-1]
+    until(lambda: not runs[0].outbox._sender.is_alive())
+    assert main(["sync"]) == 0
+    assert status(runs[0].id) == "FINISHED"
 
 
 def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
