@@ -209,7 +209,7 @@ def _fail(message: str, code: int) -> int:
     """Print one line, mark a run that `mlflow run` has opened, return the exit code."""
     with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
         print(f"ssgan: {masked(' '.join(message.split()))}", file=sys.stderr)
-    if "MLFLOW_RUN_ID" in os.environ:
+    if os.environ.get("MLFLOW_RUN_ID"):
         from pipeline import tracking
 
         status = "KILLED" if code == EXIT_INTERRUPTED else "FAILED"

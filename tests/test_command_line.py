@@ -370,6 +370,20 @@ def test_the_run_that_mlflow_has_made_is_used(told, shared, monkeypatch):
     assert len(runs()) == before + 2
 
 
+def test_variables_that_are_empty_are_not_set(told, shared, monkeypatch, capsys, tmp_path):
+    """As compose files make them of variables that nobody has given."""
+    for name in ("RUN_ID", "EXPERIMENT_ID", "EXPERIMENT_NAME", "PORT"):
+        monkeypatch.setenv(f"MLFLOW_{name}", "")
+    before = len(runs())
+    assert main(["split", "--label_frac", "0.1", "--experiment", "ssgan"]) == 0
+    assert len(runs()) == before + 1
+    assert "http://127.0.0.1:5000/" in capsys.readouterr().out
+    told("predict", "--run_id", "none", "--data_dir", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
+    told("run", "--label_frac", "0")
+    assert not (tmp_path / "new.db").exists()
+
+
 # ---------------------------------------------------------------- real processes
 
 
