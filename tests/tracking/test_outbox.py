@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -389,6 +390,47 @@ def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
     monkeypatch.setattr(spool, "ROOM", 0.03)
     with pytest.raises(RunFailure, match="the disk is full"):
         spool.with_room(lambda: Path("/dev/full").write_text("x"), tmp_path)
+
+
+def test_records_are_kept_in_no_folder_that_another_user_may_write(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/proc/none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = spool.root()
+    assert made.parent == tmp_path
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert spool.root() == made  # ours
+    made.chmod(0o777)
+    with pytest.raises(RunFailure, match="no folder that this user alone may write"):
+        spool.root()
+    made.rmdir()
+    (tmp_path / "another's").mkdir(mode=0o700)
+    made.symlink_to(tmp_path / "another's")
+    with pytest.raises(RunFailure, match="no folder that this user alone may write"):
+        spool.folders()
+
+
+def test_a_spool_that_somebody_removes_is_made_anew(quick):
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        run.metrics({"loss": 0.0}, 0)
+        assert run.outbox.sent()
+        shutil.rmtree(spool.root().parent)
+        run.metrics({"loss": 0.5}, 1)
+        run.text("held", "a.txt")
+        assert run.outbox.spool.about()["run"] == run.id
+        assert spool.Spool.opened(run.outbox.spool.folder) is None  # it is locked
+    assert points(run.id) == [(0, 0.0), (1, 0.5)]
+    assert status(run.id) == "FINISHED"
+    assert not spool.folders()
+
+
+def test_records_that_somebody_removes_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    held = spool.Spool.make("r", "1", "s")
+    held.put("tags", "r", {}, None)
+    shutil.rmtree(held.folder)
+    with pytest.raises(RunFailure, match="records that the MLflow store had not got"):
+        held.put("tags", "r", {}, None)
+    held.lock.release()
 
 
 def test_a_damaged_spool_is_named(quick, capsys):
