@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from experiments import trial
-from pipeline import interrupts, life
+from pipeline import interrupts, life, progress
 from pipeline.command_line import EXIT_INTERRUPTED, guarded
 from pipeline.errors import RunFailure, UserError
 
@@ -124,9 +123,8 @@ class Ray:
         self.alive: list[Any] = []
         self.deaths = 0
         if not self.room():
-            print(
-                f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one.",
-                file=sys.stderr,
+            progress.warn(
+                f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one."
             )
 
     def tend(self, waiting: int) -> None:

@@ -213,7 +213,7 @@ def _refuse_resume(command: str, flags: dict[str, str]) -> None:
 def _refuse_experiment(said: Layer) -> None:
     """Under `mlflow run` the experiment has been chosen."""
     name, source = said.get("experiment", (None, ""))
-    if "MLFLOW_RUN_ID" in os.environ and not is_none(name):
+    if os.environ.get("MLFLOW_RUN_ID") and not is_none(name):
         raise UserError(
             f"experiment = {name!r} (from {source}): mlflow run chooses the experiment; call it "
             f"with --experiment-name {name}."

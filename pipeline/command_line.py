@@ -6,6 +6,7 @@ Exit code 2 for a user's mistake, 1 for a failure, 130 on Ctrl-C.
 import argparse
 import contextlib
 import functools
+import io
 import json
 import os
 import sys
@@ -164,6 +165,7 @@ def guarded(action: Callable[[], None], kept: str = RUN_KEPT) -> int:
 
     kept: what an interrupted command leaves behind, for that line.
     """
+    _mend_streams()
     with interrupts.listening():
         try:
             try:
@@ -186,6 +188,18 @@ def guarded(action: Callable[[], None], kept: str = RUN_KEPT) -> int:
         return 0
 
 
+def _mend_streams() -> None:
+    """Let no output end a command: no letter that the terminal lacks, and no closed stream."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+        elif stream is None:  # `2>&-`; another file would get its number, and what is written to it
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
+
+
 def _with_advice(message: str, error: BaseException) -> str:
     """The message, and how to go on if that is known; a command stands last, to be copied."""
     return "; ".join([message.removesuffix("."), *found]) if (found := advice(error)) else message
@@ -193,8 +207,9 @@ def _with_advice(message: str, error: BaseException) -> str:
 
 def _fail(message: str, code: int) -> int:
     """Print one line, mark a run that `mlflow run` has opened, return the exit code."""
-    print(f"ssgan: {masked(' '.join(message.split()))}", file=sys.stderr)
-    if "MLFLOW_RUN_ID" in os.environ:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        print(f"ssgan: {masked(' '.join(message.split()))}", file=sys.stderr)
+    if os.environ.get("MLFLOW_RUN_ID"):
         from pipeline import tracking
 
         status = "KILLED" if code == EXIT_INTERRUPTED else "FAILED"

@@ -81,6 +81,17 @@ def heard() -> bool:
     return _state.heard
 
 
+@contextmanager
+def ending_a_wait() -> Iterator[None]:
+    """Within `undisturbed`: a signal is `heard`, so that the block ends its wait, then forgotten.
+
+    One that was heard before is not.
+    """
+    heard, waiting = _state.heard, _state.waiting
+    yield
+    _state.heard, _state.waiting = heard, waiting
+
+
 def heed() -> None:
     """Raise an interrupt again that was swallowed."""
     if heard():

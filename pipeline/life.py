@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 BEATS = 4  # in the time of a lease
+UNREADABLE = "running"  # in place of the start of a process that does not show it
 NODE = "SSGAN_NODE"  # variable that names the node of a cluster to its workers
 
 
@@ -74,7 +75,8 @@ def gone(given: Mapping[str, Any] | None) -> bool:
     """Whether a sign is of this machine, and its process is not there any more."""
     if given is None or given["host"] != host():
         return False
-    return bool(_started(given["pid"]) != given["started"])
+    now, then = _started(given["pid"]), given["started"]
+    return not now or (now != then and UNREADABLE not in (now, then))
 
 
 class Watch:
@@ -111,5 +113,5 @@ def _started(pid: int) -> str:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123
             fields = file.read().rpartition(")")[2].split()
     except OSError:
-        return "running"  # no /proc on this system
+        return UNREADABLE  # no /proc on this system, or one that hides other users' processes
     return "" if fields[0] == "Z" else fields[19]

@@ -27,6 +27,7 @@ SILENCE = (
     8.0  # seconds after which a line says that the work goes on, and what is held back is told
 )
 FRAMES = 5  # of the bar, a second
+GONE = (OSError, ValueError)  # what a stream raises whose reader has gone; the work goes on
 NARROWEST = 10  # columns of the bar; the phase's name gives way to it
 
 
@@ -115,6 +116,12 @@ def note(text: str) -> None:
         display.noted(text)
 
 
+def warn(text: str) -> None:
+    """Print a line on stderr at once, whatever is shown; without a reader it is lost."""
+    with contextlib.suppress(*GONE):
+        print(f"ssgan: {text}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def subject(name: str) -> Iterator[None]:
     """The phases of the block are those of `name`."""
@@ -162,7 +169,7 @@ def shown(silence: float = SILENCE) -> Iterator[None]:
                 _displays.remove(display)
     finally:
         if stream is not sys.stderr:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*GONE):
                 stream.close()
 
 
@@ -250,7 +257,7 @@ class Lines:
             self.held.append(line)
 
     def _write(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # whoever read has gone; the work goes on
+        with contextlib.suppress(*GONE):
             self.stream.write(line)
             self.stream.flush()
         self.last = self.clock()
@@ -271,7 +278,8 @@ class Bar:
 
     def noted(self, text: str) -> None:
         """See `Display`."""
-        self.console.print(text)
+        with contextlib.suppress(*GONE):
+            self.console.print(text)
 
     def frame(self) -> RenderableType:
         """What is shown at this moment."""
@@ -309,14 +317,20 @@ def _lines(lines: Lines) -> Iterator[Display]:
 @contextmanager
 def _bar(console: Console) -> Iterator[Display]:
     bar = Bar(console)
-    with Live(
+    live = Live(
         console=console,
         get_renderable=bar.frame,
         refresh_per_second=FRAMES,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
-    ):
+    )
+    with contextlib.suppress(*GONE):
+        live.start()
+    try:
         yield bar
+    finally:
+        with contextlib.suppress(*GONE):
+            live.stop()
 
 
 def _clock_time(seconds: float) -> str:

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "experiments.equal_time experiments.checks",
     "experiments.trial": "config data errors runs stages tracking training",
     "experiments.pace": "config data stages training",
-    "experiments.workers": "command_line errors interrupts life experiments.trial",
+    "experiments.workers": "command_line errors interrupts life progress experiments.trial",
     "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
     "experiments.markdown experiments.plan experiments.space experiments.equal_time "
     "experiments.trial experiments.pace experiments.workers",

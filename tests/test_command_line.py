@@ -370,6 +370,20 @@ def test_the_run_that_mlflow_has_made_is_used(told, shared, monkeypatch):
     assert len(runs()) == before + 2
 
 
+def test_variables_that_are_empty_are_not_set(told, shared, monkeypatch, capsys, tmp_path):
+    """As compose files make them of variables that nobody has given."""
+    for name in ("RUN_ID", "EXPERIMENT_ID", "EXPERIMENT_NAME", "PORT"):
+        monkeypatch.setenv(f"MLFLOW_{name}", "")
+    before = len(runs())
+    assert main(["split", "--label_frac", "0.1", "--experiment", "ssgan"]) == 0
+    assert len(runs()) == before + 1
+    assert "http://127.0.0.1:5000/" in capsys.readouterr().out
+    told("predict", "--run_id", "none", "--data_dir", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
+    told("run", "--label_frac", "0")
+    assert not (tmp_path / "new.db").exists()
+
+
 # ---------------------------------------------------------------- real processes
 
 
@@ -410,6 +424,59 @@ def test_help_and_mistakes_are_told_at_once(argv, code, tmp_path):
         assert all(re.search(rf"^ +{command} ", out, re.M) for command in COMMANDS)
     else:
         assert "--label_frac" in out
+
+
+RESULT = """
+from pipeline.command_line import guarded
+from pipeline.runs import summary
+metrics = {"test/error": 0.05, "test/error_low": 0.03, "test/error_high": 0.07}
+metrics |= {"lift": 0.01, "lift_low": -0.01, "lift_high": 0.02}
+result = summary.Result(
+    stage="run", run_id="a", address="http://x", view="http://y", dataset="digits", method="ssgan",
+    n_labels=10, n_valid=0, n_test=100, n_pool=1000, seeds=(0, 0), metrics=metrics, model="m-1",
+    baseline=metrics,
+)
+raise SystemExit(guarded(lambda: summary.show(result)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-c", RESULT], r"3.00% \u2013 7.00%"),
+        (["-m", "pipeline", "run", "--help"], r"\u2265 0"),
+    ],
+    ids=["result", "help"],
+)
+def test_a_terminal_that_lacks_a_letter_ends_nothing(words, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    process = python(*words, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert said in out
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_closed_streams_end_nothing(closed, tmp_path):
+    """What is opened next does not get their numbers: TensorFlow would write into it."""
+    script = (
+        "import os, sys; from pipeline.command_line import guarded; from pipeline import progress\n"
+        "def work():\n"
+        "    with progress.shown(), open('held', 'w') as held:\n"
+        "        progress.note('begun')\n"
+        "        progress.warn('warned')\n"
+        "        os.write(2, b'native')\n"
+        "        os.system('echo child >&2')\n"
+        "    open('done', 'w').close()\n"
+        "sys.exit(guarded(work))\n"
+    )
+    words = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "done").exists()
+    assert (tmp_path / "held").read_text() == ""
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A run whose process was killed is ended by the next command; one that lives is left alone."""
 
+import builtins
 import json
 import os
 import signal
@@ -78,3 +79,31 @@ def test_only_runs_of_this_machine_whose_process_is_gone_are_ended(store):
     next_command()
     assert client.get_run(gone).info.status == "KILLED"
     assert {client.get_run(run).info.status for run in kept} == {"RUNNING"}
+
+
+def test_a_process_that_another_user_may_not_look_at_lives(monkeypatch):
+    """As under `mount -o hidepid=2 /proc`."""
+    seen = {**life.sign(), "pid": os.getppid(), "started": life._started(os.getppid())}
+    hidden = {**seen, "started": life.UNREADABLE}  # of an owner without /proc
+    assert not life.gone(seen)
+    assert not life.gone(hidden)
+    assert life.gone({**seen, "started": "1"})
+    opened = builtins.open
+
+    def kill(pid, number):
+        raise PermissionError(1, "Operation not permitted")
+
+    def shown(file, *args, **options):
+        if str(file).startswith("/proc/"):
+            raise FileNotFoundError(2, "No such file or directory")
+        return opened(file, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", kill)
+        patch.setattr(builtins, "open", shown)
+        assert not life.gone(seen)
+        assert not life.gone(hidden)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert life.gone({**seen, "pid": ended.pid})
+    assert life.gone({**hidden, "pid": ended.pid})

@@ -34,6 +34,14 @@ ESCAPED = "pl%40nted-S3cret%2F9"
         ("s3://bucket/me@home and me@example.org", "s3://bucket/me@home and me@example.org"),
         ("http://host/?a=1&token=abc&b=2", "http://host/?a=1&token=…&b=2"),
         ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
+        ("postgresql://me:Zk/9aQ+rT1xY@db.host/mlflow", "postgresql://me:…@db.host/mlflow"),
+        ("at mysql+pymysql://me:Zk?9a#Q@db/x here", "at mysql+pymysql://me:…@db/x here"),
+        ("postgresql://u:it'sasecret@h/db", "postgresql://u:…@h/db"),
+        ("postgresql://h/db?user=u&sslpassword=hunter2", "postgresql://h/db?user=u&sslpassword=…"),
+        ("postgresql://u:a/b@c@h/x,postgresql://v:p@h", "postgresql://u:…@h/x,postgresql://v:…@h"),
+        ("postgresql://db:5432/x of me@home", "postgresql://db:5432/x of me@home"),
+        ("https://h/?access_token=abcdefgh123", "https://h/?access_token=…"),
+        ("https://h/x?X-Amz-Signature=dead&design=1", "https://h/x?X-Amz-Signature=…&design=1"),
     ],
 )
 def test_addresses_lose_their_secrets_and_nothing_else(text, shown):
@@ -51,6 +59,19 @@ def test_secrets_of_the_environment_are_known_by_themselves(monkeypatch):
     assert masked(f"login of me with {SECRET} failed") == "login of me with … failed"
     assert masked("Bearer token-of-mine") == "Bearer …"
     assert str(UserError(f"refused: {SECRET}")) == "refused: …"
+
+
+@pytest.mark.parametrize(
+    "password", ["pa ss word1", "s3cr/etpass", "it'sasecret", "Zk#9aQ?rT1xY", "hunter2;hunter2"]
+)
+def test_every_password_of_an_address_in_the_environment_is_known(password, monkeypatch):
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_BACKEND_STORE_URI"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, f"http://me:{password}@host/x")
+            assert masked(f"http://me:{password}@host/x") == "http://me:…@host/x"
+            assert masked(f"login with {password} failed") == "login with … failed"
+            patch.setenv(variable, f"postgresql://host/x?user=me&sslpassword={ESCAPED}")
+            assert masked(f"login with {SECRET} failed") == "login with … failed"
 
 
 def test_a_short_password_does_not_eat_other_words(monkeypatch):

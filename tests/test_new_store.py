@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 import pytest
@@ -110,3 +111,35 @@ def test_a_folder_with_a_space_gets_no_twin(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["my dir ä"]
     assert {"mlflow.db", "mlruns"} <= {path.name for path in folder.iterdir()}
     assert list(folder.glob("mlruns/**/x.txt"))
+    # The same by the address that SQLAlchemy itself would give.
+    escaped = f"sqlite:///{quote(str(folder))}/mlflow.db"
+    script = script.replace("create_experiment('e')", "get_experiment_by_name('e').experiment_id")
+    environment["MLFLOW_TRACKING_URI"] = escaped
+    command = [sys.executable, "-c", script, str(ROOT)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"sqlite:///{folder}/mlflow.db\n", done.stderr
+    assert len(list(folder.glob("mlruns/**/x.txt"))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["my dir ä"]
+
+
+@pytest.mark.parametrize("name", ["a%20b", "100%25", "what?"])
+def test_a_folder_that_mlflow_would_take_for_another_is_refused(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-m", "pipeline", "split"]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"ssgan: the MLflow store {folder}/mlflow.db cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert not list(folder.iterdir())

@@ -116,6 +116,39 @@ def test_a_real_run_on_a_terminal(shared, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_terminal_that_has_gone_does_not_end_the_work(tmp_path):
+    script = (
+        "import pathlib, time\n"
+        "from pipeline import progress\n"
+        "try:\n"
+        "    with progress.shown():\n"
+        "        progress.phase('training', total=100)\n"
+        "        while not pathlib.Path('gone').exists():\n"
+        "            time.sleep(0.05)\n"
+        "        time.sleep(0.5)\n"
+        "        progress.report(1, 'loss 1')\n"
+        "        progress.note('noted')\n"
+        "        progress.warn('warned')\n"
+        "    said = 'closed well'\n"
+        "except BaseException as error:\n"
+        "    said = repr(error)\n"
+        "pathlib.Path('said').write_text(said)\n"
+    )
+    master, slave = os.openpty()
+    streams = {"stdin": subprocess.DEVNULL, "stdout": slave, "stderr": slave}
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", script]
+    process = subprocess.Popen(
+        words, **streams, env=environment, cwd=tmp_path, start_new_session=True
+    )
+    os.close(slave)
+    assert b"training" in os.read(master, 65536) + os.read(master, 65536)
+    os.close(master)
+    (tmp_path / "gone").touch()
+    process.wait(60)
+    assert (tmp_path / "said").read_text() == "closed well"
+
+
 # ---------------------------------------------------------------- elsewhere
 
 

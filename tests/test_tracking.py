@@ -10,9 +10,42 @@ from mlflow.entities import LoggedModelStatus
 from mlflow.models import Model
 from PIL import Image
 
+from pipeline import tracking
+from pipeline.errors import UserError
 from pipeline.tracking import Run, models, open_run, runs
 
 WRITERS = 4
+
+
+def test_a_report_reads_the_experiment_that_the_environment_names_by_its_id(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.open_run("pipeline", experiment="another", name="a run") as run:
+        pass
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", run.experiment_id)
+    assert [found.id for found in tracking.chosen("", None)] == [run.id]
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    with pytest.raises(UserError, match="MLFLOW_EXPERIMENT_ID = '77'"):
+        tracking.chosen("", None)
+    assert [found.id for found in tracking.chosen("", "another")] == [run.id]
+
+
+def test_an_artifact_that_cannot_be_fetched_is_not_taken_for_one_that_is_missing(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.open_run("pipeline", experiment="e", name="a run") as run:
+        run.text("held", "inside/a.txt")
+    assert tracking.fetch(run.id, "inside/a.txt", tmp_path).read_text() == "held"
+    for missing in ("inside/b.txt", "b.txt", "other/b.txt"):
+        with pytest.raises(UserError, match=f"no artifact {missing}; did it finish"):
+            tracking.fetch(run.id, missing, tmp_path)
+
+    def away(**options: object) -> None:
+        raise ConnectionError("Connection refused")
+
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", away)
+    with pytest.raises(tracking.StoreAway, match="does not answer"):
+        tracking.fetch(run.id, "inside/a.txt", tmp_path)
 
 
 def test_an_experiment_s_first_runs_may_log_the_same_data_at_once(store: str) -> None:

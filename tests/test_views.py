@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -215,6 +218,33 @@ def test_a_taken_port_is_told_in_one_line_that_names_the_way_out(
     (line,) = done.stderr.splitlines()
     assert f"port {port} cannot be used" in line
     assert "make ui PORT=" in line
+
+
+def test_no_command_of_the_ui_names_the_store(store: str, experiment: str) -> None:
+    """Everybody on the machine reads command lines, and an address may hold a password."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run_in(experiment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "ui", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout
+        assert any(line.startswith("Open http") for line in process.stdout)
+        started = psutil.Process(process.pid).children(recursive=True)
+        commands = [" ".join(each.cmdline()) for each in started]
+        assert any("mlflow ui" in command for command in commands)
+        assert not any(store in command for command in commands)
+        asked = f"experiments/get-by-name?experiment_name={experiment}"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/{asked}") as answer:
+            assert json.load(answer)["experiment"]["name"] == experiment
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("words", [("--port", "http"), ("--port", "70000"), ("--steps", "5")])

@@ -6,7 +6,6 @@ ones up and writes the answer. When it dies, another takes over.
 
 import contextlib
 import functools
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,9 +58,9 @@ def search(plan: Plan) -> answer.Answer:
     trials.check_splits(plan.splits(), dataset)
     first = plan.config(plan.firsts)
     if warning := configuration.short(first, plan.n_images):
-        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
+        progress.warn(warning)
     if plan.leaves_backbone:
-        print(f"ssgan: {NO_BACKBONE}", file=sys.stderr, flush=True)
+        progress.warn(NO_BACKBONE)
     flow.tell_findings(dataset)
     digest = dataset.digest
     place = location(plan.settings.storage)

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import logging
 import socket
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +153,7 @@ def told(place: str) -> Iterator[None]:
 def _journal(path: Path) -> BaseStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     if found := journal.mend(path):
-        print(f"ssgan: {found}.", file=sys.stderr, flush=True)
+        progress.warn(f"{found}.")
     try:
         return JournalStorage(journal.WholeLines(str(path)))
     except (ValueError, KeyError, TypeError, AttributeError):

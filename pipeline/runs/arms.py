@@ -1,6 +1,5 @@
 """The arms of a run, method and supervised baseline: each trained and measured in a run."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -74,8 +73,7 @@ def _baseline(
 
 def tell_lost_baseline(run: Run, config: Config, why: str) -> None:
     """Say, on stderr and on the run, that there is nothing to compare the method with."""
-    said = f"no {SUPERVISED}, so no verdict; {config.method} is not touched: {why}"
-    print(f"ssgan: {said}", file=sys.stderr, flush=True)
+    progress.warn(f"no {SUPERVISED}, so no verdict; {config.method} is not touched: {why}")
     run.tags({BASELINE_LOST: why})
 
 
@@ -139,7 +137,7 @@ def _train(
     """Train one arm, log it and its models."""
     warning = configuration.short(config, len(dataset.train_images))
     if warning and run.parent is None:
-        print(f"ssgan: {warning}", file=sys.stderr, flush=True)
+        progress.warn(warning)
         run.tags({SHORT_RUN: warning})
     then = f"; then the {SUPERVISED}, at most as long" if _wants_baseline(config) else ""
     name = config.method if run.parent is None else SUPERVISED

@@ -1,10 +1,10 @@
 """What the training has found to differ between images with and without a label, in words."""
 
-import sys
 from collections.abc import Mapping
 
 import pandas as pd
 
+from pipeline import progress
 from pipeline.data import Dataset
 from pipeline.measure.class_shift import SHARE
 from pipeline.tracking import Run
@@ -22,7 +22,7 @@ def tell(run: Run, dataset: Dataset, compared: Mapping[str, float]) -> None:
     """
     sentences = [*_other_images(compared), *_other_shares(run, dataset, compared)]
     for sentence in sentences:
-        print(f"ssgan: dataset={dataset.name}: {sentence}.", file=sys.stderr)
+        progress.warn(f"dataset={dataset.name}: {sentence}.")
     if sentences:
         known = [found.sentence for found in dataset.findings]
         run.tags({FINDINGS: "; ".join([*known, *sentences])})

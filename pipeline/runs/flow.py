@@ -5,7 +5,6 @@ one stage each, a run each, the last two continuing from an earlier run by `run_
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -126,7 +125,7 @@ def evaluate(flags: Mapping[str, str]) -> Result:
 def tell_findings(dataset: Dataset) -> None:
     """Print what is unusual in the data on stderr, a line each."""
     for finding in dataset.findings:
-        print(f"ssgan: dataset={dataset.name}: {finding.sentence}.", file=sys.stderr)
+        progress.warn(f"dataset={dataset.name}: {finding.sentence}.")
 
 
 @contextmanager

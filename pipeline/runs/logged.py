@@ -200,7 +200,7 @@ def tell_weights(run: Run, backbone: str, file: Path | None) -> None:
 
 def tell_lost_generator(run: Run, why: str) -> None:
     """Say, on stderr and on the run, that it has a classifier and no generator."""
-    print(f"ssgan: no generator, the classifier is not touched: {why}", file=sys.stderr)
+    progress.warn(f"no generator, the classifier is not touched: {why}")
     run.tags({GENERATOR_LOST: why})
 
 

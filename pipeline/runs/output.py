@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 @contextmanager
 def launched(kind: str, run_id: str) -> Iterator[tracking.Run | None]:
     """The run that `mlflow run` has made for this command; without the launcher none."""
-    if "MLFLOW_RUN_ID" not in os.environ:
+    if not os.environ.get("MLFLOW_RUN_ID"):
         yield None
         return
     name, tags = f"{kind}: {tracking.run_name(run_id)}", {tracking.SOURCE: run_id}

@@ -1,6 +1,5 @@
 """Runs of a curve: its summary, its cells; and any finished runs that a report is made of."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
 from pipeline.tracking import dead, sync
-from pipeline.tracking.experiments import DEFAULT
+from pipeline.tracking.experiments import named, numbered
 from pipeline.tracking.faults import FAULTS
 from pipeline.tracking.run import Run
 from pipeline.tracking.store import KIND, REASON, connect, reachable
@@ -110,12 +109,12 @@ def chosen(query: str, experiment: str | None) -> list[Found]:
     finished = "attributes.status = 'FINISHED'"
     with reachable():
         client = connect()
-        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT
-        found = client.get_experiment_by_name(name)
+        name, number = named(experiment)
+        found = numbered(client, number) if number else client.get_experiment_by_name(name)
         if found is None or found.lifecycle_stage != "active":
             known = [each.name for each in client.search_experiments()]
             raise UserError(
-                f"experiment = {name!r}: there is no such experiment in "
+                f"experiment = {number or name!r}: there is no such experiment in "
                 f"{mlflow.get_tracking_uri()}; there are: {', '.join(known)}."
             )
         try:

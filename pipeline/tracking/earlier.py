@@ -1,12 +1,13 @@
 """What is read back from runs that have ended."""
 
+import os
 from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.tracking.faults import NOT_THERE
+from pipeline.tracking.faults import FAULTS, NOT_THERE
 from pipeline.tracking.store import KIND, connect, reachable
 
 
@@ -55,7 +56,8 @@ def fetch(run_id: str, artifact: str, folder: Path) -> Path:
     """Download one artifact of a run into `folder` and return its path.
 
     Raises:
-        UserError: the run has no such artifact.
+        StoreAway: the store, or that of its artifacts, does not answer.
+        UserError: the run has no such artifact, or it cannot be read.
     """
     with reachable():
         try:
@@ -64,7 +66,10 @@ def fetch(run_id: str, artifact: str, folder: Path) -> Path:
                     run_id=run_id, artifact_path=artifact, dst_path=str(folder)
                 )
             )
-        except (MlflowException, OSError):
+        except FAULTS:
+            there = mlflow.MlflowClient().list_artifacts(run_id, os.path.dirname(artifact) or None)  # noqa: PTH120
+            if artifact in [file.path for file in there]:
+                raise
             raise UserError(
                 f"run_id = {run_id!r}: that run has no artifact {artifact}; did it finish?"
             ) from None

@@ -35,9 +35,8 @@ def experiment_id(client: mlflow.MlflowClient, name: str | None) -> str:
         UserError: there is no such id, the experiment was deleted, or its artifacts cannot be
             written.
     """
-    number = os.environ.get("MLFLOW_EXPERIMENT_ID") if name is None else None
-    name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    found = _numbered(client, number) if number and not name else _named(client, name or DEFAULT)
+    name, number = named(name)
+    found = numbered(client, number) if number else _named(client, name)
     if found.lifecycle_stage != "active":
         raise UserError(
             f"experiment = {found.name!r}: it was deleted in the MLflow UI; restore it or choose "
@@ -45,6 +44,16 @@ def experiment_id(client: mlflow.MlflowClient, name: str | None) -> str:
         )
     _place(found)
     return str(found.experiment_id)
+
+
+def named(name: str | None) -> tuple[str, str]:
+    """An experiment's name, and its id if that alone is known, for a name that is given or not.
+
+    name: None is what MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID say, or else `DEFAULT`.
+    """
+    if found := name or os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        return found, ""
+    return DEFAULT, (name is None and os.environ.get("MLFLOW_EXPERIMENT_ID")) or ""
 
 
 def _named(client: mlflow.MlflowClient, name: str) -> Experiment:
@@ -59,7 +68,8 @@ def _named(client: mlflow.MlflowClient, name: str) -> Experiment:
     return found
 
 
-def _numbered(client: mlflow.MlflowClient, number: str) -> Experiment:
+def numbered(client: mlflow.MlflowClient, number: str) -> Experiment:
+    """The experiment that MLFLOW_EXPERIMENT_ID names."""
     try:
         return client.get_experiment(number)
     except MlflowException as error:
@@ -94,7 +104,7 @@ def _place(experiment: Experiment) -> None:
 
 def attached_run() -> str | None:
     """The id of the run that `mlflow run` has made for this process."""
-    return os.environ.get("MLFLOW_RUN_ID")
+    return os.environ.get("MLFLOW_RUN_ID") or None
 
 
 def attach(client: mlflow.MlflowClient, run_id: str, tags: Mapping[str, str]) -> RunInfo:
@@ -152,10 +162,12 @@ def _refused(run_id: str, why: str) -> UserError:
 def end_attached_run(status: str, reason: str) -> None:
     """End the run that `mlflow run` has made, for mistakes found before it is opened."""
     run_id = attached_run()
+    if run_id is None:
+        return
     # A lost store has been told already.
     with contextlib.suppress(*FAULTS):
         client = connect()
-        if run_id and _open(client.get_run(run_id)):
+        if _open(client.get_run(run_id)):
             client.set_tag(run_id, REASON, masked(reason)[:REASON_LENGTH])
             client.set_terminated(run_id, status)
             if status == "KILLED":

@@ -15,7 +15,7 @@ import mlflow
 
 from pipeline import interrupts, progress
 from pipeline.errors import RunFailure
-from pipeline.masking import masked_addresses
+from pipeline.masking import masked, masked_addresses
 from pipeline.tracking.dead import SYNC
 from pipeline.tracking.faults import StoreAway, passes, told
 from pipeline.tracking.sending import Delivery
@@ -120,7 +120,7 @@ class Outbox:
     def _left(self) -> str:
         why = self._refused or self._away
         said = told(why, self.uri) if why else f"the MLflow store {self.uri} has not answered yet."
-        return (
+        return masked(
             f"not all records of run {self.run_id} are sent: {said} Nothing is lost: "
             f"{len(self._waiting)} lie in {self.spool.folder}; send them with: {SYNC}"
         )
@@ -164,7 +164,7 @@ class Outbox:
                 self.spool.sent(number)
             except Exception as error:
                 attempt += 1
-                if not passes(error, attempt):
+                if not passes(error, attempt, self.spool.holds_files(number)):
                     self._refused = error
                     return
                 self._away, self._since = error, self._since or time.monotonic()

@@ -1,7 +1,6 @@
 """Opens runs and ends them; see `run` for what is written in between."""
 
 import contextlib
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import mlflow
 
 from pipeline.errors import RunFailure, Stopped, advice
-from pipeline.interrupts import heard, undisturbed
+from pipeline.interrupts import ending_a_wait, heard, undisturbed
 from pipeline.masking import masked
 from pipeline.tracking import dead, launched, outbox, reopened, sync, views
 from pipeline.tracking.experiments import (
@@ -26,7 +25,7 @@ from pipeline.tracking.faults import FAULTS, passes, told
 from pipeline.tracking.outbox import LAST_WAIT
 from pipeline.tracking.run import Run, now
 from pipeline.tracking.spool import END
-from pipeline.tracking.store import KIND, REASON_LENGTH, connect, patiently, reachable
+from pipeline.tracking.store import KIND, REASON_LENGTH, connect, patiently, reachable, tell
 
 # Seconds after which MLflow 3.17.2 is likely to have asked a server twice for one run by itself.
 SLOW = 0.5
@@ -191,9 +190,12 @@ def _end(run: Run, error: BaseException | None, patience: float | None) -> None:
         run.outbox.put("end", run.id, status=status, reason=reason, time=now())
     finally:
         if run.parent is None:
-            run.outbox.close(LAST_WAIT if patience is None else patience)
+            # A run of a command of its own has ended well by now: Ctrl-C can end the wait alone.
+            done = status == "FINISHED" and patience is None
+            with ending_a_wait() if done else contextlib.nullcontext():
+                run.outbox.close(LAST_WAIT if patience is None else patience)
             # Of a run that has ended well, the command tells it below its result.
             if (error is not None or heard()) and (left := outbox.unsent()):
-                print(f"ssgan: {left}", file=sys.stderr)
+                tell(left)
     if killed and run.id == attached_run():
         keep_killed(run.id)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -49,6 +50,8 @@ class Spool:
     lock: FileLock
     ids: dict[str, str] = field(default_factory=dict)  # of runs begun here → in the store
     last: int = 0
+    taken: int = 0  # of the records, by the store
+    described: dict[str, str] = field(default_factory=dict)  # of a new one, what `about` says
 
     @classmethod
     def make(cls, run_id: str, experiment: str, uri: str) -> "Spool":
@@ -59,15 +62,19 @@ class Spool:
         """
         folder = root() / f"{run_id}-{uuid.uuid4().hex[:8]}"
         about = {"run": run_id, "experiment": experiment, "store": uri}
+        spool = cls(folder, FileLock(folder / LOCK, thread_local=False), described=about)
+        with_room(spool._begin, folder)
+        return spool
 
-        def begin() -> "Spool":
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(folder / LOCK, thread_local=False)  # the sender gives it up
-            lock.acquire(timeout=0)  # before anybody can find it
-            _write(folder / ABOUT, about, durable=True)
-            return cls(folder, lock)
-
-        return with_room(begin, folder)
+    def _begin(self) -> None:
+        """Make the folder, also anew if somebody has removed it."""
+        self.lock.release()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.lock = FileLock(self.folder / LOCK, thread_local=False)  # the sender gives it up
+        self.lock.acquire(timeout=0)  # before anybody can find it
+        _write(self.folder / ABOUT, self.described, durable=True)
+        if self.ids:
+            _write(self.folder / IDS, self.ids, durable=True)
 
     @classmethod
     def opened(cls, folder: Path, patience: float = 0.0) -> "Spool | None":
@@ -103,11 +110,18 @@ class Spool:
         write: makes the record's files in the folder that it is given.
 
         Raises:
-            RunFailure: the disk stays full.
+            RunFailure: the disk stays full, or somebody has removed records that were not sent.
         """
         number = self.last + 1
 
         def keep() -> None:
+            if not self.folder.exists():  # a cleaner of caches
+                if self.taken < self.last:
+                    raise RunFailure(
+                        f"{self.folder}: somebody has removed it, and with it records that the "
+                        "MLflow store had not got."
+                    )
+                self._begin()
             files = self.folder / f"{number}"
             shutil.rmtree(files, ignore_errors=True)
             if write:
@@ -134,10 +148,15 @@ class Spool:
         files = self.folder / f"{number}"
         return Entry(number, held["kind"], held["run"], held["fields"], files)
 
+    def holds_files(self, number: int) -> bool:
+        """Whether a record has files."""
+        return (self.folder / f"{number}").is_dir()
+
     def sent(self, number: int) -> None:
         """Forget a record that the store has taken."""
         self._file(number).unlink(missing_ok=True)
         shutil.rmtree(self.folder / f"{number}", ignore_errors=True)
+        self.taken = number
 
     def call(self, begun: str, run_id: str) -> None:
         """Remember what the store calls a run that was begun here."""
@@ -164,13 +183,30 @@ class Spool:
 
 def root() -> Path:
     """The folder of all spools: in the home, or where no home can be written, beside other
-    temporary files."""
+    temporary files.
+
+    Raises:
+        RunFailure: somebody else has made that one, or may write in it.
+    """
     with contextlib.suppress(OSError, RuntimeError):
         there = Path.home() / ".cache" / "ssgan" / "spool"
         there.mkdir(parents=True, exist_ok=True)
         if os.access(there, os.W_OK):
             return there
-    return Path(tempfile.gettempdir()) / f"ssgan-spool-{os.getuid()}"
+    there = Path(tempfile.gettempdir()) / f"ssgan-spool-{os.getuid()}"
+    try:
+        there.mkdir(mode=0o700)
+    except FileExistsError:
+        found = there.lstat()
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if not ours or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise RunFailure(
+                f"{there}: no folder that this user alone may write, so no records are kept there; "
+                "remove it, or set HOME or TMPDIR to a folder of your own."
+            ) from None
+    except OSError:
+        pass  # told when something is to be written
+    return there
 
 
 def folders() -> list[Path]:

@@ -4,24 +4,32 @@ import contextlib
 import logging
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-# stderr is for what went wrong.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A server's runs would each say two lines; we say the address ourselves.
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.update(
+    {
+        name: value
+        for name, value in (
+            ("MLFLOW_DISABLE_TELEMETRY", "true"),
+            ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1"),
+            # stderr is for what went wrong.
+            ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+            # A server's runs would each say two lines; we say the address ourselves.
+            ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
+        )
+        if not os.environ.get(name)
+    }
+)
 
 import mlflow
+import sqlalchemy
 
 from pipeline import interrupts, progress
+from pipeline.errors import UserError
 from pipeline.masking import masked
 from pipeline.tracking import new_store, places
 from pipeline.tracking.faults import FAULTS, StoreAway, told
@@ -33,7 +41,7 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 TIMEOUT, RETRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 FIRST, LATER = {TIMEOUT: "5", RETRIES: "2"}, {TIMEOUT: "60", RETRIES: "2"}
 # A user's own values stay; those of a process that has started this one do not.
-OURS = [name for name in FIRST if os.environ.get(name) in (None, FIRST[name], LATER[name])]
+OURS = [name for name in FIRST if os.environ.get(name, "") in ("", FIRST[name], LATER[name])]
 os.environ.update({name: FIRST[name] for name in OURS})
 
 KIND = "ssgan.kind"
@@ -46,18 +54,19 @@ PAUSES = (1.0, 15.0)  # seconds between two attempts, the first and the longest
 T = TypeVar("T")
 
 
-def name_default_store() -> None:
-    """Call the store that MLflow takes by itself by its path in this folder, as it is.
+def name_store() -> None:
+    """Call an SQLite store by an address that MLflow makes no folder of.
 
     MLflow 3.17.2 escapes spaces and other letters, and then makes a folder `my%20dir` of that name.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        uri = mlflow.get_tracking_uri()
-        if uri != unquote(uri) == f"sqlite:///{Path.cwd() / Path(uri).name}":
-            mlflow.set_tracking_uri(unquote(uri))
+    address, mark, query = mlflow.get_tracking_uri().partition("?")
+    if "%" in address and (file := sqlite_file()) and _is_plain(file):
+        mlflow.set_tracking_uri(f"sqlite:///{file}{mark}{query}")
 
 
-name_default_store()
+def _is_plain(file: Path) -> bool:
+    """Whether a path is what it says: in others MLflow and SQLAlchemy find an escaped letter."""
+    return sqlalchemy.make_url(f"sqlite:///{file}").database == str(file)
 
 
 @contextmanager
@@ -104,8 +113,17 @@ def connect() -> mlflow.MlflowClient:
 
     Makes an SQLite file if there is none, and tries it first: mlflow 3.17.2 itself tries one that
     it cannot open for 100 s.
+
+    Raises:
+        UserError: the path of the file would be taken for another.
     """
     file = sqlite_file()
+    if file and not _is_plain(file):
+        raise UserError(
+            f"the MLflow store {file} cannot be used: MLflow takes the % or ? in its path for "
+            "something else; rename the folder, or set MLFLOW_TRACKING_URI to a store in another, "
+            "e.g. sqlite:////tmp/mlflow.db."
+        )
     if file:
         new_store.make(file, file.parent / places.FOLDER)
         with contextlib.closing(sqlite3.connect(file, timeout=places.SECONDS)) as database:
@@ -121,9 +139,9 @@ def store_name() -> str:
 
 def sqlite_file() -> Path | None:
     """The file of the store, None if the store is a server or another database."""
-    scheme, _, file = mlflow.get_tracking_uri().partition("sqlite:///")
-    path = file.partition("?")[0]
-    if scheme or path in ("", ":memory:"):
+    uri = mlflow.get_tracking_uri()
+    path = sqlalchemy.make_url(uri).database if uri.startswith("sqlite:///") else None
+    if path in (None, "", ":memory:"):
         return None
     return Path(os.path.abspath(path))  # noqa: PTH100 - absolute() keeps ".."
 
@@ -131,4 +149,7 @@ def sqlite_file() -> Path | None:
 def tell(message: str) -> None:
     """One line on stderr about what was done unasked; none for ""."""
     if message:
-        print(f"ssgan: {masked(message)}", file=sys.stderr)
+        progress.warn(masked(message))
+
+
+name_store()

@@ -158,11 +158,11 @@ def _send(spool: Spool, client: mlflow.MlflowClient, experiment: str) -> None:
             raise
         except Exception as error:
             interrupts.heed()
-            if passes(error):
-                raise told(error, uri) from None
-            raise RunFailure(
-                f"record {number} of {spool.folder}: {told(error, uri)} {GIVE_UP}."
-            ) from None
+            fault, again = told(error, uri), passes(error, files=spool.holds_files(number))
+            if again and isinstance(fault, StoreAway):
+                raise fault from None
+            advice = "" if again else f" {GIVE_UP}."
+            raise RunFailure(f"record {number} of {spool.folder}: {fault}{advice}") from None
         spool.sent(number)
 
 

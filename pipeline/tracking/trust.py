@@ -17,19 +17,35 @@ FLAVOURS = {"keras", "python_function"}  # of what this project logs
 LOADER = "mlflow.keras"
 SAVED_MODEL = Path("data") / "model"
 LARGEST = 2**16  # pixels of a side, numbers of a latent
-# Operations with an effect, which arithmetic on stored weights needs.
-ALLOWED = {
-    "NoOp",
-    "ReadVariableOp",
-    "ResourceGather",
-    "StatefulPartitionedCall",
-    "VarHandleOp",
-    "VarIsInitializedOp",
-    "AssignVariableOp",
-}
-# Operations that touch files or Python, though TensorFlow calls most of them harmless.
-FILES = {"ReadFile", "WriteFile", "MatchingFiles", "InitializeTableFromTextFile"}
-FILES |= {"DecodeProtoV2", "EncodeProto", "PyFuncStateless"}
+# What a model of ours may be made of. Whatever is not known to be harmless is refused: TensorFlow
+# has operations that touch files and calls them free of effects (DebugIdentity, ReadFile).
+NUMBERS = (
+    "Abs Add AddN AddV2 Cast Ceil ClipByValue Cumsum Div DivNoNan Erf Erfc Exp Expm1 Floor "
+    "FloorDiv FloorMod Log Log1p Maximum Minimum Mul MulNoNan Neg Pow RealDiv Reciprocal Round "
+    "Rsqrt Sign Sqrt Square SquaredDifference Sub All Any ArgMax ArgMin Max Mean Min Prod Sum"
+)
+COMPARISONS = (
+    "Equal Greater GreaterEqual IsFinite IsNan Less LessEqual LogicalAnd LogicalNot LogicalOr "
+    "NotEqual Select SelectV2"
+)
+LAYERS = (
+    "AvgPool BatchMatMulV2 BatchMatMulV3 BiasAdd Conv2D Conv2DBackpropFilter Conv2DBackpropInput "
+    "DepthwiseConv2dNative DepthwiseConv2dNativeBackpropFilter DepthwiseConv2dNativeBackpropInput "
+    "Einsum Elu FusedBatchNormV3 L2Loss LeakyRelu LogSoftmax MatMul MaxPool Relu Relu6 Selu "
+    "Sigmoid SigmoidGrad Softmax Softplus Softsign Tanh TanhGrad"
+)
+MOVES = (
+    "BatchToSpaceND BroadcastTo ConcatV2 Const DepthToSpace ExpandDims Fill GatherNd GatherV2 "
+    "Identity IdentityN MirrorPad NoOp OneHot OnesLike Pack Pad PadV2 Range Rank Reshape "
+    "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ReverseV2 Shape ShapeN Size Slice "
+    "SpaceToBatchND SpaceToDepth Split SplitV Squeeze StopGradient StridedSlice Tile Transpose "
+    "Unpack ZerosLike"
+)
+WEIGHTS = (  # and functions, which are looked at themselves
+    "AssignVariableOp PartitionedCall ReadVariableOp ResourceGather StatefulPartitionedCall "
+    "VarHandleOp VarIsInitializedOp"
+)
+OPERATIONS = frozenset(" ".join((NUMBERS, COMPARISONS, LAYERS, MOVES, WEIGHTS)).split())
 SAVING = ("__inference__traced_save", "__inference__traced_restore")  # called by nobody here
 
 
@@ -117,7 +133,6 @@ def _check_description(folder: Path, run_id: str) -> None:
 def _check_operations(file: Path, run_id: str) -> None:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-    from tensorflow.python.framework import op_def_registry
 
     graph = SavedModel()
     try:
@@ -132,15 +147,13 @@ def _check_operations(file: Path, run_id: str) -> None:
     functions = [each for each in library.function if not each.signature.name.startswith(SAVING)]
     del library.function[:]
     library.function.extend(functions)
-    named = set(_named_by_objects(graph.meta_graphs[0].object_graph_def))
-    for node in (node for function in functions for node in function.node_def):
-        known = op_def_registry.get(node.op)
-        effect = known is None or (known.is_stateful and node.op not in ALLOWED)
-        if effect or node.op in FILES:
-            raise _refused(run_id, f"its SavedModel holds the operation {node.op!r}")
-        named.update(_named_by(node.attr.values()))
+    nodes = [node for function in functions for node in function.node_def]
+    named = {*_named_by_objects(graph.meta_graphs[0].object_graph_def)}
+    named.update(name for node in nodes for name in _named_by(node.attr.values()))
     if any(name.startswith(SAVING) for name in named):
         raise _refused(run_id, "its SavedModel writes files")
+    if others := sorted({node.op for node in nodes} - OPERATIONS):
+        raise _refused(run_id, f"its SavedModel holds the operation {others[0]!r}")
     file.unlink()  # a copy of what nobody may write cannot be written either
     file.write_bytes(graph.SerializeToString())
 

@@ -40,11 +40,15 @@ def serve(port: int) -> None:
         connect().search_experiments(max_results=1)  # makes the store, in this process alone
     # A line for every request would bury the address.
     quiet = ["--uvicorn-opts", "--log-level warning"]
-    where = ["--host", HOST, "--port", str(port), "--backend-store-uri", store]
+    where = ["--host", HOST, "--port", str(port)]
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": store,  # on the command line everybody reads its password
+        # Without it seven processes more are started, for jobs that nobody gives.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "ui", "--workers", "1", *quiet, *where],
-        # Without it seven processes more are started, for jobs that nobody gives.
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        env={**os.environ, **environment},
     )
     try:
         _wait(process, port)

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -11,6 +12,7 @@ import yaml
 from pipeline.config import layers as config
 from pipeline.errors import UserError
 from pipeline.runs import flow
+from pipeline.tracking import trust
 
 SHORT = {"steps": "20", "method": "supervised", "baseline": "false", "label_frac": "0.05"}
 
@@ -100,6 +102,7 @@ def test_a_module_named_beside_the_weights_is_not_imported(planted):
 
 
 OPERATION = "SavedModel holds the operation '(WriteFile|ReadFile|EagerPyFunc|DecodeProtoV2)'"
+DEBUG = ["DebugIdentity", "DebugNanCount", "DebugNumericSummary"]
 
 
 def replaced(model, made):
@@ -142,6 +145,100 @@ def test_a_graph_that_does_more_than_compute_is_not_run(planted, effect):
     }
     replaced(model, classifier(acts[effect]))
     refused(run_id, OPERATION)
+
+
+def classified(network, shape):
+    from pipeline.networks.build import PixelTable, exported_classifier
+
+    return exported_classifier(network, shape, PixelTable())
+
+
+def own(kind):
+    import numpy as np
+
+    from pipeline.networks import build
+    from pipeline.networks.spec import Spec
+    from pipeline.ops.devices import Random
+
+    shape = (24, 20, 3)
+    spec = Spec(shape, 3, np.full(3, 1 / 3, np.float32), 2.5, np.zeros((2, *shape), np.uint8))
+    settings = config.load({"network": kind, "dense_units": "[9]", "width": "4"})
+    return classified(build.classifier(settings, spec, Random(0), 0), shape)
+
+
+def transferred(network, shape=(24, 20, 1)):
+    """The classifier on a backbone, with enlarged grey images."""
+    from pipeline.networks.backbones import Backbone
+    from pipeline.networks.pretrained import PretrainedClassifier
+    from pipeline.ops.devices import Random
+
+    side = network.input_shape[1]
+    backbone = Backbone("some", "nothing", "0", side, network)
+    return classified(PretrainedClassifier(shape, 3, backbone, Random(0)), shape)
+
+
+def depthwise():
+    import keras
+    import tensorflow as tf
+
+    from pipeline.networks.convolutions import depthwise_convolution
+
+    images = keras.Input((32, 32, 3))
+    kernel = tf.ones([3, 3, 3, 1])
+    layer = keras.layers.Lambda(lambda x: tf.nn.relu6(depthwise_convolution(x, kernel, 2)))
+    return transferred(keras.Model(images, layer(images)))
+
+
+def drawing(kind):
+    import tensorflow as tf
+
+    from pipeline.networks.build import ExportedGenerator, PixelTable
+    from pipeline.networks.conditional import ConditionalGenerator
+    from pipeline.networks.generators import conv, dense, softplus
+    from pipeline.networks.residual_gan import Enlarged, ResidualGenerator
+    from pipeline.networks.spec import Latents
+
+    shape = (9, 13, 3)
+    if kind == "residual":
+        network = Enlarged(ResidualGenerator(16, 3, [12, 8], (8, 12, 3), 0), shape)
+    else:
+        module = {"conv": conv, "dense": dense, "softplus": softplus}[kind]
+        network = module.build(16, (8, 8), shape, seed=0)
+    if kind == "dense":
+        network = ConditionalGenerator(network, 16, 3, seed=1)
+    latents = Latents(16, "normal", 3 if kind in ("dense", "residual") else 0)
+    made = ExportedGenerator(network, latents, PixelTable())
+    made(tf.zeros([2, 16 + latents.n_classes]))
+    return made
+
+
+def application(name):
+    import importlib
+
+    import keras
+
+    from pipeline.networks.backbones._applications import Prepared
+
+    make = getattr(keras.applications, name)
+    network = make(include_top=False, weights=None, input_shape=(75, 75, 3))
+    images = keras.Input((75, 75, 3))
+    prepare = importlib.import_module(make.__module__).preprocess_input
+    return transferred(keras.Model(images, network(Prepared(prepare)(images))))
+
+
+MADE = {"depthwise": depthwise}
+MADE |= {kind: partial(own, kind) for kind in ("conv", "dense", "resnet")}
+MADE |= {f"{kind} generator": partial(drawing, kind) for kind in ("conv", "dense", "softplus")}
+MADE |= {"residual generator": partial(drawing, "residual")}
+APPLICATIONS = ["MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny", "ResNet50V2", "VGG16"]
+APPLICATIONS += ["Xception", "InceptionV3", "DenseNet121", "NASNetMobile", "EfficientNetB0"]
+SLOW = [pytest.param(partial(application, name), marks=pytest.mark.slow) for name in APPLICATIONS]
+
+
+@pytest.mark.parametrize("make", [*MADE.values(), *SLOW], ids=[*MADE, *APPLICATIONS])
+def test_no_model_of_ours_is_refused(make, tmp_path):
+    make().export(tmp_path / "model", verbose=False)
+    trust._check_operations(tmp_path / "model" / "saved_model.pb", "run")
 
 
 def _traced_save(images):

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +20,7 @@ import pytest
 
 from pipeline import interrupts, progress, tracking
 from pipeline.__main__ import main
+from pipeline.command_line import EXIT_FAILURE, guarded
 from pipeline.errors import RunFailure
 from pipeline.tracking import outbox, spool
 from pipeline.tracking.run import Run
@@ -218,6 +221,75 @@ def test_a_killed_process_leaves_what_it_has_told(quick, capsys):
     assert status(run_id) == "KILLED"  # it had not ended
 
 
+class EndpointError(Exception):
+    """As botocore's: of no kind that MLflow or Python has."""
+
+
+def failing(run: Run, monkeypatch: pytest.MonkeyPatch, said: str, times: int) -> list[int]:
+    """Let the store of the artifacts fail so many times; the attempts."""
+    send, tried = run.client.log_artifact, []
+
+    def log_artifact(*args: object) -> None:
+        tried.append(1)
+        if len(tried) <= times:
+            raise EndpointError(said)
+        send(*args)
+
+    monkeypatch.setattr(run.client, "log_artifact", log_artifact)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("said", "times"), [("no such kind", 1), ('Could not connect to the endpoint URL: "s"', 9)]
+)
+def test_a_store_of_artifacts_that_is_away_is_tried_again(quick, monkeypatch, said, times):
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        tried = failing(run, monkeypatch, said, times)
+        run.text("held", "a.txt")
+        run.metrics({"loss": 1.0})
+    assert len(tried) == times + 1
+    assert [file.path for file in mlflow.MlflowClient().list_artifacts(run.id)] == ["a.txt"]
+    assert status(run.id) == "FINISHED"
+
+
+def test_an_error_that_nobody_knows_is_believed_in_the_end(quick, monkeypatch, capsys):
+    opened = tracking.open_run("pipeline", experiment="mine", name="a run")
+    run = opened.__enter__()
+    failing(run, monkeypatch, "no such kind", 99)
+    run.text("held", "a.txt")
+    until(lambda: run.outbox._refused)
+    with pytest.raises(RunFailure, match="no such kind") as told:
+        run.metrics({"loss": 2.0})
+    assert not opened.__exit__(RunFailure, told.value, None)
+    until(lambda: not run.outbox._sender.is_alive())
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("413 Client Error: Request Entity Too Large for url: http://h/a", "client_max_body_size"),
+        ("API request to endpoint /a failed with error code 403 != 200.", "MLFLOW_TRACKING_TOKEN"),
+        ("401 Client Error: Unauthorized for url: http://h/a", "MLFLOW_TRACKING_TOKEN"),
+    ],
+)
+def test_sync_names_the_record_and_what_helps(quick, monkeypatch, capsys, said, advice):
+    monkeypatch.setattr(outbox, "HURRIED", 0.0)
+    with tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.0) as run:
+        run.outbox.sent()
+
+        def refuse(self: mlflow.MlflowClient, *args: object) -> None:
+            raise OSError(said)
+
+        monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refuse)
+        run.text("held", "a.txt")
+    assert advice in outbox.unsent()
+    until(lambda: not run.outbox._sender.is_alive())
+    assert main(["sync"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert re.search(rf"record \d of {run.outbox.spool.folder}: ", line)
+    assert advice in line
+
+
 def test_what_the_store_refuses_ends_the_run_in_one_line(quick, capsys):
     opened = tracking.open_run("pipeline", experiment="mine", name="a run")
     run = opened.__enter__()
@@ -234,6 +306,23 @@ def test_what_the_store_refuses_ends_the_run_in_one_line(quick, capsys):
     folder = run.outbox.spool.folder
     assert main(["sync"]) == 1  # told again, and kept
     assert folder.is_dir()
+
+
+def test_what_is_not_sent_is_told_without_a_password(quick, capsys, monkeypatch):
+    monkeypatch.setattr(outbox, "HURRIED", 0.0)
+    monkeypatch.setattr(outbox, "SILENCE", 0.0)
+    opened = tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.0)
+    run = opened.__enter__()
+    run.outbox.sent()
+    with away(quick):
+        run.outbox.uri = "https://me:s3cret-of-mine@host"
+        run.metrics({"loss": 1.0})
+        assert not opened.__exit__(RunFailure, RunFailure("lost"), None)
+    said = capsys.readouterr().err
+    assert f"not all records of run {run.id} are sent" in said
+    assert "https://me:…@host" in said
+    assert "s3cret" not in said
+    until(lambda: not run.outbox._sender.is_alive())
 
 
 def interrupted(folder: Path) -> None:
@@ -256,6 +345,37 @@ def test_an_interrupt_while_a_record_is_written_loses_none(quick):
     assert not spool.folders()
 
 
+def test_an_interrupt_of_the_wait_at_the_end_ends_nothing_else(quick, monkeypatch, capsys):
+    monkeypatch.setattr(outbox, "HURRIED", 0.1)
+    runs = []
+
+    def command() -> None:
+        with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+            runs.append(run)
+            run.outbox.sent()
+            gone.enter_context(away(quick))
+            write(run, 1)
+            until(lambda: run.outbox.away)
+            close = run.outbox.close
+
+            def closing(patience: float) -> bool:
+                signal.raise_signal(signal.SIGINT)
+                return close(patience)
+
+            monkeypatch.setattr(run.outbox, "close", closing)
+        print("the result")
+        tracking.check_sent()
+
+    with contextlib.ExitStack() as gone:
+        assert guarded(command) == EXIT_FAILURE
+    out, err = capsys.readouterr()
+    assert out == "the result\n"
+    assert "python -m pipeline sync" in err.splitlines()[-1]
+    until(lambda: not runs[0].outbox._sender.is_alive())
+    assert main(["sync"]) == 0
+    assert status(runs[0].id) == "FINISHED"
+
+
 def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
     monkeypatch.setattr(spool, "LOOK", 0.01)
     tried = []
@@ -270,6 +390,47 @@ def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
     monkeypatch.setattr(spool, "ROOM", 0.03)
     with pytest.raises(RunFailure, match="the disk is full"):
         spool.with_room(lambda: Path("/dev/full").write_text("x"), tmp_path)
+
+
+def test_records_are_kept_in_no_folder_that_another_user_may_write(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/proc/none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = spool.root()
+    assert made.parent == tmp_path
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert spool.root() == made  # ours
+    made.chmod(0o777)
+    with pytest.raises(RunFailure, match="no folder that this user alone may write"):
+        spool.root()
+    made.rmdir()
+    (tmp_path / "another's").mkdir(mode=0o700)
+    made.symlink_to(tmp_path / "another's")
+    with pytest.raises(RunFailure, match="no folder that this user alone may write"):
+        spool.folders()
+
+
+def test_a_spool_that_somebody_removes_is_made_anew(quick):
+    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
+        run.metrics({"loss": 0.0}, 0)
+        assert run.outbox.sent()
+        shutil.rmtree(spool.root().parent)
+        run.metrics({"loss": 0.5}, 1)
+        run.text("held", "a.txt")
+        assert run.outbox.spool.about()["run"] == run.id
+        assert spool.Spool.opened(run.outbox.spool.folder) is None  # it is locked
+    assert points(run.id) == [(0, 0.0), (1, 0.5)]
+    assert status(run.id) == "FINISHED"
+    assert not spool.folders()
+
+
+def test_records_that_somebody_removes_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    held = spool.Spool.make("r", "1", "s")
+    held.put("tags", "r", {}, None)
+    shutil.rmtree(held.folder)
+    with pytest.raises(RunFailure, match="records that the MLflow store had not got"):
+        held.put("tags", "r", {}, None)
+    held.lock.release()
 
 
 def test_a_damaged_spool_is_named(quick, capsys):
