@@ -216,6 +216,15 @@ def test_a_network_of_keras_takes_the_weights_of_a_file(file, mobile):
     assert len(found.digest) == 16
 
 
+def test_a_network_that_keras_knows_by_another_name_is_found(tmp_path):
+    shape = (_applications.SMALLEST, _applications.SMALLEST, 3)
+    network = keras.applications.EfficientNetV2B0(False, None, input_shape=shape)
+    weights = tmp_path / "its.weights.h5"
+    network.save_weights(weights)
+    found = backbones.load("EfficientNetV2B0", weights, shape[0])
+    assert found.network.input_shape == (None, *shape)
+
+
 def test_it_takes_small_images():
     shape = (_applications.SMALLEST, _applications.SMALLEST, 3)
     keras.applications.InceptionV3(False, None, input_shape=shape)  # takes none that are smaller

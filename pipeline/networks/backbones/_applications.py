@@ -41,9 +41,7 @@ def load(name: str, weights: Path | None, side: int, others: Sequence[str]) -> B
     shape = (max(side, SMALLEST), max(side, SMALLEST), 3)
     try:
         with warnings.catch_warnings(action="ignore"):  # of sizes, and what else an error says
-            network = make(
-                include_top=False, weights=str(weights or "imagenet"), input_shape=shape, name=name
-            )
+            network = make(include_top=False, weights=str(weights or "imagenet"), input_shape=shape)
     except Exception as error:  # a bare one is what Keras raises where nothing can be fetched
         if not isinstance(error, OSError | ValueError | KeyError) and type(error) is not Exception:
             raise
