@@ -21,6 +21,7 @@ def photographs(tmp_path, store):
     return {**flags, "label_counts": "2,4", "name": "c"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "methods",
     ["supervised,sgan,ssgan", "supervised,ssgan,sgan", "sgan,fixmatch,supervised_all,supervised"],

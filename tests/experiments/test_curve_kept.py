@@ -50,6 +50,7 @@ def test_the_report_on_a_curve_weakens_it_as_its_command_did(client, digits):
     assert [line for line in again if line.startswith(("but: ", "note: "))] == weak
 
 
+@pytest.mark.slow
 def test_the_error_that_a_curve_was_asked_for_is_that_of_its_report_unless_another_is(
     client, digits
 ):
@@ -111,6 +112,7 @@ def test_a_place_that_does_not_exist_yet_is_no_mistake_and_is_not_made(store):
     assert not Path("a").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     backbones.at_hand() == backbones.NONE, reason="no weights of a trained network are installed"
 )

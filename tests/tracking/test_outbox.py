@@ -345,6 +345,7 @@ def test_an_interrupt_while_a_record_is_written_loses_none(quick):
     assert not spool.folders()
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_wait_at_the_end_ends_nothing_else(quick, monkeypatch, capsys):
     monkeypatch.setattr(outbox, "HURRIED", 0.1)
     runs = []

@@ -91,7 +91,7 @@ def test_images_that_are_held_whole_leave_memory_for_the_rest(tmp_path):
     np.save(path, np.ones((20_000, *shape), np.uint8))
     images, none = np.load(path, mmap_mode="r"), np.array([], np.int64)
     held = tf.Variable(tf.zeros([1, *shape], tf.uint8), shape=[None, *shape], trainable=False)
-    method = SimpleNamespace(optimizers={}, schedules={})
+    method = SimpleNamespace(optimizers={}, schedules={}, uses_pool=True)
     arrays = Arrays(images, np.arange(9), np.arange(9), np.arange(9), none, "")
     found, over = [_own_memory()], threading.Event()
 
