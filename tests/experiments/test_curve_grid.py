@@ -15,11 +15,6 @@ from tests.data.pictures import write_classes
 FEW = {"label_counts": "20,50", "seeds": "3"}
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits", None)
-
-
 def read(digits, **flags):
     return counts.on(grid.read({**FEW, **flags}), digits)[0]
 

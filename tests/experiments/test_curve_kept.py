@@ -2,27 +2,15 @@
 
 from pathlib import Path
 
-import mlflow
 import pytest
 
 from experiments.curve import conduct, grid, kept, writing
 from experiments.curve.settings import goal_of
-from pipeline import data, tracking
+from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.networks import backbones
 from tests.data.pictures import write_classes
 from tests.experiments.curves import asked, fail, finish, given, remember, report
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits", None)
-
-
-@pytest.fixture
-def client(store):
-    tracking.end(tracking.curve_run("ssgan/c", "c"), "FINISHED")
-    return mlflow.MlflowClient()
 
 
 def drawn(client, digits, words=(), **flags):

@@ -1,24 +1,12 @@
 """The report on runs as a store has them: what counts, what is left out, what is told."""
 
-import mlflow
 import pandas as pd
 import pytest
 
 from experiments.curve import collect, conduct, grid, work
-from pipeline import data, tracking
+from pipeline import tracking
 from pipeline.errors import UserError
 from tests.experiments.curves import asked, begin, fail, finish, given, remember, report
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits", None)
-
-
-@pytest.fixture
-def client(store):
-    tracking.end(tracking.curve_run("ssgan/c", "c"), "FINISHED")
-    return mlflow.MlflowClient()
 
 
 def test_trainings_that_failed_are_told_on_the_terminal_and_in_the_note(client, digits):
