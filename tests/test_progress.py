@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import progress
 from pipeline.__main__ import main
-from pipeline.progress import Lines
+from pipeline.displays import Lines, Now
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = {"train/images_per_second": 12345.6, "valid/error": 0.0123, "train/confident_share": 0.5}
@@ -195,7 +195,7 @@ def spoken():
             self.lines = Lines(self.stream, clock=lambda: self.time)
 
         def phase(self, name, total=0):
-            self.lines.now = progress.Now("ssgan", name, self.time, 0, total, "steps")
+            self.lines.now = Now("ssgan", name, self.time, 0, total, "steps")
             self.lines.changed()
 
         def report(self, done):

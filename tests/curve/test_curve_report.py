@@ -1,80 +1,15 @@
-"""The report on a table of cells: what it says, refuses, weakens; its page and its Markdown."""
-
-from dataclasses import replace
-from html.parser import HTMLParser
-from io import BytesIO
+"""The report on a table of cells: what it says, refuses, weakens."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from markdown_it import MarkdownIt
-from PIL import Image
 
 from experiments.curve import page as page_
 from experiments.curve import report, tables, words
 from experiments.curve.report import About
-from experiments.curve.statistics import Comparison
 from pipeline.errors import UserError
 from tests.curve.cells import COUNTS, table
-
-NASTY = "digits <script>alert('x')</script> | $a_b$ _a_ __b__ &lt; [x](http://a.b)"
-
-
-class Page(HTMLParser):
-    """What a page is made of: tags with attributes, text, and tags that were never closed."""
-
-    VOID = ("meta", "link", "img", "br")
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text, self.open = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.text.append(data)
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
-
-
-def sheet(side=64, noise=False):
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 255 if noise else 2, (side, side, 3), dtype=np.uint8)
-    written = BytesIO()
-    Image.fromarray(pixels).save(written, "PNG")
-    return written.getvalue()
-
-
-@pytest.fixture(scope="module")
-def given():
-    about = About(
-        NASTY,
-        "d1",
-        "c1",
-        {"tensorflow": "2.21.0"},
-        "python -m experiments curve --dataset '<b>'",
-        5000,
-        ["vat at 1,000 labels: the time was spent."],
-        {("ssgan", 20): sheet(), ("ssgan", 100): sheet()},
-    )
-    return report.answer(table(), "supervised", about)
-
-
-@pytest.fixture(scope="module")
-def page(given):
-    text = report.html(given)
-    found = Page(text)
-    assert not found.open
-    return text, found
+from tests.curve.parsed import Page
 
 
 def test_the_answer_is_made_of_the_numbers(given):
@@ -135,74 +70,6 @@ def test_images_are_not_forecast_beyond_what_real_ones_get():
     (said,) = [s for s in report.sentences(answer) if "read as wanted" in s]
     assert "94 % with 1,000 labels (real images 93 %)" in said
     assert "| real images | 93 % | – | – |" in report.markdown(answer)
-
-
-@pytest.mark.parametrize(
-    ("lacking", "said"), [(0.0003, "99.97 %"), (0.015, "98.5 %"), (0.5, "50 %")]
-)
-def test_a_goal_of_images_is_said_with_the_digits_of_what_it_lacks(lacking, said):
-    assert words.goal(1 - lacking) == said
-
-
-def test_the_page_is_one_file_that_fetches_nothing(page):
-    text, found = page
-    assert len(text) < 5_000_000
-    assert not found.all("script")
-    sources = [attrs.get("src") or attrs.get("href") for _, attrs in found.tags]
-    assert all(source.startswith("data:") for source in sources if source)
-    assert "@import" not in text
-    assert "url(" not in text
-    assert not any(name.startswith("on") for _, attrs in found.tags for name in attrs)
-
-
-def test_what_users_wrote_stays_text(page):
-    text, found = page
-    assert "<script" not in text
-    assert any(NASTY in part for part in found.text)
-    assert any("--dataset '<b>'" in part for part in found.text)
-
-
-def test_the_page_can_be_read_without_eyes(page):
-    _, found = page
-    assert found.all("html")[0]["lang"] == "en"
-    images = found.all("img")
-    assert len(images) == 3 + 2  # error, two measures of samples, two sheets
-    assert all(len(attrs["alt"]) > 20 for attrs in images)
-    assert "supervised: 3" in images[0]["alt"]
-    heads = found.all("th")
-    assert {attrs["scope"] for attrs in heads} == {"col", "row"}
-    assert len(found.all("caption")) == 7
-    assert len(found.all("h1")) == 1
-
-
-def test_the_page_says_what_was_run_what_is_weak_and_what_is_missing(page):
-    text = " ".join(page[1].text)
-    for part in ("d1", "c1", "tensorflow 2.21.0", "5,000", "the time was spent", "by number of"):
-        assert part in text
-    assert "medians stand for means" in text
-    assert "all is forecast" in text
-
-
-def test_large_sheets_are_made_smaller(given):
-    sheets = {("ssgan", n): sheet(900, noise=True) for n in (20, 50, 100, 200)}
-    about = About("digits", sheets=sheets)
-    text = report.html(report.answer(table(), "supervised", about))
-    assert len(text) < 5_000_000
-    assert len(Page(text).all("img")) == 3 + 4
-
-
-def test_markdown_is_read_as_it_was_meant(given):
-    text = report.markdown(given)
-    html = MarkdownIt("commonmark").enable("table").render(text)
-    found = Page(html)
-    assert not found.all("script")
-    assert not found.all("a")
-    assert len(found.all("table")) == 7
-    assert any("<script>alert" in part for part in found.text)
-    assert not found.all("em")
-    assert any("_a_ __b__ &lt;" in part for part in found.text)
-    cells = [len(line.split("|")) for line in text.splitlines() if line.startswith("| ssgan, 100")]
-    assert cells[0] == 8  # six cells between bars
 
 
 @pytest.mark.parametrize(
@@ -287,11 +154,6 @@ def test_doubts_name_what_is_there():
     assert "100 test images alone leave" in doubts
 
 
-def test_the_same_cells_give_the_same_page(given):
-    again = report.answer(table().sample(frac=1, random_state=1), "supervised", given.about)
-    assert report.html(again) == report.html(given)
-
-
 def test_counts_that_the_forecast_leaves_out_are_told_and_nothing_is_advised_below_them():
     some = table(counts=(20, 50, 100, 144, 500))
     some = some[(some.n_labels < 500) | (some.seed < 2)]
@@ -310,40 +172,6 @@ def test_all_labels_are_a_ceiling_at_a_count_that_the_others_have_too():
     found = report.answer(some, "supervised", report.About("digits"))
     assert found.ceilings == ("supervised_all",)
     assert {one.method for one in found.comparisons} == {"ssgan"}
-
-
-def test_an_end_beside_0_is_not_shown_as_0():
-    some = [0.0197, 0.0381, 0.0118, -0.0027, 0.0275, 0.0275]
-    some += [0.0116, 0.0002, 0.0204, -0.028, 0.0297, 0.0257]
-    cells = table(seeds=12, counts=(100,))
-    ours, theirs = cells.method == "ssgan", cells.method == "supervised"
-    cells.loc[theirs, "error"] = 0.2
-    cells.loc[ours, "error"] = 0.2 - np.array(some)
-    (one,) = report.answer(cells, "supervised", report.About("digits")).comparisons
-    assert one.verdict == "helps"
-    assert 0 < one.low < 0.0005
-    assert words.difference(one) == "1.51 points [0.04, 2.44]"
-
-
-def test_an_error_keeps_its_digits_however_wide_its_interval_is():
-    assert words.interval(0.0048, 0.0041, 0.31) == "0.48 % [0.41, 31.00]"
-    assert words.interval(0.035, 0.028, 0.25) == "3.5 % [2.8, 25.0]"
-    nan = float("nan")
-    spanned = words.over_seeds(0.0048, nan, nan, [0.0041, 0.0048, 0.31])
-    assert spanned == "0.48 % (3 seeds: 0.41 to 31.00)"
-
-
-def test_what_is_not_0_is_not_shown_as_0():
-    assert words.interval(0.25, 0.004, 0.31) == "25 % [0.4, 31]"
-    assert words.interval(0.003, 0.00004, 0.009) == "0.30 % [0.004, 0.90]"
-    assert [words.percent(share) for share in (0.00004, 1e-7, 0.0)] == [
-        "0.004 %",
-        "0.00001 %",
-        "0.00 %",
-    ]
-    one = Comparison("ssgan", 100, np.zeros(6), 3e-5, 1e-5, 6e-5, 0.01, 0.01, "helps", None)
-    assert words.difference(one) == "0.003 points [0.001, 0.01]"
-    assert words.difference(replace(one, low=0.0)) == "0.003 points [0.00, 0.01]"
 
 
 def of_few_test_images(last):

@@ -9,7 +9,7 @@ from pipeline.parts import drawn_images
 from pipeline.training import loop
 from pipeline.training.program import Program
 from tests.methods.test_contract import as_batch, digits, make, values
-from tests.training.test_loop import SMALL, build, prepare
+from tests.training.short import SMALL, build, prepare
 
 BALANCE = tf.constant([0.55] + 9 * [0.05])
 FURTHER = {"steps": 20, "warm_up_share": 0, "generator_steps": 10, "report_every": 10}

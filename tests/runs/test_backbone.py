@@ -24,7 +24,7 @@ from pipeline.stages import train as training
 from pipeline.stages.choose import Choice
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import identity
-from tests.runs.test_flow import model
+from tests.runs.stored import model
 
 pytestmark = [
     pytest.mark.skipif(backbones.at_hand() == backbones.NONE, reason="needs the extra pretrained"),

@@ -19,7 +19,7 @@ from pipeline.networks import backbones
 from pipeline.runs import flow, logged
 from pipeline.runs.logged import LABELS
 from pipeline.runs.summary import Result
-from tests.runs.test_flow import artifacts, model
+from tests.runs.stored import artifacts, model
 
 COLOURS = {"größe ü": (200, 60, 40), "10": (40, 200, 60), "2": (60, 40, 200)}
 LABELLED, UNLABELLED = 40, 60

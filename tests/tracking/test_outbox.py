@@ -1,77 +1,25 @@
-"""A store that is away loses nothing: a real store, locked by another connection or refused."""
+"""A store that is away loses nothing: a real store, locked by another connection."""
 
 import contextlib
-import json
 import os
-import re
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline import interrupts, progress, tracking
 from pipeline.__main__ import main
 from pipeline.command_line import EXIT_FAILURE, guarded
-from pipeline.errors import RunFailure
 from pipeline.tracking import outbox, spool
 from pipeline.tracking.run import Run
 from pipeline.tracking.sending import Delivery, images
+from tests.tracking.stores import IMAGE, STEPS, away, points, status, text, until, write
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = np.full((8, 8, 3), 7, np.uint8)
-STEPS = range(5)
-
-
-@pytest.fixture
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a store that says at once when it is locked, and is tried again at once."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db?timeout=0.1")
-    monkeypatch.setattr(outbox, "PAUSES", (0.05, 0.05))
-    outbox.unsent()
-    return tmp_path / "mlflow.db"
-
-
-@contextlib.contextmanager
-def away(store: Path) -> Iterator[None]:
-    with contextlib.closing(sqlite3.connect(store, timeout=60)) as database:
-        database.execute("BEGIN EXCLUSIVE")
-        yield
-
-
-def until(asked: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not asked():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def write(run: Run, step: int) -> None:
-    run.metrics({"loss": step / 2, "error": 1.0}, step)
-    run.image(IMAGE, "samples", step)
-
-
-def points(run_id: str, key: str = "loss") -> list[tuple[int, float]]:
-    history = mlflow.MlflowClient().get_metric_history(run_id, key)
-    return [(point.step, point.value) for point in sorted(history, key=lambda p: p.timestamp)]
-
-
-def status(run_id: str) -> str:
-    return str(mlflow.MlflowClient().get_run(run_id).info.status)
-
-
-def text(run_id: str, path: str, folder: Path) -> str:
-    return tracking.fetch(run_id, path, folder).read_text()
 
 
 @pytest.mark.slow
@@ -221,110 +169,6 @@ def test_a_killed_process_leaves_what_it_has_told(quick, capsys):
     assert status(run_id) == "KILLED"  # it had not ended
 
 
-class EndpointError(Exception):
-    """As botocore's: of no kind that MLflow or Python has."""
-
-
-def failing(run: Run, monkeypatch: pytest.MonkeyPatch, said: str, times: int) -> list[int]:
-    """Let the store of the artifacts fail so many times; the attempts."""
-    send, tried = run.client.log_artifact, []
-
-    def log_artifact(*args: object) -> None:
-        tried.append(1)
-        if len(tried) <= times:
-            raise EndpointError(said)
-        send(*args)
-
-    monkeypatch.setattr(run.client, "log_artifact", log_artifact)
-    return tried
-
-
-@pytest.mark.parametrize(
-    ("said", "times"), [("no such kind", 1), ('Could not connect to the endpoint URL: "s"', 9)]
-)
-def test_a_store_of_artifacts_that_is_away_is_tried_again(quick, monkeypatch, said, times):
-    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
-        tried = failing(run, monkeypatch, said, times)
-        run.text("held", "a.txt")
-        run.metrics({"loss": 1.0})
-    assert len(tried) == times + 1
-    assert [file.path for file in mlflow.MlflowClient().list_artifacts(run.id)] == ["a.txt"]
-    assert status(run.id) == "FINISHED"
-
-
-def test_an_error_that_nobody_knows_is_believed_in_the_end(quick, monkeypatch, capsys):
-    opened = tracking.open_run("pipeline", experiment="mine", name="a run")
-    run = opened.__enter__()
-    failing(run, monkeypatch, "no such kind", 99)
-    run.text("held", "a.txt")
-    until(lambda: run.outbox._refused)
-    with pytest.raises(RunFailure, match="no such kind") as told:
-        run.metrics({"loss": 2.0})
-    assert not opened.__exit__(RunFailure, told.value, None)
-    until(lambda: not run.outbox._sender.is_alive())
-
-
-@pytest.mark.parametrize(
-    ("said", "advice"),
-    [
-        ("413 Client Error: Request Entity Too Large for url: http://h/a", "client_max_body_size"),
-        ("API request to endpoint /a failed with error code 403 != 200.", "MLFLOW_TRACKING_TOKEN"),
-        ("401 Client Error: Unauthorized for url: http://h/a", "MLFLOW_TRACKING_TOKEN"),
-    ],
-)
-def test_sync_names_the_record_and_what_helps(quick, monkeypatch, capsys, said, advice):
-    monkeypatch.setattr(outbox, "HURRIED", 0.0)
-    with tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.0) as run:
-        run.outbox.sent()
-
-        def refuse(self: mlflow.MlflowClient, *args: object) -> None:
-            raise OSError(said)
-
-        monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refuse)
-        run.text("held", "a.txt")
-    assert advice in outbox.unsent()
-    until(lambda: not run.outbox._sender.is_alive())
-    assert main(["sync"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()[-1:]
-    assert re.search(rf"record \d of {run.outbox.spool.folder}: ", line)
-    assert advice in line
-
-
-def test_what_the_store_refuses_ends_the_run_in_one_line(quick, capsys):
-    opened = tracking.open_run("pipeline", experiment="mine", name="a run")
-    run = opened.__enter__()
-    mlflow.MlflowClient().delete_run(run.id)
-    run.metrics({"loss": 1.0})
-    until(lambda: run.outbox._refused)
-    with pytest.raises(RunFailure, match="refuses") as told:
-        run.metrics({"loss": 2.0})
-    assert not opened.__exit__(RunFailure, told.value, None)
-    said = capsys.readouterr().err
-    assert "refuses" in said
-    assert str(run.outbox.spool.folder) in said
-    assert not outbox.unsent()  # the next run's end is not asked for it
-    folder = run.outbox.spool.folder
-    assert main(["sync"]) == 1  # told again, and kept
-    assert folder.is_dir()
-
-
-def test_what_is_not_sent_is_told_without_a_password(quick, capsys, monkeypatch):
-    monkeypatch.setattr(outbox, "HURRIED", 0.0)
-    monkeypatch.setattr(outbox, "SILENCE", 0.0)
-    opened = tracking.open_run("pipeline", experiment="mine", name="a run", patience=0.0)
-    run = opened.__enter__()
-    run.outbox.sent()
-    with away(quick):
-        run.outbox.uri = "https://me:s3cret-of-mine@host"
-        run.metrics({"loss": 1.0})
-        assert not opened.__exit__(RunFailure, RunFailure("lost"), None)
-    said = capsys.readouterr().err
-    assert f"not all records of run {run.id} are sent" in said
-    assert "https://me:…@host" in said
-    assert "s3cret" not in said
-    until(lambda: not run.outbox._sender.is_alive())
-
-
 def interrupted(folder: Path) -> None:
     (folder / "a.txt").write_text("x")
     signal.raise_signal(signal.SIGTERM)
@@ -375,78 +219,3 @@ def test_an_interrupt_of_the_wait_at_the_end_ends_nothing_else(quick, monkeypatc
     until(lambda: not runs[0].outbox._sender.is_alive())
     assert main(["sync"]) == 0
     assert status(runs[0].id) == "FINISHED"
-
-
-def test_a_full_disk_is_waited_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(spool, "LOOK", 0.01)
-    tried = []
-
-    def save() -> None:
-        tried.append(1)
-        place = "/dev/full" if len(tried) < 3 else str(tmp_path / "held")
-        Path(place).write_text("x" * 10)
-
-    spool.with_room(save, tmp_path)
-    assert (tmp_path / "held").read_text() == "x" * 10
-    monkeypatch.setattr(spool, "ROOM", 0.03)
-    with pytest.raises(RunFailure, match="the disk is full"):
-        spool.with_room(lambda: Path("/dev/full").write_text("x"), tmp_path)
-
-
-def test_records_are_kept_in_no_folder_that_another_user_may_write(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/proc/none")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = spool.root()
-    assert made.parent == tmp_path
-    assert made.stat().st_mode & 0o777 == 0o700
-    assert spool.root() == made  # ours
-    made.chmod(0o777)
-    with pytest.raises(RunFailure, match="no folder that this user alone may write"):
-        spool.root()
-    made.rmdir()
-    (tmp_path / "another's").mkdir(mode=0o700)
-    made.symlink_to(tmp_path / "another's")
-    with pytest.raises(RunFailure, match="no folder that this user alone may write"):
-        spool.folders()
-
-
-def test_a_spool_that_somebody_removes_is_made_anew(quick):
-    with tracking.open_run("pipeline", experiment="mine", name="a run") as run:
-        run.metrics({"loss": 0.0}, 0)
-        assert run.outbox.sent()
-        shutil.rmtree(spool.root().parent)
-        run.metrics({"loss": 0.5}, 1)
-        run.text("held", "a.txt")
-        assert run.outbox.spool.about()["run"] == run.id
-        assert spool.Spool.opened(run.outbox.spool.folder) is None  # it is locked
-    assert points(run.id) == [(0, 0.0), (1, 0.5)]
-    assert status(run.id) == "FINISHED"
-    assert not spool.folders()
-
-
-def test_records_that_somebody_removes_are_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    held = spool.Spool.make("r", "1", "s")
-    held.put("tags", "r", {}, None)
-    shutil.rmtree(held.folder)
-    with pytest.raises(RunFailure, match="records that the MLflow store had not got"):
-        held.put("tags", "r", {}, None)
-    held.lock.release()
-
-
-def test_a_damaged_spool_is_named(quick, capsys):
-    with tracking.open_run("pipeline", experiment="mine", name="a run"):
-        pass
-    folder = spool.root() / "damaged"
-    folder.mkdir()
-    (folder / spool.ABOUT).write_text("[")
-    assert main(["sync"]) == 1
-    assert str(folder) in capsys.readouterr().err
-    assert main(["sync", "--run_id", "x"]) == 2
-    about = {"run": "r", "experiment": "1", "store": tracking.store_name()}
-    (folder / spool.ABOUT).write_text(json.dumps(about))
-    for held in ("{", '{"kind": "model_id", "run": "r", "fields": {}}', '{"kind": "end"}'):
-        (folder / "1.json").write_text(held)
-        capsys.readouterr()
-        assert main(["sync"]) == 1
-        assert "to give the records of this folder up" in capsys.readouterr().err

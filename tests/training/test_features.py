@@ -11,17 +11,11 @@ import tensorflow as tf
 from pipeline.config import layers as config
 from pipeline.methods import Arrays, Method
 from pipeline.networks.pretrained import PretrainedClassifier
-from pipeline.ops import runtime
 from pipeline.ops.devices import Random
 from pipeline.training import features
 from tests.networks.small_backbone import small_backbone
 
 SHAPE = (12, 12, 3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow():
-    runtime.start(0, None, True)
 
 
 @pytest.fixture(autouse=True)

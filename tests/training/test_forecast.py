@@ -9,7 +9,6 @@ import pytest
 
 from pipeline import data
 from pipeline.config import layers as configuration
-from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import inputs, warm_up
@@ -19,11 +18,6 @@ from pipeline.training.forecast import Forecast
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"network": "dense", "dense_units": "[64, 32]", "label_frac": "0.1", "report_every": "3"}
 STOP = 12  # steps: enough to see a difference
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow():
-    runtime.start(0, None, True)
 
 
 @pytest.fixture(autouse=True)

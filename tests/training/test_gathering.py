@@ -16,7 +16,6 @@ from pipeline.data.dataset import build
 from pipeline.methods import Arrays
 from pipeline.networks.build import classifier
 from pipeline.networks.spec import Spec
-from pipeline.ops import runtime
 from pipeline.ops.devices import Random
 from pipeline.parts import graph_labels
 from pipeline.stages.split import choose_split
@@ -24,17 +23,12 @@ from pipeline.stages.train import train
 from pipeline.training import inputs, loop, warm_up
 from pipeline.training.inputs import Inputs
 from pipeline.training.program import Program
-from tests.training.test_loop import build as build_method
-from tests.training.test_loop import prepare
+from tests.training.short import build as build_method
+from tests.training.short import prepare
 
 DENSE = {"network": "dense", "dense_units": "[64, 32]", "report_every": "10"}
 SMALL = DENSE | {"steps": "30"}
 SMALL |= {"label_frac": "0.1", "warm_up_share": "0.4", "generator_units": "[64]"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow():
-    runtime.start(0, None, True)
 
 
 def predicted(dataset, flags=SMALL):

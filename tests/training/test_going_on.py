@@ -7,7 +7,6 @@ from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.errors import Collapsed, UserError
 from pipeline.networks import backbones
-from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import checkpoints, loop, steps, warm_up
@@ -58,11 +57,6 @@ class Killing(Checkpoints):
         if not self.left:
             self.left = -1
             raise Killed
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow():
-    runtime.start(0, None, True)
 
 
 @pytest.fixture(autouse=True)

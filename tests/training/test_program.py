@@ -16,18 +16,12 @@ from pipeline.data.dataset import build
 from pipeline.errors import Diverged, RunFailure, UserError
 from pipeline.methods import Arrays
 from pipeline.networks.spec import Spec
-from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train as train_stage
 from pipeline.training import loop, program
-from tests.training.test_loop import SMALL, prepare
+from tests.training.short import SMALL, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow():
-    runtime.start(0, None, True)
 
 
 # ---------------------------------------------------------------- one program, many trainings

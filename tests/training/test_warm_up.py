@@ -6,7 +6,6 @@ import pytest
 from pipeline import data
 from pipeline.config import layers as configuration
 from pipeline.networks import backbones
-from pipeline.ops import runtime
 from pipeline.stages.split import choose_split
 from pipeline.stages.train import train
 from pipeline.training import warm_up
@@ -14,11 +13,6 @@ from tests.networks.small_backbone import small_backbone
 
 SMALL = {"network": "dense", "dense_units": "[64, 32]", "steps": "30", "report_every": "5"}
 SMALL |= {"warm_up_share": "0.5", "label_frac": "0.1"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tensorflow():
-    runtime.start(0, None, True)
 
 
 def run(**flags):
