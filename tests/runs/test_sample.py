@@ -24,16 +24,6 @@ pytestmark = pytest.mark.slow
 SHORT = {"steps": "4", "label_frac": "0.1", "baseline": "false"}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory):
-    """One store for the module."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        yield folder
-
-
 def trained(method: str) -> str:
     split = flow.split(config.load({**SHORT, "method": method}))
     return flow.train({"run_id": split.run_id}).run_id
