@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import data
 from pipeline.errors import UserError
+from tests.data.arrays import X, refusal
 from tests.data.files import npz_arrays, one_line, write_npz
 
 
@@ -19,9 +20,6 @@ def test_npz_in_a_folder_and_grey_images_get_a_channel(tmp_path):
     np.testing.assert_array_equal(dataset.train_images[..., 0], grey["x_train"])
     assert dataset.class_names == ("0", "1", "2")
     assert dataset.train_labels.read(np.arange(4), "test").tolist() == [0, 1, 2, -1]
-
-
-X = npz_arrays()["x_train"]
 
 
 @pytest.mark.parametrize(
@@ -68,12 +66,6 @@ def test_unsuitable_npz(tmp_path, changes, words):
     with pytest.raises(UserError, match=words) as error:
         data.load("npz", path)
     assert str(path) in one_line(error)
-
-
-def refusal(data_dir):
-    with pytest.raises(UserError) as error:
-        data.load("npz", data_dir)
-    return one_line(error)
 
 
 # ---------------------------------------------------------------- labels of other kinds

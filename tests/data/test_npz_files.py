@@ -9,8 +9,8 @@ import pytest
 
 from pipeline import data, memory
 from pipeline.errors import UserError
+from tests.data.arrays import X, refusal
 from tests.data.files import npz_arrays, one_line, write_idx, write_npz
-from tests.data.test_npz import X, refusal
 
 
 @pytest.mark.parametrize("damage", ["foreign", "empty", "truncated", "flipped"])
