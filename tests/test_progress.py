@@ -53,16 +53,6 @@ class Terminal:
         return [part for part in plain if part]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """A store for the module: it takes seconds to make."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        yield
-
-
 # ---------------------------------------------------------------- on a terminal
 
 
@@ -96,7 +86,7 @@ def test_bar_step_and_time_left_stay_beside_long_losses(columns):
 
 
 @pytest.mark.slow
-def test_a_real_run_on_a_terminal(shared, monkeypatch, capsys):
+def test_a_real_run_on_a_terminal(module_store, monkeypatch, capsys):
     """The loop feeds the bar; what is left in the end is the note on the labels."""
     terminal = Terminal(100)
     monkeypatch.setenv("TERM", "xterm")
@@ -153,7 +143,7 @@ def test_a_terminal_that_has_gone_does_not_end_the_work(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_run_without_a_terminal(shared, capsys):
+def test_a_real_run_without_a_terminal(module_store, capsys):
     assert main([*SHORT, "--seed", "1"]) == 0  # another warm-up than the one above
     out, err = capsys.readouterr()
     lines = err.splitlines()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -24,13 +23,9 @@ LONGEST = 20_000  # characters of an experiment's tag, and of a view that the pa
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(module_store: Path) -> str:
     """One for all tests here, each of which has an experiment of its own."""
-    there = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(there)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{there}/mlflow.db")
-        yield f"sqlite:///{there}/mlflow.db"
+    return f"sqlite:///{module_store}/mlflow.db"
 
 
 @pytest.fixture

@@ -26,14 +26,10 @@ def told(capsys):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(module_store):
     """A store for the module, with the run of a real split in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        assert main(["split", "--label_frac", "0.1"]) == 0
-        yield folder
+    assert main(["split", "--label_frac", "0.1"]) == 0
+    return module_store
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ TIMES = ("time/", "memory/", "train/images_per_second", "train/recalled_steps") 
 
 
 @pytest.fixture(scope="module")
-def whole(store: Path) -> Result:
+def whole(module_store: Path) -> Result:
     """All three stages in one run."""
     return flow.run(config.load(SHORT))
 
@@ -198,7 +198,7 @@ def test_a_model_s_page_tells_what_it_is_and_how_good(whole: Result) -> None:
     assert "samples/kid" in {metric.key for metric in generator.metrics} - measured.keys()
 
 
-def test_a_registered_version_says_how_good_it_is(store: Path) -> None:
+def test_a_registered_version_says_how_good_it_is(module_store: Path) -> None:
     flags = {**SHORT, "steps": "20", "method": "supervised", "register_as": "mine"}
     trained = flow.train({"run_id": flow.split(config.load(flags)).run_id, "register_as": "mine"})
     client = mlflow.MlflowClient()

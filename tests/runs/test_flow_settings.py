@@ -14,7 +14,7 @@ from tests.data.files import npz_arrays, write_npz
 from tests.runs.stored import SHORT, artifacts, children
 
 
-def test_training_alone_is_judged_by_validation_labels(store: Path, capsys) -> None:
+def test_training_alone_is_judged_by_validation_labels(module_store: Path, capsys) -> None:
     flags = {"method": "fixmatch", "network": "dense", "dense_units": "[32]", "label_frac": "0.1"}
     flags |= {"steps": "130", "report_every": "65", "valid_frac": "0.5"}
     split = flow.split(config.load(flags))
@@ -31,8 +31,10 @@ def test_training_alone_is_judged_by_validation_labels(store: Path, capsys) -> N
     assert not {"test/error", "lift"} & set(result.metrics)
 
 
-def test_data_of_any_size_settle_their_steps_before_the_run_is_opened(store: Path, capsys) -> None:
-    path = write_npz(store / "any.npz", **npz_arrays())
+def test_data_of_any_size_settle_their_steps_before_the_run_is_opened(
+    module_store: Path, capsys
+) -> None:
+    path = write_npz(module_store / "any.npz", **npz_arrays())
     flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
     flags |= {"method": "fixmatch", "network": "dense", "dense_units": "[8]", "backbone": "none"}
     split = flow.split(config.load(flags))
@@ -55,7 +57,7 @@ def test_data_of_any_size_settle_their_steps_before_the_run_is_opened(store: Pat
 
 
 def test_far_too_few_steps_are_told_once_before_training_and_kept_as_a_tag(
-    store: Path, capsys: pytest.CaptureFixture[str]
+    module_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = {"steps": "9", "label_frac": "0.05", "method": "fixmatch", "network": "dense"}
     split = flow.split(config.load(quick | {"dense_units": "[8]"}))
@@ -69,7 +71,7 @@ def test_far_too_few_steps_are_told_once_before_training_and_kept_as_a_tag(
     assert "ssgan.short_run" not in baseline.data.tags
 
 
-def test_system_metrics_by_a_key(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_metrics_by_a_key(module_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     flags = {**SHORT, "steps": "20", "method": "supervised", "system_metrics": "true"}
     result = flow.run(config.load(flags))
@@ -78,7 +80,7 @@ def test_system_metrics_by_a_key(store: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "system_metrics" not in data.params
 
 
-def test_validation_is_paid_from_the_labels(store: Path) -> None:
+def test_validation_is_paid_from_the_labels(module_store: Path) -> None:
     flags = {**SHORT, "method": "supervised", "label_frac": "0.2", "valid_frac": "0.25"}
     result = flow.run(config.load(flags))
     metrics = mlflow.MlflowClient().get_run(result.run_id).data.metrics
@@ -90,10 +92,10 @@ def test_validation_is_paid_from_the_labels(store: Path) -> None:
     assert not children(result.run_id)
 
 
-def test_what_is_unusual_in_the_data_is_said_and_logged(store: Path, capsys) -> None:
+def test_what_is_unusual_in_the_data_is_said_and_logged(module_store: Path, capsys) -> None:
     arrays = npz_arrays()
     arrays["x_test"][:2] = arrays["x_train"][:2]
-    path = write_npz(store / "shared.npz", **arrays)
+    path = write_npz(module_store / "shared.npz", **arrays)
     flags = {"dataset": "npz", "data_dir": str(path), "labels_per_class": "2"}
     result = flow.split(config.load(flags))
     told, few = capsys.readouterr().err.splitlines()
@@ -104,7 +106,7 @@ def test_what_is_unusual_in_the_data_is_said_and_logged(store: Path, capsys) -> 
     assert "2 of 6 test images" in run.data.tags["ssgan.data_findings"]
 
 
-def test_a_diverged_run_ends_failed_and_says_what_to_try(store: Path) -> None:
+def test_a_diverged_run_ends_failed_and_says_what_to_try(module_store: Path) -> None:
     flags = {**SHORT, "discriminator_lr": "1e30", "warmup_steps": "0", "experiment": "diverged"}
     with pytest.raises(RunFailure, match="discriminator_lr"):
         flow.run(config.load(flags))
@@ -121,7 +123,7 @@ LOST |= {"discriminator_lr": "1e6", "adam_epsilon": "1e8", "warmup_steps": "0"}
 
 
 @pytest.mark.slow
-def test_a_lost_baseline_costs_the_comparison_alone(store: Path, capsys) -> None:
+def test_a_lost_baseline_costs_the_comparison_alone(module_store: Path, capsys) -> None:
     split = flow.split(config.load(LOST))
     ended = [flow.run(config.load(LOST)), flow.train({"run_id": split.run_id})]
     ended.append(flow.evaluate({"run_id": ended[1].run_id}))
@@ -149,7 +151,7 @@ def test_a_lost_baseline_costs_the_comparison_alone(store: Path, capsys) -> None
 
 @pytest.mark.slow
 def test_a_run_that_goes_on_ends_although_its_baseline_is_lost_again(
-    store: Path, monkeypatch: pytest.MonkeyPatch
+    module_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -171,7 +173,7 @@ def test_a_run_that_goes_on_ends_although_its_baseline_is_lost_again(
 
 
 @pytest.mark.mnist
-def test_real_mnist_files_run_through(store: Path) -> None:
+def test_real_mnist_files_run_through(module_store: Path) -> None:
     folder = Path(os.environ.get("MNIST_DIR", ""))
     if not any(folder.glob("train-images*ubyte*")):
         pytest.skip("MNIST_DIR names no folder with the MNIST files")

@@ -52,17 +52,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        place = tmp_path_factory.mktemp("store")
-        patch.chdir(place)
-        patch.setenv("HOME", str(place))
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
-        yield place
-
-
-@pytest.fixture(scope="module")
-def told(store, folder) -> tuple[Result, str]:
+def told(module_store, folder) -> tuple[Result, str]:
     """A run, and what it says on stderr."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
@@ -145,14 +135,14 @@ def test_the_split_as_a_table_reads_back_as_the_same_data(told, folder, tmp_path
     assert known == 15 + filled.sum() == 15 + UNLABELLED
 
 
-def test_a_split_alone_leaves_the_table_too(store, folder):
+def test_a_split_alone_leaves_the_table_too(module_store, folder):
     result = flow.split(config.load(SHORT | {"data_dir": str(folder)}))
     table = pd.read_csv(fetched(result.run_id, "split/labels.csv"), dtype=str)
     assert (folder / table["path"][0]).is_file()
 
 
 @pytest.fixture
-def large(store, tmp_path, monkeypatch):
+def large(module_store, tmp_path, monkeypatch):
     """A folder of pictures of 100 pixels; and a backbone's weights are at hand for `split`."""
     random = np.random.default_rng(1)
     for name, colour in COLOURS.items():

@@ -27,17 +27,6 @@ def picture(random: np.random.Generator, colour: tuple[int, ...]) -> Image.Image
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory):
-    """One store and home for the module."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.chdir(folder)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The labelled pictures of a training."""
     root, random = tmp_path_factory.mktemp("pictures") / "mine", np.random.default_rng(0)
@@ -49,12 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(store: Path, folder: Path) -> str:
+def trained(module_store: Path, folder: Path) -> str:
     return flow.run(config.load({**SHORT, "data_dir": str(folder)})).run_id
 
 
 @pytest.fixture
-def place(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(module_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -85,7 +74,7 @@ def test_the_run_s_own_test_pictures_get_what_the_evaluation_gave_them(
 
 
 def test_pictures_of_twelve_bits_get_what_the_evaluation_gave_them(
-    store: Path, place: Path, capsys
+    module_store: Path, place: Path, capsys
 ) -> None:
     random = np.random.default_rng(2)
     for name, grey in (("dark", 800), ("bright", 3200)):
@@ -115,7 +104,7 @@ def test_pictures_of_twelve_bits_get_what_the_evaluation_gave_them(
 
 
 def test_pictures_far_beyond_the_pixels_trained_on_are_told(
-    store: Path, place: Path, capsys
+    module_store: Path, place: Path, capsys
 ) -> None:
     random, labels = np.random.default_rng(3), np.arange(20) % 2
     images = random.integers(0, 9, (20, 16, 16)) + 8 * labels[:, None, None]
@@ -208,7 +197,9 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
     assert {path.name for path in place.iterdir()} == {"empty", "bad", "file"}
 
 
-def test_a_run_without_a_classifier_says_so(store: Path, folder: Path, place: Path, capsys) -> None:
+def test_a_run_without_a_classifier_says_so(
+    module_store: Path, folder: Path, place: Path, capsys
+) -> None:
     split = flow.split(config.load({**SHORT, "data_dir": str(folder)})).run_id
     assert main(["predict", "--run_id", split, "--data_dir", str(folder)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
@@ -217,7 +208,7 @@ def test_a_run_without_a_classifier_says_so(store: Path, folder: Path, place: Pa
 
 @pytest.mark.parametrize("names", [None, ["10", "2"], [*CLASSES, "more"]])
 def test_a_model_that_names_other_classes_than_it_knows_is_told_before_the_pictures(
-    names: list[str] | None, store: Path, trained: str, folder: Path, place: Path, capsys
+    names: list[str] | None, module_store: Path, trained: str, folder: Path, place: Path, capsys
 ) -> None:
     client = mlflow.MlflowClient()
     (found,) = client.search_logged_models(["1"], f"source_run_id = '{trained}'")

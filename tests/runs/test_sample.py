@@ -30,19 +30,19 @@ def trained(method: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def conditional(store: Path) -> str:
+def conditional(module_store: Path) -> str:
     """A run whose generator knows the classes 0 to 9."""
     return trained("seed_gan")
 
 
 @pytest.fixture(scope="module")
-def unconditional(store: Path) -> str:
+def unconditional(module_store: Path) -> str:
     """A run whose generator draws whatever it likes."""
     return trained("feature_matching")
 
 
 @pytest.fixture
-def place(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(module_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -237,7 +237,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
 
 
 def test_a_run_without_a_generator_says_why(
-    unconditional: str, store: Path, place: Path, capsys
+    unconditional: str, module_store: Path, place: Path, capsys
 ) -> None:
     split = mlflow.MlflowClient().get_run(unconditional).data.tags["ssgan.source"]
     supervised = trained("supervised")

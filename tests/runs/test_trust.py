@@ -18,15 +18,11 @@ SHORT = {"steps": "20", "method": "supervised", "baseline": "false", "label_frac
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+def ran(module_store):
     """A finished run, and the folder of its classifier."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        result = flow.run(config.load(SHORT))
-        [described] = folder.glob("mlruns/*/models/*/artifacts/MLmodel")
-        yield result.run_id, described.parent
+    result = flow.run(config.load(SHORT))
+    [described] = module_store.glob("mlruns/*/models/*/artifacts/MLmodel")
+    return result.run_id, described.parent
 
 
 @pytest.fixture
