@@ -1,7 +1,8 @@
 """How good ssgan's images by class are, over the number of labels.
 
     python -m benchmarks.samples_by_labels [--dataset digits] [--labels_per_class 1,2,5,14,all]
-                                           [--seed 0] [--picture docs/images/samples_by_labels.png]
+                                           [--seed 0] [--set precision=auto]
+                                           [--picture docs/images/samples_by_labels.png]
 
 The same generator, trained on the same images with the classes that the classifier of so many
 labels gives them; `all` = every true label, the best that labels can do. Prints what a run measures
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--labels_per_class", default="1,2,5,14,all")
     parser.add_argument("--seed", default="0", help="of the split and of the training")
     parser.add_argument("--threads", default="")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="keys")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     console, table = Console(), Table("labels", "s", "test error", *MEASURES)
@@ -68,6 +70,7 @@ def main() -> None:
 def _trained(options: argparse.Namespace, count: str) -> tuple[Dataset, Model, int]:
     flags = {name: getattr(options, name) for name in ("dataset", "data_dir", "threads", "seed")}
     flags |= {"split_seed": options.seed, "baseline": "false"}
+    flags |= dict(pair.split("=", 1) for pair in options.keys)
     flags |= {"label_frac": "1"} if count == ALL else {"labels_per_class": count}
     config = configuration.load(flags)
     dataset = data.of(config)  # anew: it counts who reads its test labels

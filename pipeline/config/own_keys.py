@@ -103,6 +103,11 @@ class OwnKeys(BaseModel):
         _AFTER,
     )
     latent_size: Count = key("random numbers that the generator makes an image of, ≥ 1", _AFTER)
+    truncation: Part = key(
+        "what the latents are multiplied by when images are drawn, in (0, 1]: less than 1, which "
+        "training has, gives likelier images and less variety",
+        _AFTER,
+    )
     generator_network: Generator = key("the generator: a file of networks/generators/", _AFTER)
     generator_units: Layers = key(
         "hidden layers of the generator, or the channels of its maps from the smallest on, e.g. "

@@ -20,7 +20,7 @@ from pipeline.config.schema import Config
 from pipeline.methods import Arrays, Batch, Method
 from pipeline.networks.build import averaged_copy, classifier
 from pipeline.networks.pretrained import PretrainedClassifier
-from pipeline.networks.residual_gan import Enlarged
+from pipeline.networks.residual_gan import SampleGenerator
 from pipeline.networks.spec import Spec
 from pipeline.ops import losses, views
 from pipeline.ops.devices import Random
@@ -61,7 +61,9 @@ class SemiSupervisedGAN(Method):
             self.optimizers["warm_up"] = self.warming.optimizer
         if self.own["generator"]:
             self.gan = RelativisticGAN(config, spec, seed + 1000)
-            self.generator = Enlarged(self.gan.average, spec.image_shape)
+            self.generator = SampleGenerator(
+                self.gan.average, spec.image_shape, self.own["truncation"]
+            )
             self.latents, self.generator_steps = self.gan.latents, self.own["generator_steps"]
             self.optimizers |= self.gan.optimizers
             if self.own["augment_with"] != "none":

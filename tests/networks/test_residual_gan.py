@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from pipeline.networks.convolutions import same_convolution
 from pipeline.networks.residual_gan import (
-    Enlarged,
     ResidualDiscriminator,
     ResidualGenerator,
+    SampleGenerator,
     doubled,
     halved,
     reduced_shape,
@@ -91,11 +91,21 @@ def test_the_shape_that_images_are_reduced_to():
     assert reduced_shape((512, 64, 1), 32) == (32, 8, 1)
 
 
-def test_enlarged_gives_the_datas_size_and_otherwise_the_image_itself():
+def test_samples_have_the_datas_size_and_are_otherwise_the_image_itself():
     network = ResidualGenerator(4, 2, [4], (8, 8, 1), 0)
     given = (tf.ones([2, 4]), tf.one_hot([0, 1], 2))
     small = network(given)
-    np.testing.assert_array_equal(Enlarged(network, (8, 8, 1))(given), small)
-    large = Enlarged(network, (20, 16, 1))(given)
+    np.testing.assert_array_equal(SampleGenerator(network, (8, 8, 1))(given), small)
+    large = SampleGenerator(network, (20, 16, 1))(given)
     assert large.shape == (2, 20, 16, 1)
     np.testing.assert_allclose(tf.reduce_mean(large), tf.reduce_mean(small), atol=0.02)
+
+
+def test_truncation_draws_as_if_the_latents_were_nearer_to_zero():
+    network = ResidualGenerator(4, 2, [4], (8, 8, 1), 0)
+    for variable in network.trainable_variables:  # a new one draws the same whatever it is given
+        variable.assign_add(tf.random.stateless_normal(variable.shape, [0, 1]) / 3)
+    latents, labels = tf.random.stateless_normal([2, 4], [0, 0]), tf.one_hot([0, 1], 2)
+    drawn = SampleGenerator(network, (8, 8, 1), truncation=0.5)((latents, labels))
+    np.testing.assert_array_equal(drawn, network((latents / 2, labels)))
+    assert np.abs(drawn - network((latents, labels))).max() > 0.01

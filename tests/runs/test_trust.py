@@ -191,12 +191,12 @@ def drawing(kind):
     from pipeline.networks.build import ExportedGenerator, PixelTable
     from pipeline.networks.conditional import ConditionalGenerator
     from pipeline.networks.generators import conv, dense, softplus
-    from pipeline.networks.residual_gan import Enlarged, ResidualGenerator
+    from pipeline.networks.residual_gan import ResidualGenerator, SampleGenerator
     from pipeline.networks.spec import Latents
 
     shape = (9, 13, 3)
     if kind == "residual":
-        network = Enlarged(ResidualGenerator(16, 3, [12, 8], (8, 12, 3), 0), shape)
+        network = SampleGenerator(ResidualGenerator(16, 3, [12, 8], (8, 12, 3), 0), shape)
     else:
         module = {"conv": conv, "dense": dense, "softplus": softplus}[kind]
         network = module.build(16, (8, 8), shape, seed=0)
