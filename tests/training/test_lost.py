@@ -138,7 +138,7 @@ def test_a_generator_with_one_image_a_class_is_told_and_the_classifier_stays():
 def test_a_generator_without_measure_is_told_and_ends_early():
     history = lost_generator(generator_lr=1e8, report_every=4)
     assert "training diverged: train/" in history.generator_lost
-    assert "lower generator_lr (1e+08), or a larger penalty_weight (0.3)" in history.generator_lost
+    assert "lower generator_lr (1e+08), or a larger penalty_weight (0.2)" in history.generator_lost
     assert 8 < history.reports[-1].step < 112
 
 
