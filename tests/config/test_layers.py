@@ -240,8 +240,8 @@ def test_an_arm_on_the_same_split_keeps_the_seed():
 def test_the_kind_of_image_decides_what_its_data_set_does_not():
     mine = {"dataset": "npz", "data_dir": "mine.npz"}
     photos, strokes = config.load(mine), config.load(mine | {"kind": "strokes"})
-    assert (photos.kind, photos.own["penalty_weight"]) == ("photos", 0.2)
-    assert (strokes.own["penalty_weight"], strokes.own["warm_up_thickness"]) == (0.2, 0.7)
+    assert (photos.kind, photos.own["truncation"]) == ("photos", 1)
+    assert (strokes.own["truncation"], strokes.own["warm_up_thickness"]) == (0.9, 0.7)
     assert photos.own["warm_up_thickness"] == 0
     # What the user says comes before, and what is changed is told by the kind's own values.
     assert config.load(mine | {"warm_up_thickness": "0.1"}).own["warm_up_thickness"] == 0.1
