@@ -1,5 +1,6 @@
 """What a curve tells while it goes on: how long it will take, and what is known so far."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,12 +31,17 @@ class Told:
             self.total = len(wanted)
             progress.phase("cells", done=ended, total=self.total, unit="cells")
         seconds = seconds_a_cell(wanted, now)
-        left = remaining(waiting, seconds, self.at_once)
+        left = remaining(waiting, seconds, self.at_once, now.running, time.time())
         if left is not None and waiting and not self.foretold:
             self.foretold = True
             progress.note(forecast(waiting, seconds, left))
         failed = sum(cell.digest in now.failed for cell in wanted)
-        words = [known(self.grid, wanted, now), f"{failed} failed" if failed else ""]
+        running = sum(cell.digest in now.running for cell in waiting)
+        words = [
+            known(self.grid, wanted, now),
+            f"{failed} failed" if failed else "",
+            f"{running} running" if running else "",
+        ]
         detail = ", ".join(filter(None, words)) or "workers are starting"
         tell = progress.report if self.ended not in (-1, ended) else progress.advance
         tell(ended, detail, left)
@@ -59,12 +65,25 @@ def seconds_a_cell(wanted: Sequence[Cell], now: State) -> dict[str, float]:
     return expected | {method: float(np.mean(all_of)) for method, all_of in measured.items()}
 
 
-def remaining(waiting: Sequence[Cell], seconds: Mapping[str, float], at_once: int) -> float | None:
-    """Seconds until all have ended, None while a method's are not known."""
+def remaining(
+    waiting: Sequence[Cell],
+    seconds: Mapping[str, float],
+    at_once: int,
+    running: Mapping[str, Found],
+    now: float,
+) -> float | None:
+    """Seconds until all have ended, None while a method's are not known.
+
+    What running ones have done by `now` (seconds since 1970) is taken off. It is never less than
+    the longest of them takes, however many go on at once.
+    """
     if any(cell.method not in seconds for cell in waiting):
         return None
-    total = sum(seconds[cell.method] for cell in waiting)
-    return total / max(1, min(at_once, len(waiting)))
+    each = [seconds[cell.method] for cell in waiting]
+    for number, cell in enumerate(waiting):
+        if cell.digest in running:
+            each[number] = max(0.0, each[number] - (now - running[cell.digest].began))
+    return max([sum(each) / max(1, min(at_once, len(each))), *each])
 
 
 def forecast(waiting: Sequence[Cell], seconds: Mapping[str, float], left: float) -> str:

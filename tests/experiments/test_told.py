@@ -1,11 +1,15 @@
-"""What a search tells of the time left."""
+"""What a search and a curve tell of the time left."""
 
 from datetime import datetime, timedelta
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.curve.grid import Cell
+from experiments.curve.told import remaining
 from experiments.search.told import seconds_left
+from pipeline.config.layers import load
+from pipeline.tracking import Found
 
 NOW = datetime(2026, 1, 1, 12, 0, 0)
 
@@ -47,3 +51,26 @@ def test_time_left_is_known_from_the_first_trial_on(trials, target, workers, lef
     assert seconds_left(trials, target, workers, NOW) == (
         left if left is None else pytest.approx(left)
     )
+
+
+CELLS = [Cell(name, 20, load({}), name) for name in ("a", "b", "c")]
+SECONDS = {"a": 10.0, "b": 30.0, "c": 20.0}
+
+
+def found(name, began):
+    return {name: Found(name, name, "RUNNING", began, None, "1", {}, {}, {})}
+
+
+@pytest.mark.parametrize(
+    ("at_once", "running", "left"),
+    [
+        (1, {}, 60),
+        (2, {}, 30),
+        (3, {}, 30),  # the longest, however many go on at once
+        (2, found("b", 990), (10 + 20 + 20) / 2),
+        (1, found("b", 900), 30),  # it takes longer than was expected
+    ],
+)
+def test_a_curve_takes_as_long_as_its_longest_training_at_least(at_once, running, left):
+    assert remaining(CELLS, SECONDS, at_once, running, 1000.0) == left
+    assert remaining(CELLS, {"a": 10.0}, at_once, running, 1000.0) is None
