@@ -15,6 +15,12 @@ ones:
 - where the generator learns from other images than the discriminator: forward of the generator, f,
   and of the updated classifier but for its output, f + u (`sgan` needs no real images there; they
   are counted all the same).
+
+A step of `ssgan`'s generator needs, with n pairs of a real and a generated image:
+
+- generator: forward, gradients of its weights and of its layers' inputs but the first's, n;
+- discriminator: forward, gradients of its weights and inputs, 2n; the images are inputs too;
+- in every fourth step the penalty, 2n: a gradient of the inputs, and the two of that gradient.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,6 +48,21 @@ def step(method: Any, config: Config, image_shape: Sequence[int]) -> int:
         teacher=unlabelled if config.method == "ssgan" else 0,
         again=0 if config.method == "ssgan" else unlabelled,
     )
+
+
+def generate(method: Any, config: Config, image_shape: Sequence[int]) -> int:
+    """Operations that one step of the generator of `ssgan` needs, a quarter of a penalty in it."""
+    import tensorflow as tf
+
+    from pipeline.parts.relativistic_gan import PENALTY_EVERY
+
+    gan, pairs = method.gan, config.own["generated_batch_size"]
+    classes = tf.zeros([1, gan.n_classes])
+    generator = layers(lambda z: gan.generator((z, classes)), [gan.latents.size])
+    discriminator = layers(lambda x: gan.discriminator((x, classes)), image_shape)
+    of_pair = 3 * sum(generator) - generator[0]
+    of_pair += round(2 * (3 + 3 / PENALTY_EVERY) * sum(discriminator))
+    return 2 * pairs * of_pair
 
 
 def operations(

@@ -21,7 +21,8 @@ class Program:
     """A method ready to run, compiled."""
 
     method: Any  # pipeline.methods.Method
-    # By the kind of step, "step" and perhaps "warm_up": takes so many, gives the seconds they took.
+    # By the kind of step, "step" and perhaps "warm_up" and "generate": takes so many, gives the
+    # seconds they took.
     runs: dict[str, Callable[[int], float]]
 
 
@@ -67,7 +68,7 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
         def run(steps: int) -> float:
             nonlocal done
             start = time.perf_counter()
-            compiled.phases[phase].run(*inputs.steps(done, steps, begin, end)).numpy()
+            compiled.phases[phase].run(*inputs.steps(done, steps, begin, end, phase)).numpy()
             done += steps
             return time.perf_counter() - start
 
@@ -75,18 +76,26 @@ def program(config: Config, images: NDArray[np.uint8], labels: NDArray[np.intege
         return run
 
     runs = {"warm_up": runner("warm_up", 0, first)} if first else {}
-    return Program(compiled.method, {**runs, "step": runner("step", first, config.steps)})
+    runs["step"] = runner("step", first, config.steps)
+    if more := compiled.method.generator_steps:
+        compiled.method.before_generator(arrays)
+        runs["generate"] = runner("generate", config.steps, config.steps + more)
+    return Program(compiled.method, runs)
 
 
 def build(order: dict[str, Any]) -> tuple[dict[str, turns.Run], dict[str, Any]]:
-    """What the worker runs; `order` has `config` (flat), `images` and `labels` (.npy files)."""
+    """What the worker runs: steps of a `phase`.
+
+    `order` has that, `config` (flat), `images` and `labels` (.npy files).
+    """
     from benchmarks import flops
 
+    phase = order["phase"]
     config = configuration.load({}, base=order["config"])
     images = np.load(order["images"])
     ours = program(config, images, np.load(order["labels"]))
-    needed = flops.step(ours.method, config, images.shape[1:])
-    return {"steps": ours.runs["step"]}, {"flops": needed}
+    count = flops.generate if phase == "generate" else flops.step
+    return {"steps": ours.runs[phase]}, {"flops": count(ours.method, config, images.shape[1:])}
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """Training throughput: ours, the same method in plain PyTorch, and the machine's GEMM rate.
 
-    python -m benchmarks.throughput [--torch_python PYTHON] [--methods feature_matching,ssgan]
+    python -m benchmarks.throughput [--torch_python PYTHON]
+                                    [--methods feature_matching,ssgan,relativistic_gan]
                                     [--rounds 5] [--steps 100] [--threads N]
                                     [--variants eager,tuned,compiled] [--data_dir FOLDER]
                                     [--set key=value …]
 
+`ssgan` is its classifier, `relativistic_gan` its generator: a step of both networks of R3GAN.
 Ours and every PyTorch variant (see `benchmarks.twins`) are processes of their own that load the
 data once, warm up, and are then measured in turns: in each round every one runs `--steps` steps
 and the float32 product of 2048² matrices is timed by TensorFlow and by PyTorch, while all others
 wait. Rates are medians over the rounds, ratios are of medians. Images a second are the pool's, as
-in training's reports. CPU time is of all threads: on a machine that others use too, it says more
-than the clock.
+in training's reports; of `relativistic_gan` they are generated ones. CPU time is of all threads: on
+a machine that others use too, it says more than the clock.
 
 "needed" FLOPs are the algorithm's (`benchmarks.flops`) and the same for every arm; PyTorch's own
-counter says what the twin executes, `ssgan`'s second pass of generated images included. The share
+counter says what the twin executes, second passes of generated images included. The share
 of the ceiling is the needed FLOPs a second over the faster of the two GEMMs.
 
 `--torch_python` is a Python that has torch (2.13 was used); it needs nothing of ours. Without it
@@ -29,7 +31,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,9 +46,22 @@ from pipeline.config import layers as configuration
 from pipeline.config.schema import Config
 
 GEMMS = 10  # products a turn
-# The methods that have a twin, and what it does: without a warm-up `ssgan`'s pseudo-labels are the
-# teacher's.
-TWINS: Mapping[str, Mapping[str, str]] = {"feature_matching": {}, "ssgan": {"warm_up_share": "0"}}
+
+
+class Twin(NamedTuple):
+    """What a file of `benchmarks.twins` is compared with."""
+
+    method: str
+    flags: Mapping[str, str] = {}
+    phase: str = "step"
+
+
+# By file. Without a warm-up `ssgan`'s pseudo-labels are the teacher's.
+TWINS = {
+    "feature_matching": Twin("feature_matching"),
+    "ssgan": Twin("ssgan", {"warm_up_share": "0", "generator": "false"}),
+    "relativistic_gan": Twin("ssgan", {"warm_up_share": "0"}, "generate"),
+}
 HOW_TO_GET_TORCH = (
     "PyTorch is not here: ours and the ceiling alone. To compare, python3 -m venv torch_venv && "
     "torch_venv/bin/pip install torch==2.13.0 numpy, then --torch_python torch_venv/bin/python."
@@ -137,24 +152,30 @@ def main() -> None:
         console.print(HOW_TO_GET_TORCH, soft_wrap=True)
     images, labels = mnist(options.data_dir) if options.data_dir else synthetic()
     keys = dict(pair.split("=", 1) for pair in options.keys)
-    for method in options.methods.split(","):
-        config = resolved(method, options.threads, {**keys, **TWINS[method]})
+    for name in options.methods.split(","):
+        twin = TWINS[name]
+        config = resolved(twin.method, options.threads, {**keys, **twin.flags})
+        drawn = twin.phase == "generate"
+        images_per_step = (
+            config.own["generated_batch_size"] if drawn else config.unlabelled_batch_size
+        )
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             np.save(f"{folder}/images.npy", images)
             np.save(f"{folder}/labels.npy", labels)
             order = {"images": f"{folder}/images.npy", "labels": f"{folder}/labels.npy"}
+            order |= {"twin": name, "phase": twin.phase}
             commands = {
                 "ours": [sys.executable, "-m", "benchmarks.ours"],
                 "ceiling": [sys.executable, "-m", "benchmarks.ceiling"],
             }
             if torch_python:
                 # The tuned variants are compared with the idiomatic one, which cannot be missing.
-                names = dict.fromkeys(["eager", *options.variants.split(",")])
-                commands |= {key: [torch_python, "-m", "benchmarks.twins"] for key in names}
+                variants = dict.fromkeys(["eager", *options.variants.split(",")])
+                commands |= {key: [torch_python, "-m", "benchmarks.twins"] for key in variants}
             workers = _started(commands, order, config, stack, console)
-            rates = measure(workers, options.rounds, options.steps, config.unlabelled_batch_size)
-            about = {name: worker.about for name, worker in workers.items()}
-        _show(console, rates, about, f"{method}: {options.rounds} rounds of {options.steps} steps")
+            rates = measure(workers, options.rounds, options.steps, images_per_step)
+            about = {arm: worker.about for arm, worker in workers.items()}
+        _show(console, rates, about, f"{name}: {options.rounds} rounds of {options.steps} steps")
 
 
 def _started(

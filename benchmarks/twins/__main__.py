@@ -14,14 +14,14 @@ GEMM_SIDE = 2048
 
 
 def build(order: dict[str, Any]) -> tuple[dict[str, turns.Run], dict[str, Any]]:
-    """What the worker runs; `order` has `config` (flat), `variant`, and .npy files."""
+    """What the worker runs; `order` has `config` (flat), `twin`, `variant`, .npy files."""
     settings = {**order["config"], "variant": order["variant"]}
     if settings["threads"]:
         torch.set_num_threads(settings["threads"])
     torch.manual_seed(settings["seed"])
     images = torch.from_numpy(np.load(order["images"])).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(np.load(order["labels"]).astype(np.int64))
-    module = importlib.import_module(f"benchmarks.twins.{settings['method']}")
+    module = importlib.import_module(f"benchmarks.twins.{order['twin']}")
     twin = module.build(images, labels, settings)
 
     def steps(count: int) -> float:

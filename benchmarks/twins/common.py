@@ -40,11 +40,18 @@ def _indices(n: int, batch: int) -> Iterator[Tensor]:
 class Trained:
     """A network with its Adam and learning-rate schedule."""
 
-    def __init__(self, network: nn.Module, lr: float, beta_1: float, settings: Settings) -> None:
-        """Adam with the given rate and first beta, the schedule that `settings` describes."""
+    def __init__(
+        self,
+        network: nn.Module,
+        lr: float,
+        beta_1: float,
+        settings: Settings,
+        beta_2: float = 0.999,
+    ) -> None:
+        """Adam with the given rate and betas, the schedule that `settings` describes."""
         self.network = network
         fused = {"fused": True} if settings["variant"] != "eager" else {}
-        self.adam = torch.optim.Adam(network.parameters(), lr, (beta_1, 0.999), **fused)
+        self.adam = torch.optim.Adam(network.parameters(), lr, (beta_1, beta_2), **fused)
         self.schedule = LambdaLR(self.adam, _schedule(settings))
 
     def descend(self, loss: Tensor) -> None:

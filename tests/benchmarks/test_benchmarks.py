@@ -3,14 +3,19 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks import flops, profile
 from benchmarks.faults import often
 from benchmarks.turns import Worker, WorkerFailure
+from pipeline.config.layers import load
+from pipeline.networks.spec import Spec
 from pipeline.ops import runtime
+from pipeline.parts.relativistic_gan import RelativisticGAN
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +50,20 @@ def test_layers_are_read_off_the_graph():
     )
     network.build([None, 6, 6, 2])
     assert flops.layers(network, [6, 6, 2]) == [9 * (9 * 2 * 8), 9 * 8 * 10]
+
+
+def test_operations_of_a_generators_step_count_a_quarter_of_a_penalty():
+    flags = {"dataset": "mnist", "generator_units": "[4]", "latent_size": "6"}
+    config = load({**flags, "generated_batch_size": "10"})
+    spec = Spec((8, 8, 1), 3, np.ones(3, np.float32) / 3, 1.0, np.zeros((1, 8, 8, 1), np.uint8))
+    gan = RelativisticGAN(config, spec, seed=0)
+    pixels = 4 * 4  # of the one size of maps
+    block, convolution = 2 * pixels * 9 * 4 * 4, pixels * 9 * 4 * 4
+    start, embedding = 12 * pixels * 4, 3 * 6
+    generator = embedding + start + block + convolution
+    discriminator = convolution + block + pixels * 4 * 128 + 128 + 3 * 128
+    total = 2 * 10 * (3 * generator - embedding + round(2 * 3.75 * discriminator))
+    assert flops.generate(SimpleNamespace(gan=gan), config, (8, 8, 1)) == total
 
 
 def test_own_times_leave_out_what_is_nested():
