@@ -20,6 +20,10 @@ class UserError(_Told):
     came from, what is allowed and what to do."""
 
 
+class ForeignCheckpoint(UserError):
+    """What was kept of a run does not fit it, and will not the next time either."""
+
+
 class RunFailure(_Told):
     """A run that cannot go on (exit code 1): what happened and what to try."""
 

@@ -104,8 +104,8 @@ class OwnKeys(BaseModel):
     )
     latent_size: Count = key("random numbers that the generator makes an image of, ≥ 1", _AFTER)
     truncation: Part = key(
-        "what the latents are multiplied by when images are drawn, in (0, 1]: less than 1, which "
-        "training has, gives likelier images and less variety",
+        "what the latents are multiplied by when samples are drawn, in (0, 1]; training has 1, and "
+        "less gives likelier images and less variety",
         _AFTER,
     )
     generator_network: Generator = key("the generator: a file of networks/generators/", _AFTER)

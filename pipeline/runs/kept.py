@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline import progress
 from pipeline.config.schema import RECORD, Config
-from pipeline.errors import Collapsed, Diverged, UserError
+from pipeline.errors import Collapsed, Diverged, ForeignCheckpoint, UserError
 from pipeline.runs.logged import Measured
 from pipeline.training.checkpoints import KEPT, Checkpoints
 
@@ -113,12 +113,15 @@ def opened(path: Path | None, config: Config, *, needed: bool = True) -> Iterato
 def advising(folder: Folder, how: str) -> Iterator[None]:
     """Whatever ends the block early tells `how` to go on, if there is anything to go on from.
 
-    What has diverged or collapsed is not gone on with.
+    What has diverged or collapsed is not gone on with. Nor is what fits no more, as it would be
+    refused again; it stays for who brings back what differs.
     """
     try:
         yield
     except (Diverged, Collapsed):
         folder.remove()
+        raise
+    except ForeignCheckpoint:
         raise
     except BaseException as error:
         if folder.goes_on():

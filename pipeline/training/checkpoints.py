@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import progress
-from pipeline.errors import RunFailure, UserError
+from pipeline.errors import ForeignCheckpoint, RunFailure
 
 FORMAT = 1  # counts up when a checkpoint holds something else
 HEAD = "head"
@@ -78,7 +78,7 @@ class Checkpoints:
         key: `head["key"]` of the training that wants to go on.
 
         Raises:
-            UserError: it is another training's.
+            ForeignCheckpoint: it is another training's.
             RunFailure: the disk does not give it, which says nothing of what it holds.
         """
         place = self.folder
@@ -167,9 +167,10 @@ def _read(file: Path) -> Held | str:
 
 def _own(held: Held, file: Path, key: str) -> Held:
     if (held.head.get("format"), held.head.get("key")) != (FORMAT, key):
-        raise UserError(
+        raise ForeignCheckpoint(
             f"the checkpoint {file} is of another training: its configuration, data, "
-            "split or version of ssgan differ; start again without resume."
+            "split or version of ssgan differ; bring back what differs, or start again without "
+            "resume."
         )
     return held
 
