@@ -115,7 +115,8 @@ def opened(
         if dataset.findings:
             run.metrics({f"data/{found.name}": found.count for found in dataset.findings})
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
-        manifest = to_manifest(split, labels, dataset.class_names)
+        files = dataset.train_files, dataset.test_files
+        manifest = to_manifest(split, labels, dataset.class_names, files)
         run.table(manifest, MANIFEST)
         if dataset.train_files:
             run.table(to_labels(split, dataset), LABELS)

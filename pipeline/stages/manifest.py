@@ -15,6 +15,7 @@ from pipeline.errors import UserError, looked_for
 
 Indices = NDArray[np.int64]
 PARTS = ("labelled", "valid", "unlabelled", "test")
+Files = tuple[Sequence[str], Sequence[str]]  # names of the training and the test pictures, or none
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +38,13 @@ class Split:
         return np.union1d(self.labelled, self.unlabelled)
 
 
-def to_manifest(split: Split, labels: Indices, class_names: Sequence[str]) -> pd.DataFrame:
+def to_manifest(
+    split: Split, labels: Indices, class_names: Sequence[str], files: Files = ((), ())
+) -> pd.DataFrame:
     """Table of the split: index (int64), part, label (int64; labelled and valid, else -1), class.
 
-    The class is the label's name, "" where there is none.
+    The class is the label's name, "" where there is none. Of picture files there is a column
+    path, too.
     """
     names = np.array([*class_names, ""], object)  # the last is -1's
     frames = []
@@ -49,6 +53,8 @@ def to_manifest(split: Split, labels: Indices, class_names: Sequence[str]) -> pd
         known = labels[indices] if part in ("labelled", "valid") else UNKNOWN
         columns = {"index": indices, "part": part, "label": known}
         frames.append(pd.DataFrame(columns).assign(**{"class": names[known]}))
+        if there := files[part == "test"]:
+            frames[-1]["path"] = [there[int(index)] for index in indices]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -74,15 +80,22 @@ def to_labels(split: Split, dataset: Dataset) -> pd.DataFrame:
 
 
 def from_manifest(
-    path: Path, labels: Indices, n_test: int, class_names: Sequence[str] = ()
+    path: Path,
+    labels: Indices,
+    n_test: int,
+    class_names: Sequence[str] = (),
+    files: Files = ((), ()),
 ) -> Split:
     """Read a parquet manifest, ours or the user's, for training labels int64 [n] and n_test.
 
-    Training images it leaves out are used for nothing; the test part must be whole. Raises
+    Training images it leaves out are used for nothing; the test part must be whole. Pictures are
+    found by their path where the manifest has one, so others may have joined them. Raises
     UserError, naming the path, if the file is not a manifest or does not fit the data.
     """
     where = f"split_file={path}"
     table = _read_manifest(path, where)
+    if "path" in table and all(files):
+        table = _found(table, files, where)
     parts = {}
     for part in PARTS:
         rows = table[table["part"] == part]
@@ -148,6 +161,22 @@ def _read_manifest(path: Path, where: str) -> pd.DataFrame:
             f"{where}: part {unknown.iloc[0]!r} is not known; allowed are {', '.join(PARTS)}"
         )
     return table.astype({"index": np.int64, "label": np.int64})
+
+
+def _found(table: pd.DataFrame, files: Files, where: str) -> pd.DataFrame:
+    """The table with the index that each path has among today's files."""
+    tested = table["part"] == "test"
+    for rows, there, half in ((~tested, files[0], "training"), (tested, files[1], "test")):
+        paths = table.loc[rows, "path"]
+        index = paths.map({name: number for number, name in enumerate(there)})
+        if index.isna().any():
+            raise UserError(
+                f"{where}: there is no {half} picture {paths[index.isna()].iloc[0]!r}; was it "
+                "removed or renamed, or has the test part changed? Bring it back, or let the run "
+                "choose the split"
+            )
+        table.loc[rows, "index"] = index.astype(np.int64)
+    return table
 
 
 def _check_rows(rows: pd.DataFrame, part: str, labels: Indices, n_test: int, where: str) -> None:

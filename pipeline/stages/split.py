@@ -29,7 +29,8 @@ def choose_split(config: Config, dataset: Dataset) -> Split:
     labels = dataset.train_labels.read(everything, "split")
     n_test = len(dataset.test_labels)
     if config.split_file is not None:
-        return from_manifest(config.split_file, labels, n_test, dataset.class_names)
+        files = dataset.train_files, dataset.test_files
+        return from_manifest(config.split_file, labels, n_test, dataset.class_names, files)
     return split(
         labels,
         n_test,

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from pipeline import data
+from pipeline.config.layers import load as load_config
 from pipeline.errors import UserError
 from pipeline.stages.manifest import from_manifest, to_labels, to_manifest
-from pipeline.stages.split import split
+from pipeline.stages.split import choose_split, split
 from tests.data.pictures import content, put
 from tests.stages.test_split import LABELS, N_TEST, N, assert_equal, run
 
@@ -46,6 +47,31 @@ def test_a_splits_labels_csv_in_the_folder_gives_the_same_images_to_train_on(tmp
     assert "shared_images" not in {one.name for one in after.findings}
     (told,) = [one for one in after.findings if one.name == "test_copies"]
     assert told.count == len(after.test_files)
+
+
+def test_pictures_are_found_by_their_path_when_others_have_joined_them(tmp_path):
+    for seed in range(12):
+        put(tmp_path, f"train/{('cat', 'dog')[seed % 2]}/{seed}.png", content(seed))
+        put(tmp_path, f"test/{('cat', 'dog')[seed % 2]}/{seed}.png", content(100 + seed))
+    before = data.load("folder", tmp_path)
+    config = load_config({"dataset": "folder", "data_dir": str(tmp_path), "labels_per_class": "2"})
+    made = choose_split(config, before)
+    labels = before.train_labels.read(range(12), "split")
+    files = before.train_files, before.test_files
+    to_manifest(made, labels, before.class_names, files).to_parquet(tmp_path / "m.parquet")
+    put(tmp_path, "train/cat/-first.png", content(200))
+    put(tmp_path, "unlabelled/0.png", content(201))
+    after = data.load("folder", tmp_path)
+    again = choose_split(config.model_copy(update={"split_file": tmp_path / "m.parquet"}), after)
+    for part in ("labelled", "unlabelled", "valid"):
+        named = {before.train_files[index] for index in getattr(made, part)}
+        assert {after.train_files[index] for index in getattr(again, part)} == named
+    (tmp_path / "train/dog/1.png").rename(tmp_path / "train/dog/other.png")
+    with pytest.raises(UserError, match=r"there is no training picture 'train/dog/1\.png'"):
+        choose_split(
+            config.model_copy(update={"split_file": tmp_path / "m.parquet"}),
+            data.load("folder", tmp_path),
+        )
 
 
 def set_cell(table, row, column, value):
