@@ -1,5 +1,6 @@
 """How many labelled images the classes have, how many test images there are, how all are named."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import sqrt
@@ -12,6 +13,7 @@ from pipeline.data._finding import Finding
 UNEVEN = 10  # labelled images of the largest class for one of the smallest
 FEW_TEST = 10  # test images a class
 ENOUGH_TEST = 1_000  # in all: the error is then known to 2 or 3 points, however many classes
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 SHOWN = 5  # classes that a sentence names
 
 
@@ -61,18 +63,21 @@ def class_balance(
 
 
 def alike_classes(names: Sequence[str]) -> Finding | None:
-    """Classes whose names differ in capitals alone."""
-    spellings: dict[str, list[str]] = defaultdict(list)
+    """Classes whose names differ in capitals alone, or are the same number."""
+    spellings: dict[str | float, list[str]] = defaultdict(list)
     for name in names:
-        spellings[name.casefold()].append(name)
-    twins = [" and ".join(found) for found in spellings.values() if len(found) > 1]
+        spellings[float(name) if NUMBER.fullmatch(name) else name.casefold()].append(name)
+    twins = {key: " and ".join(found) for key, found in spellings.items() if len(found) > 1}
     if not twins:
         return None
+    numbers = [pair for key, pair in twins.items() if isinstance(key, float)]
+    letters = [pair for key, pair in twins.items() if isinstance(key, str)]
+    told = [f"that differ in capitals only: {_some(letters)}"] * bool(letters)
+    told += [f"that are the same number: {_some(numbers)}"] * bool(numbers)
     return Finding(
         "alike_classes",
         len(twins),
-        f"classes that differ in capitals only: {_some(twins)}; if they are one class, spell them "
-        "alike",
+        f"classes {', and '.join(told)}; if they are one class, spell them alike",
     )
 
 

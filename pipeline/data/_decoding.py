@@ -52,6 +52,7 @@ _PLUGINS = (
 )
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif")  # how telephones' pictures begin
 AT_ONCE = 1 << 20  # bytes of a file that are held in memory
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112
@@ -142,7 +143,7 @@ def _quiet() -> Iterator[None]:
 
 def _look(path: str) -> Look:
     """Digest, size and format of a file."""
-    digest = b""
+    digest = content = b""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             content = file.read(AT_ONCE)
@@ -160,6 +161,8 @@ def _look(path: str) -> Look:
                 kind = picture.format or ""
                 return Look(digest, *picture.size, kind, coloured, span=_scale.span_of(picture))
     except Exception as error:  # damaged files make Pillow raise nearly anything
+        if isinstance(error, UnidentifiedImageError) and content[4:12] in HEIC:
+            return Look(digest, reason="HEIC or AVIF, which is not read; convert it to JPEG")
         return Look(digest, reason=_reason(error))
 
 

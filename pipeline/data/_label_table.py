@@ -11,13 +11,19 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from pipeline.data._finding import Finding
-from pipeline.data._labels import like_unknown
-from pipeline.data._layout import SPELLINGS, Layout
+from pipeline.data._labels import like_unknown, standing_apart
+from pipeline.data._layout import Layout
 from pipeline.data._listing import TABLE, Listing, shown
+from pipeline.data._names import SPELLINGS, TESTS, TRAIN, UNLABELLED, VALID
 from pipeline.errors import UserError
 
 PARTS = ("", "train", "test", "labelled", "valid", "unlabelled")
-TESTS = ("test", *(name for name, kind in SPELLINGS.items() if kind == "test"))  # folders
+SAME = {**SPELLINGS, **dict.fromkeys(VALID, "valid")}
+SAME |= {"unlabeled": "unlabelled", "labeled": "labelled"}
+# What other tables call the column `part`; not read, their test pictures would be trained on.
+LIKE_PART = ("split", "subset", "set", "partition", "phase", "usage")
+LIKE_PATH = ("file", "filename", "file_name", "image", "filepath", "file_path", "image_path")
+TOLD = 5  # folders that are told
 LONGEST = 80  # characters of a path that a message shows
 COLUMNS = "a first line path,label or path,label,part"
 
@@ -38,7 +44,8 @@ def by_table(listing: Listing) -> Layout:
     Raises UserError for a table that cannot be read, or that contradicts itself or the folder.
     """
     rows = _rows(listing)
-    layout, tests = Layout(), Counter[str]()
+    named = {row.label for row in rows.values()}
+    layout, tests, others = Layout(), Counter[str](), Counter[str]()
     for entry in listing.files:
         row = rows.get(shown(entry.name))
         layout.add(row.label if row else "", bool(row and row.is_test))
@@ -46,8 +53,18 @@ def by_table(listing: Listing) -> Layout:
         if tested and not (row and row.part):
             _refuse_unsaid(row, listing, entry.name)
             tests[tested] += 1
-    layout.told += [*_told_of(list(rows.values())), *_told_of_tests(tests)]
+        elif not row and (folder := _class_folder(entry.name, named)):
+            others[folder] += 1
+    layout.told += [*_told_of(list(rows.values())), *_told_of_unnamed(tests, others)]
     return layout
+
+
+def _class_folder(name: str, classes: Collection[str]) -> str:
+    """The folder of a file that would be that of a class if there were no table, "" if none is."""
+    top, *below = shown(name).split("/")
+    if top.casefold() in {*TRAIN, *SPELLINGS} and len(below) > 1:
+        return "" if below[0].casefold() in UNLABELLED else f"{top}/{below[0]}"
+    return top if below and top in classes else ""
 
 
 def _test_folder(name: str) -> str:
@@ -72,15 +89,21 @@ def _refuse_unsaid(row: Row | None, listing: Listing, name: str) -> None:
         )
 
 
-def _told_of_tests(tests: Counter[str]) -> Iterator[Finding]:
-    """Told of pictures in a test folder that the table does not name."""
-    for folder, n in tests.items():
-        yield Finding(
-            "unlabelled_test_folder",
-            n,
-            f"labels.csv: no label of {n:,} picture{'s' * (n > 1)} in the folder {shown(folder)}; "
-            "so they are unlabelled training images: where there is a table, folders say nothing",
-        )
+def _told_of_unnamed(tests: Counter[str], others: Counter[str]) -> Iterator[Finding]:
+    """Told of pictures in folders of a meaning that the table does not name.
+
+    Both count pictures by folder: of test parts, and of classes.
+    """
+    told = (("unlabelled_test_folder", tests), ("unlabelled_class_folder", others))
+    for name, folders in told:
+        for folder, n in list(folders.items())[:TOLD]:
+            yield Finding(
+                name,
+                n,
+                f"labels.csv: no label of {n:,} picture{'s' * (n > 1)} in the folder "
+                f"{shown(folder)}; so they are unlabelled training images: where there is a table, "
+                "folders say nothing",
+            )
 
 
 def _told_of(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -108,6 +131,8 @@ def _rows(listing: Listing) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     columns: dict[str, int] = {}
     text = _text(listing.table or b"", path)
+    if text.lower().startswith("sep="):  # Excel's; a blank line keeps the numbers
+        text = "\n" + text.partition("\n")[2]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     line = end = width = 0  # where a row begins, and where the one before it ends
     try:
@@ -159,8 +184,13 @@ def _refuse_unknown(rows: Collection[Row], path: Path) -> None:
     It does so by a row of part labelled, as that of a split has for each class.
     """
     sure = {row.label for row in rows if row.part == "labelled"}
+    labels = {row.label for row in rows if row.label}
+    apart = None
+    if all(label.isascii() and label.isdigit() for label in labels):
+        apart = standing_apart(sorted({int(label) for label in labels}))
     for row in rows:
-        if like_unknown(row.label) and row.label not in sure:
+        unknown = like_unknown(row.label) or (apart is not None and row.label == str(apart))
+        if unknown and row.label not in sure:
             raise UserError(
                 f"{path}, line {row.line}: the label {row.label!a} looks like 'unknown'; leave it "
                 "empty (if it is a class, make its part labelled)"
@@ -186,6 +216,10 @@ def _columns(cells: list[str], path: Path) -> dict[str, int]:
     """Where the columns stand, by name."""
     names = [cell.strip().casefold() for cell in cells]
     missing = [name for name in ("path", "label") if name not in names]
+    for column, others in (("path", LIKE_PATH), ("part", LIKE_PART)):
+        other = next((name for name in names if name in others), "")
+        if other and column not in names and "label" in names:
+            raise UserError(f"{path}, line 1: the column {other} is not read; call it {column}")
     if missing:
         raise UserError(
             f"{path}, line 1: no column {' and no column '.join(missing)} among "
@@ -200,7 +234,8 @@ def _columns(cells: list[str], path: Path) -> dict[str, int]:
 def _name(cell: str, known: set[str], root: Path, where: str) -> str:
     """The picture that a cell names, as `shown`."""
     text = unicodedata.normalize("NFC", cell)
-    for spelling in (text, text.strip(), text.strip().replace("\\", "/")):
+    inside = text.strip().removeprefix(f"{shown(str(root.absolute()))}/")
+    for spelling in (text, text.strip(), text.strip().replace("\\", "/"), inside):
         name = posixpath.normpath(spelling) if spelling else ""
         if name in known:
             return name
@@ -214,8 +249,10 @@ def _name(cell: str, known: set[str], root: Path, where: str) -> str:
     with contextlib.suppress(OSError):  # a name that is too long for a file
         there = "is not among its pictures" if (root / name).exists() else there
     brief = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+    ended = next((other for other in sorted(known) if other.startswith(f"{name}.")), "")
+    meant = f" (is {ended} meant?)" if ended else ""
     raise UserError(
-        f"{where}: {shown(brief)} {there} in {root}; correct the path, which starts "
+        f"{where}: {shown(brief)} {there} in {root}{meant}; correct the path, which starts "
         "at that folder, or remove the line"
     )
 
@@ -224,10 +261,7 @@ def _row(cells: list[str], columns: dict[str, int], line: int, where: str) -> Ro
     """Label and part of a line."""
     label = shown(" ".join(cells[columns["label"]].split()))
     part = cells[columns["part"]].strip().casefold() if "part" in columns else ""
-    if part == "unlabeled":
-        part = "unlabelled"
-    elif part == "labeled":
-        part = "labelled"
+    part = SAME.get(part, part)
     if part not in PARTS:
         raise UserError(
             f"{where}: part {part!a} is not known; allowed are train and test, or nothing"

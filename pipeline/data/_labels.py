@@ -1,5 +1,7 @@
 """The labels of one part, checked: whole numbers, in their range, of every class."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,14 +10,15 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 
 UNKNOWN = -1
-LIKE_UNKNOWN = frozenset(
-    {"-1", "?", "n/a", "na", "nan", "none", "null", "unknown", "unlabelled", "unlabeled"}
+LIKE_UNKNOWN = re.compile(
+    r"-1(\.0*)?|\?+|<?nan?>?|#?n/a|none|null|unknown|(un|no|not)[ _-]?label(l?ed)?",
+    re.IGNORECASE,
 )
 
 
 def like_unknown(text: str) -> bool:
     """Whether a label in words reads like "nobody knows"."""
-    return text.strip().lower() in LIKE_UNKNOWN
+    return LIKE_UNKNOWN.fullmatch(text.strip()) is not None
 
 
 def checked(
@@ -69,16 +72,23 @@ def _flatten(shape: tuple[int, ...], n_images: int) -> str:
     return ""
 
 
-def _refuse_other_unknown(labels: NDArray[Any], lowest: int, limit: int, what: str) -> None:
-    """Raise UserError if the largest label stands apart, as 255 or 99 for "unknown" do."""
-    known = [int(value) for value in np.unique(labels) if value >= 0]
-    if len(known) < 3 or known[-1] < limit:  # 0 and 255 alone are two classes
-        return
+def standing_apart(known: Sequence[int]) -> int | None:
+    """The largest of sorted labels if it stands for "unknown" by its looks, as 255 or 99 do."""
+    if len(known) < 3:  # 0 and 255 alone are two classes
+        return None
     *others, last = known
     n_classes = others[-1] + 1
     usual = set(str(last)) == {"9"} or (last >= 127 and last & (last + 1) == 0)  # 99, 2^k - 1
-    if last - n_classes < (1 if usual else n_classes):
+    return None if last - n_classes < (1 if usual else n_classes) else last
+
+
+def _refuse_other_unknown(labels: NDArray[Any], lowest: int, limit: int, what: str) -> None:
+    """Raise UserError if the largest label stands apart, as 255 or 99 for "unknown" do."""
+    known = [int(value) for value in np.unique(labels) if value >= 0]
+    last = standing_apart(known)
+    if last is None or last < limit:
         return
+    n_classes = known[-2] + 1
     if lowest != UNKNOWN:
         remedy = (
             "a test label cannot be unknown: leave these images out, or move them to the training "

@@ -5,25 +5,21 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 from pipeline.data._finding import Finding
 from pipeline.data._labels import like_unknown
-from pipeline.data._listing import Listing, shown
+from pipeline.data._listing import TABLE, Listing, shown
+from pipeline.data._mistaken import refuse_parts, refuse_parts_of_classes
+from pipeline.data._names import SPELLINGS, TRAIN, UNLABELLED, VALID, few, natural
 from pipeline.errors import UserError
 
 LAYOUTS = (
     "needed are folders train/<class> (and test/<class>, unlabelled), or labelled/<class> and "
     "unlabelled, or one folder for each class, or a labels.csv with the columns path,label"
 )
-TRAIN = ("train", "labelled", "labeled")
-UNLABELLED = ("unlabelled", "unlabeled")
-VALID = ("valid", "val", "validation", "dev")
-SPELLINGS = dict.fromkeys(("training", "training_set", "trainset"), "train")
-SPELLINGS |= dict.fromkeys(("testing", "test_set", "testset"), "test")
+MISPLACED = "lies in no class folder"
 NO_LABEL = re.compile(r"un[ _-]?label|not?[ _-]?label", re.IGNORECASE)  # how such a name begins
-SHOWN = 8  # names that a message lists
 
 
 @dataclass
@@ -41,12 +37,6 @@ class Layout:
         self.labels.append(label)
         self.is_test.append(is_test)
         self.outside.append(outside)
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Key that sorts names as people do: 2 before 10."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def class_name(folder: str, root: Path) -> str:
@@ -148,13 +138,14 @@ def _in_parts(listing: Listing, tops: dict[str, str], train: str) -> Layout:
         top, _, name = folder.partition("/")
         if top == train and name and "/" not in name and name.casefold() not in UNLABELLED:
             layout.class_folders[folder] = class_name(name, listing.root)
+    refuse_parts_of_classes(listing, layout.class_folders)
     for entry in listing.files:
         top, *below = entry.name.split("/")
         kind = tops.get(top)
         if kind in UNLABELLED:
             layout.add("")
         elif kind is None or len(below) < 2:
-            layout.add("", outside="lies in no class folder")
+            layout.add("", outside=MISPLACED)
         elif kind != "test" and below[0].casefold() in UNLABELLED:
             layout.add("")
         else:
@@ -167,15 +158,16 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
     """<class>/…, optionally test/<class>/… and unlabelled/…"""
     classes = [name for name, kind in tops.items() if kind not in {"test", *UNLABELLED}]
     _refuse_none(listing, classes)
-    _refuse_parts(listing, classes)
+    refuse_parts(listing, classes, _inside(listing))
     layout = Layout(class_folders={name: class_name(name, listing.root) for name in classes})
     layout.told += [_told_of_valid(name) for name in classes if tops[name] in VALID]
     names = set(layout.class_folders.values())
+    tested = _tests_classes(listing, tops, names)
     for entry in listing.files:
         top, *below = entry.name.split("/")
         kind = tops.get(top)
-        if kind is None:
-            layout.add("", outside="lies in no class folder")
+        if kind is None or (kind == "test" and tested and len(below) < 2):
+            layout.add("", outside=MISPLACED)
         elif kind == "test":
             if len(below) < 2 or class_name(below[0], listing.root) not in names:
                 raise UserError(
@@ -189,6 +181,15 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
             layout.add("" if kind in UNLABELLED else class_name(top, listing.root))
     layout.told += _told_of_unknown(layout)
     return layout
+
+
+def _tests_classes(listing: Listing, tops: dict[str, str], names: set[str]) -> bool:
+    """Whether a folder of the test part is named as a class: then it is no class itself."""
+    for folder in listing.folders:
+        top, *below = folder.split("/")
+        if below and tops.get(top) == "test" and class_name(below[0], listing.root) in names:
+            return True
+    return False
 
 
 def _told_of_valid(folder: str) -> Finding:
@@ -233,6 +234,8 @@ def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
                 f"data_dir={root} holds one folder, {shown(folder)}, with folders in it; if those "
                 f"are the classes or parts, say data_dir={root / shown(folder)}"
             )
+    if near := [name for name in listing.companions if name.casefold() == TABLE]:
+        raise UserError(f"data_dir={root}: {near[0]} is not read; call it {TABLE}")
     files = len(listing.files)
     if classes:
         found = f"one class folder, {shown(classes[0])}; at least two classes are needed"
@@ -241,35 +244,3 @@ def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
     else:
         found = f"{files:,} file{'s' * (files != 1)} and no folders"
     raise UserError(f"data_dir={root} holds {found}: {LAYOUTS}")
-
-
-def _refuse_parts(listing: Listing, classes: Sequence[str]) -> None:
-    """Raise UserError if folders hold folders of the same names: those would be the classes.
-
-    Folders named as class folders beside them are, too: `val/cat` beside `cat`.
-    """
-    inside, tops = _inside(listing), {name.casefold() for name in classes}
-    tested = "test" in {name.casefold() for name in inside}
-    for name in classes:
-        if len(same := inside[name] & (tops - {name.casefold()})) > 1:
-            is_test = "" if tested else ", or name it test"
-            raise UserError(
-                f"data_dir={listing.root}: {shown(name)} holds folders named as the classes beside "
-                f"it ({few(sorted(same, key=natural))}), so it looks like a part, not a class. "
-                "Move its pictures into the class folders (validation images are taken from there: "
-                f"valid_frac){is_test}; if it is a class, put all class folders into a folder train"
-            )
-    for one, other in combinations([name for name in classes if len(inside[name]) > 1], 2):
-        if len(same := inside[one] & inside[other]) > 1:
-            raise UserError(
-                f"data_dir={listing.root}: {shown(one)} and {shown(other)} hold folders of the "
-                f"same names ({few(sorted(same, key=natural))}), so these look like parts, not "
-                "classes. If they are classes, put all class folders into a folder train; if they "
-                "are parts, name them train and test, or remove one"
-            )
-
-
-def few(names: Sequence[str]) -> str:
-    """The first names, and how many there are besides."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(map(shown, names[:SHOWN])) + more

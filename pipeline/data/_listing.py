@@ -12,9 +12,9 @@ from typing import NamedTuple
 TABLE = "labels.csv"
 # What cameras, labelling tools and data sets put beside pictures.
 COMPANIONS = (".txt", ".md", ".json", ".csv", ".xml", ".html")
-SYSTEM_FILES = frozenset(
-    {"__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"}
-    | {"@eaDir", "#recycle"}  # of Synology
+SYSTEM_FILES = frozenset(  # in small letters
+    {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
+    | {"@eadir", "#recycle"}  # of Synology
 )
 
 CONTROL = frozenset({"Cc", "Zl", "Zp"})  # categories of characters that would break a line
@@ -99,7 +99,11 @@ def _walk(root: str, faulty: list[Entry], folders: list[str]) -> Iterator[Entry]
                 continue
             seen.add(identity)
             with os.scandir(path) as entries:
-                found = [e for e in entries if e.name[0] != "." and e.name not in SYSTEM_FILES]
+                found = [
+                    entry
+                    for entry in entries
+                    if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FILES
+                ]
         except OSError as error:
             if not folder:
                 raise

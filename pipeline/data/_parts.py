@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
-from pipeline.data._layout import LAYOUTS, few, natural
+from pipeline.data._layout import LAYOUTS
+from pipeline.data._names import few, natural
 from pipeline.errors import UserError
 
 

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.data._finding import DRAWN_TEST, Finding
-from pipeline.data._layout import few
+from pipeline.data._layout import MISPLACED
 from pipeline.data._listing import shown
+from pipeline.data._names import few
 from pipeline.errors import UserError
 
 TOLD = 3  # files that a sentence names
-UNREADABLE = "unreadable"
+UNREADABLE, PLACELESS = "unreadable", "misplaced"
 INTO_TEST = "Put pictures into test/<class>"
 SUFFIXES = {
     "PNG": {".png", ".apng"},
@@ -40,7 +41,17 @@ def file_findings(
         companions: files that were passed over.
         empty: class folders without a usable picture, and their classes.
     """
-    unusable = [(shown(n), reason) for n, reason in zip(names, reasons, strict=True) if reason]
+    unused = [(shown(n), reason) for n, reason in zip(names, reasons, strict=True) if reason]
+    if misplaced := [(name, reason) for name, reason in unused if reason == MISPLACED]:
+        yield Finding(
+            PLACELESS,
+            len(misplaced),
+            f"{_counted(len(misplaced), 'file')} in no class folder, so not used "
+            f"({few([name for name, _ in misplaced])}); move them into one, or to unlabelled if "
+            "nobody knows what they show",
+            tuple(misplaced),
+        )
+    unusable = [(name, reason) for name, reason in unused if reason != MISPLACED]
     if unusable:
         yield Finding(
             UNREADABLE,
@@ -113,7 +124,7 @@ def test_copies(names: Sequence[str]) -> list[Finding]:
 def refuse(findings: Sequence[Finding], where: str) -> None:
     """Raise UserError if files were skipped."""
     for finding in findings:
-        if finding.name == UNREADABLE:
+        if finding.name in (UNREADABLE, PLACELESS):
             raise UserError(
                 f"{where}: {_counted(finding.count, 'file')} cannot be used "
                 f"({_some(finding.rows)}); repair or remove them, or leave strict out to skip them"

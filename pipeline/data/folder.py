@@ -18,14 +18,14 @@ import numpy as np
 import PIL
 
 from pipeline import progress
-from pipeline.data import _cache, _label_table, _layout
+from pipeline.data import _cache, _label_table, _layout, _names
 from pipeline.data._checks import Finding
 from pipeline.data._listing import Listing, listed, shown
 from pipeline.data._skipped import refuse
 from pipeline.data.dataset import Dataset, LabelDoor, Options
 from pipeline.errors import UserError, looked_for
 
-FORMAT = 4  # of the cache's entries; a new number makes all of them anew
+FORMAT = 5  # of the cache's entries; a new number makes all of them anew
 NEEDS = f"dataset=folder needs a folder of pictures: {_layout.LAYOUTS}"
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -87,7 +87,7 @@ def _refuse_empty(listing: Listing) -> None:
         remedy = "for a file of arrays say dataset=npz"
     if others:
         remedy = "these are IDX files; say whose they are: dataset=mnist or fashion_mnist"
-    found = _layout.few([*names, *listing.companions])
+    found = _names.few([*names, *listing.companions])
     raise UserError(f"data_dir={root} holds no pictures{found and f' but {found}'}; {remedy}")
 
 
@@ -135,7 +135,7 @@ def _refuse_changed(listing: Listing, where: str) -> None:
     if changed:
         raise UserError(
             f"{where}: {len(changed):,} of its files changed or vanished while they were read "
-            f"({_layout.few(changed)}); run again when nothing writes there any more"
+            f"({_names.few(changed)}); run again when nothing writes there any more"
         )
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.data import _pixels, _reading, _scale
 from pipeline.data._decoding import Target
-from pipeline.data._layout import few
 from pipeline.data._listing import listed, shown
+from pipeline.data._names import few
 from pipeline.errors import UserError, looked_for
 
 

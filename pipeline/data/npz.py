@@ -158,11 +158,10 @@ def _names(names: NDArray[Any], path: Path) -> tuple[str, ...]:
 
 
 def _texts(array: NDArray[Any], where: str) -> NDArray[np.str_]:
-    """An array of text as str: bytes are UTF-8."""
-    if array.dtype.kind == "U":
-        return array
+    """An array of text as str without blanks around it: bytes are UTF-8."""
     try:
-        return np.char.decode(array, "utf-8")
+        text = array if array.dtype.kind == "U" else np.char.decode(array, "utf-8")
+        return np.char.strip(text)
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: holds bytes that are not UTF-8; write it as str") from error
 

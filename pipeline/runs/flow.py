@@ -23,6 +23,7 @@ from pipeline.runs.kept import BASELINE, Folder
 from pipeline.runs.logged import Measured
 from pipeline.runs.summary import Result
 from pipeline.stages import split as splitting
+from pipeline.stages import told as telling
 from pipeline.stages.choose import SCRATCH, Choice, check_backbone, choose
 from pipeline.stages.manifest import Split
 from pipeline.tracking import Run
@@ -199,8 +200,8 @@ def _opened(
         labels = dataset.train_labels.read(np.arange(len(dataset.train_labels)), "split")
         if kind != "evaluate":  # then the source run has told them
             tell_findings(dataset)
-        progress.note(splitting.described(split, labels, dataset.class_names, config.dataset))
-        for sentence in () if source or earlier else splitting.unheeded(config, dataset):
+        progress.note(telling.described(split, labels, dataset.class_names, config.dataset))
+        for sentence in () if source or earlier else telling.unheeded(config, dataset):
             progress.note(sentence)
         with progress.subject(config.method):
             yield run

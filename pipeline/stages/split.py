@@ -11,16 +11,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import layers
 from pipeline.config.schema import Config
-from pipeline.data import DRAWN_TEST, UNKNOWN
+from pipeline.data import UNKNOWN
 from pipeline.data.dataset import Dataset, LabelDoor
 from pipeline.errors import RunFailure, UserError
-from pipeline.networks import backbones
 from pipeline.stages.manifest import Indices, Split, from_manifest
 
 TENTH = 0.1  # of the images get a label if nobody says how many and all could
-NAMED = 12  # classes whose counts are told one by one
 
 
 def choose_split(config: Config, dataset: Dataset) -> Split:
@@ -229,53 +226,6 @@ def _too_few_for_validation(
         f"(label_frac={_fraction(needed, n)}); label more, or use a larger valid_frac, "
         "or valid_frac=0 for none"
     )
-
-
-def described(split: Split, labels: Indices, class_names: Sequence[str], name: str) -> str:
-    """Which images have labels, for people to read; labels int64 [n] of all training images."""
-    n_train, n_valid = len(labels), len(split.valid)
-    unused = n_train - len(split.pool) - n_valid
-    left = f"{unused:,} stand in no part of split_file and are not used; " if unused else ""
-    chosen = labels[np.union1d(split.labelled, split.valid)]
-    counts = np.bincount(chosen, minlength=len(class_names))
-    low, high = int(counts.min()), int(counts.max())
-    if high - low <= 1:
-        each = f"{low} of each" if low == high else f"{low}–{high} of each"
-        classes = f"{each} of {len(counts)} classes"
-    elif len(counts) <= NAMED:
-        classes = ", ".join(f"{k}: {n}" for k, n in zip(class_names, counts, strict=True))
-    else:
-        fewest, most = (class_names[int(i)] for i in (counts.argmin(), counts.argmax()))
-        classes = f"of {len(counts)} classes, from {low} ({fewest}) to {high} ({most})"
-    return (
-        f"{name}: {split.n_labels:,} of {n_train:,} training images have a label ({classes}; "
-        f"{n_valid or 'none'} of them for validation), {len(split.unlabelled):,} have none; "
-        f"{left}{len(split.test):,} test images"
-    )
-
-
-def unheeded(config: Config, dataset: Dataset) -> list[str]:
-    """What of the values that somebody gave says nothing here, in sentences."""
-    nothing = []
-    if config.split_file is not None:
-        nothing += [(key, "split_file names the labels") for key in ("split_seed", "stratified")]
-    elif config.labels_per_class and not config.valid_labels:
-        nothing.append(("stratified", "labels_per_class says how many labels a class has"))
-    if all(finding.name != DRAWN_TEST for finding in dataset.findings):
-        nothing.append(("test_frac", "the data have a test part"))
-    if config.own.get("generator") is False:
-        steps = ("generator_steps", "augment_with", "augment_steps")
-        nothing += [(key, "generator = false leaves out the generator's steps") for key in steps]
-    elif config.own.get("augment_with") == "none":
-        nothing.append(("augment_steps", "augment_with = none leaves them out"))
-    if config.backbone == backbones.NONE:
-        nothing.append(("backbone_weights", "the training is on no backbone"))
-    said = config.given & layers.changed(config).keys()
-    return [
-        f"{key} = {config.flat()[key]} changes nothing: {why}"
-        for key, why in nothing
-        if key in said
-    ]
 
 
 def audit(split: Split, train_labels: LabelDoor, test_labels: LabelDoor) -> int:

@@ -76,6 +76,7 @@ def broken():
         "huge.png": (bomb(2**31 - 1, 2**31 - 1), ""),
         "text.jpg": (b"<html>404</html>", "not a picture"),
         "words.dat": (b"some words", "not a picture"),
+        "telephone.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC or AVIF, which is not read"),
         "zeros.jpg": (bytes(5000), "not a picture"),
         "signature.png": (png[:8], "not a picture"),
         "icon.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import data
 from pipeline.errors import UserError
 from tests.data.files import one_line
 from tests.data.folders import finding, labels, load, refusal
@@ -199,6 +200,16 @@ def test_links_are_followed_and_loops_end(tmp_path):
             "if train is a class, put all class folders into a new folder train",
         ),
         (["cat/1.png", "dog/1.png"], "no class has two labelled pictures"),
+        (
+            ["seg_train/cat/1.png", "seg_test/dog/1.png", "seg_pred/1.png"],
+            "seg_test, seg_train look like parts.*put all class folders into a folder train",
+        ),
+        (["train2017/1.png", "val2017/1.png"], "train2017, val2017 look like parts"),
+        (["train_images/1.png", "test_images/1.png"], "test_images, train_images look like parts"),
+        (["cat/test/1.png", "dog/1.png"], r"cat/test lies in .* move them to test/cat, or rename"),
+        (["train/cat/Testing/1.png", "train/dog/1.png"], "move them to Testing/cat"),
+        (["cat/unlabeled/1.png", "dog/1.png"], "move them to unlabelled, or rename"),
+        (["1.png", "Labels.csv"], r"Labels\.csv is not read; call it labels\.csv"),
     ],
 )
 def test_a_folder_that_does_not_fit_is_told_what_would(tmp_path, files, words):
@@ -209,6 +220,27 @@ def test_a_folder_that_does_not_fit_is_told_what_would(tmp_path, files, words):
     with pytest.raises(UserError, match=words) as error:
         load(folder)
     assert str(folder) in one_line(error)
+
+
+def test_classes_may_begin_as_parts_do(tmp_path):
+    write_classes(tmp_path, ("",), classes=("train_station", "test tube", "valley", "trainer"))
+    assert len(load(tmp_path).class_names) == 4
+
+
+@pytest.mark.parametrize("train", ["train/", ""])
+def test_files_in_no_class_folder_are_told_apart_from_broken_ones(tmp_path, train):
+    write_classes(tmp_path, (train.rstrip("/"), "test"))
+    put(tmp_path, "test/list.xlsx", b"no picture")
+    put(tmp_path, "loose.png", content(77))
+    dataset = load(tmp_path)
+    assert finding(dataset, "unreadable").count == 1
+    found = finding(dataset, "misplaced")
+    assert found.count == 1
+    assert "1 file in no class folder, so not used (loose.png)" in found.sentence
+    put(tmp_path, "test/list.xlsx", content(78))
+    assert finding(load(tmp_path), "misplaced").count == 2
+    with pytest.raises(UserError, match="2 files cannot be used"):
+        data.load("folder", tmp_path, data.Options(strict=True))
 
 
 def test_a_data_dir_that_is_no_folder(tmp_path, monkeypatch):

@@ -84,7 +84,10 @@ def test_pictures_of_part_valid_are_told(tmp_path):
     assert not {"valid_rows", "hidden_labels"} & told(tmp_path).keys()
 
 
-@pytest.mark.parametrize("word", ["-1", "NaN", " unknown ", "?", "None", "unlabelled"])
+@pytest.mark.parametrize(
+    "word",
+    ["-1", "NaN", " unknown ", "?", "None", "unlabelled", "-1.0", "<NA>", "#N/A", "not labelled"],
+)
 @pytest.mark.parametrize("part", ["", "train", "valid", "test"])
 def test_a_word_for_unknown_is_no_class(tmp_path, word, part):
     table = f"path,label,part\na/1.png,cat,\nb/3.png,dog,\nb/4.png,dog,test\n5.png,{word},{part}\n"
@@ -113,7 +116,7 @@ def test_labels_are_text(tmp_path):
     [
         ("", r"labels\.csv: is empty; write a first line path,label"),
         ("\n\n", "is empty"),
-        ("file,label\na/1.png,cat\n", r"line 1: no column path among 'file', 'label'"),
+        ("name,label\na/1.png,cat\n", r"line 1: no column path among 'name', 'label'"),
         ("path\na/1.png\n", "line 1: no column label"),
         ("a/1.png,cat\n", "line 1: no column path and no column label"),
         ("path,label,path\n", "line 1: the column path stands there twice"),
@@ -150,6 +153,13 @@ def test_labels_are_text(tmp_path):
         ),
         (FULL + "test/6.png,cat,\n", r"line 9: test/6\.png has a label"),
         ("path,label\n", "no labelled pictures to train on"),
+        (
+            "path,label\na/1.png,0\na/2.png,1\nb/3.png,2\nb/4.png,255\n",
+            "line 5: the label '255' looks like 'unknown'",
+        ),
+        (SOUND + "b/3,cat\n", r"line 6: b/3 does not exist in .* \(is b/3\.png meant\?\)"),
+        ("filename,label\na/1.png,cat\n", "line 1: the column filename is not read; call it path"),
+        ("path,label,split\na/1.png,cat,test\n", "the column split is not read; call it part"),
     ],
 )
 def test_a_faulty_table_is_told_by_its_line(tmp_path, table, words):
@@ -176,6 +186,28 @@ def test_empty_cells_beyond_the_first_line_say_nothing_and_quotes_hold_a_comma(t
     table = 'path,label\na/1.png,"Paris, France",, \na/2.png,"Paris, Texas"\nb/3.png,dog,\n'
     dataset = data.load("folder", folder_with(tmp_path, table + "b/4.png,dog\n"))
     assert dataset.class_names == ("dog", "Paris, France", "Paris, Texas")
+
+
+def test_parts_have_other_names_and_paths_may_be_absolute(tmp_path):
+    table = f"sep=,\npath,label,part\n{tmp_path}/a/1.png,cat,testing\na/2.png,cat,val\n"
+    train, test = parts(folder_with(tmp_path, table + "b/3.png,dog,Training\nb/4.png,dog,test\n"))
+    assert test == {"a/1.png": "cat", "b/4.png": "dog"}
+    assert train["a/2.png"] == "cat"
+
+
+def test_folders_of_classes_that_the_table_does_not_name_are_told(tmp_path):
+    for seed, name in enumerate(("labelled/bird/7.png", "cat/8.png", "cat/9.png", "more/1.png")):
+        put(tmp_path, name, content(20 + seed))
+    folder_with(tmp_path, SOUND)
+    found = [one for one in data.load("folder", tmp_path).findings if "class_folder" in one.name]
+    assert {one.count for one in found} == {1, 2}
+    assert "no label of 2 pictures in the folder cat; so they are unlabelled" in found[0].sentence
+
+
+def test_labels_of_the_same_number_are_told(tmp_path):
+    table = "path,label\na/1.png,1\na/2.png,1.0\nb/3.png,2\nb/4.png,2\n5.png,1\nä.png,1.0\n"
+    folder_with(tmp_path, table)
+    assert "1 and 1.0" in told(tmp_path)["alike_classes"].sentence
 
 
 def test_the_same_line_twice_is_one(tmp_path):

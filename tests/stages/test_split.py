@@ -12,8 +12,9 @@ from pipeline.config import layers as config
 from pipeline.data import LabelDoor
 from pipeline.errors import RunFailure, UserError
 from pipeline.stages.manifest import Split
-from pipeline.stages.split import audit, described, split, unheeded
-from tests.data.pictures import write_classes
+from pipeline.stages.split import audit, split
+from pipeline.stages.told import described, unheeded
+from tests.data.pictures import content, put, write_classes
 
 DEFAULTS = {"label_frac": 0.1, "labels_per_class": None, "valid_frac": 0.0, "split_seed": 0}
 SIZES = (400, 130, 130, 60, 7)
@@ -108,6 +109,17 @@ def test_the_share_of_the_test_part_says_nothing_where_there_is_one(tmp_path):
         given = {"dataset": "folder", "data_dir": str(folder), "test_frac": "0.3"}
         found.append(unheeded(config.load(given), data.load("folder", folder)))
     assert found == [[], ["test_frac = 0.3 changes nothing: the data have a test part"]]
+
+
+def test_one_image_without_a_label_makes_all_others_be_read_and_that_is_told(tmp_path):
+    write_classes(tmp_path, ("train", "test"), n=20)
+    given = {"dataset": "folder", "data_dir": str(tmp_path)}
+    assert unheeded(config.load(given), data.load("folder", tmp_path)) == []
+    put(tmp_path, "unlabelled/1.png", content(99))
+    dataset = data.load("folder", tmp_path)
+    (sentence,) = unheeded(config.load(given), dataset)
+    assert sentence.startswith("only 1 of 41 training images have no label")
+    assert unheeded(config.load({**given, "label_frac": "none"}), dataset) == []
 
 
 # ---------------------------------------------------------------- the rule

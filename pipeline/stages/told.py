@@ -1,0 +1,75 @@
+"""What people read of a split before a training: which images have labels, what changes nothing."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline.config import layers
+from pipeline.config.schema import Config
+from pipeline.data import DRAWN_TEST
+from pipeline.data.dataset import Dataset
+from pipeline.networks import backbones
+from pipeline.stages.manifest import Indices, Split
+from pipeline.stages.split import TENTH
+
+NAMED = 12  # classes whose counts are told one by one
+FEW_UNLABELLED = 0.05  # of the images; with fewer without a label a run is all but supervised
+
+
+def described(split: Split, labels: Indices, class_names: Sequence[str], name: str) -> str:
+    """Which images have labels, for people to read; labels int64 [n] of all training images."""
+    n_train, n_valid = len(labels), len(split.valid)
+    unused = n_train - len(split.pool) - n_valid
+    left = f"{unused:,} stand in no part of split_file and are not used; " if unused else ""
+    chosen = labels[np.union1d(split.labelled, split.valid)]
+    counts = np.bincount(chosen, minlength=len(class_names))
+    low, high = int(counts.min()), int(counts.max())
+    if high - low <= 1:
+        each = f"{low} of each" if low == high else f"{low}–{high} of each"
+        classes = f"{each} of {len(counts)} classes"
+    elif len(counts) <= NAMED:
+        classes = ", ".join(f"{k}: {n}" for k, n in zip(class_names, counts, strict=True))
+    else:
+        fewest, most = (class_names[int(i)] for i in (counts.argmin(), counts.argmax()))
+        classes = f"of {len(counts)} classes, from {low} ({fewest}) to {high} ({most})"
+    return (
+        f"{name}: {split.n_labels:,} of {n_train:,} training images have a label ({classes}; "
+        f"{n_valid or 'none'} of them for validation), {len(split.unlabelled):,} have none; "
+        f"{left}{len(split.test):,} test images"
+    )
+
+
+def unheeded(config: Config, dataset: Dataset) -> list[str]:
+    """What of the values that somebody gave says nothing here, in sentences."""
+    nothing = []
+    if config.split_file is not None:
+        nothing += [(key, "split_file names the labels") for key in ("split_seed", "stratified")]
+    elif config.labels_per_class and not config.valid_labels:
+        nothing.append(("stratified", "labels_per_class says how many labels a class has"))
+    if all(finding.name != DRAWN_TEST for finding in dataset.findings):
+        nothing.append(("test_frac", "the data have a test part"))
+    if config.own.get("generator") is False:
+        steps = ("generator_steps", "augment_with", "augment_steps")
+        nothing += [(key, "generator = false leaves out the generator's steps") for key in steps]
+    elif config.own.get("augment_with") == "none":
+        nothing.append(("augment_steps", "augment_with = none leaves them out"))
+    if config.backbone == backbones.NONE:
+        nothing.append(("backbone_weights", "the training is on no backbone"))
+    said = config.given & layers.changed(config).keys()
+    told = [
+        f"{key} = {config.flat()[key]} changes nothing: {why}"
+        for key, why in nothing
+        if key in said
+    ]
+    return [*told, *_all_but_few(config, dataset)]
+
+
+def _all_but_few(config: Config, dataset: Dataset) -> Iterator[str]:
+    """Where a few images without a label make all others be read, which nobody has asked for."""
+    n, unknown = len(dataset.train_labels), len(dataset.train_labels.unknown())
+    asked = {"label_frac", "labels_per_class", "split_file"} & config.given
+    if not asked and config.label_frac is None and 0 < unknown < FEW_UNLABELLED * n:
+        yield (
+            f"only {unknown:,} of {n:,} training images have no label, and all others are read, so "
+            f"next to nothing is learned without labels: label_frac={TENTH} reads a tenth"
+        )
