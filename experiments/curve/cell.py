@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Metrics of a cell's run.
 N_TEST = "n_test"  # test images
 FORECAST = "time/forecast_s"  # seconds that its training was expected to take
+WARM_UP = "time/forecast_warm_up_s"  # of these, those of a warm-up that no earlier cell has made
 SECONDS = "time/total_s"
 NAMED = "ssgan.method"  # tag: the method, by the name that the curve has for it
 
@@ -112,7 +113,8 @@ def _train(
     """
 
     def foretell(forecast: "Forecast") -> None:
-        run.metrics({FORECAST: forecast.seconds})
+        warm_up = forecast.seconds_of("warm_up")
+        run.metrics({FORECAST: forecast.seconds} | ({WARM_UP: warm_up} if warm_up else {}))
 
     trained = logged.fit(run, config, dataset, split, clock, foretell=foretell, draw=False)
     try:

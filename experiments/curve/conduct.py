@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from experiments.curve import backbone, comparisons, counts, kept
+from experiments.curve import backbone, budget, comparisons, counts, kept
 from experiments.curve.answering import give, wanted
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.hands import Hands, of
 from experiments.curve.kept import Choice, Kept
 from experiments.curve.settings import CEILING, SUPERVISED, THEIRS
-from experiments.curve.told import Told, roughly, seconds_a_cell
+from experiments.curve.told import Told
 from experiments.curve.work import State, alone, state
 from experiments.curve.writing import Given, check_writable
 from pipeline import progress, tracking
@@ -51,7 +51,7 @@ def draw(grid: Grid, command: str) -> Given:
             asked = Kept(grid.against, names, job.command, words, choice, goal)
             kept.keep(run, asked)
             _greet(grid, cells, words, run)
-            told = Told(grid, hands.at_once())
+            told = Told(grid, hands.at_once(), job.command)
             if grid.settings.budget is not None:
                 cells, more = _within_budget(grid, cells, hands, job, told, begin)
                 words = [*words, *more]
@@ -86,7 +86,7 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, Choice | None, list[str]]:
         grid, _ = counts.on(chosen, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
     words += filter(None, [configuration.short(longest, len(dataset.train_images))])
-    if grid.settings.budget is None and len({*grid.settings.methods} - {CEILING}) > 1:
+    if grid.settings.budget is None and budget.compares(grid):
         words += counts.too_few(grid.settings.seeds, len(grid.counts))
     flow.tell_findings(dataset)
     return grid, dataset, choice, words
@@ -116,47 +116,11 @@ def _within_budget(
 ) -> tuple[list[Cell], list[str]]:
     """The cells that fit into the budget, by a first one of each method, and what was left out."""
     assert grid.settings.budget is not None
-    pilots = cells[: len(grid.settings.methods)]
+    pilots = budget.firsts(cells, state(tracking.cells(grid.experiment, grid.name), job.command))
     hands.renew(replace(job, cells=tuple(pilots)))
     now = _work_off(grid, pilots, hands, job, told)
-    seconds, first = seconds_a_cell(cells, now), cells[0].seed
-    dearest = max(seconds.values(), default=0.0)  # what a method costs whose first training failed
-    missing = now.open(cells)
-
-    def fits(cell: Cell, some: Sequence[int], seeds: int) -> bool:
-        return cell.seed < first + seeds and (cell.n_labels in some or cell.method == CEILING)
-
-    def cost(some: Sequence[int], seeds: int) -> float:
-        taken = [seconds.get(c.method, dearest) for c in missing if fits(c, some, seeds)]
-        return sum(taken) / hands.at_once()
-
-    if not missing:
-        return cells, []
-    if not seconds:
-        words = "every method's first training failed: nothing tells what fits into the budget"
-        progress.note(words)
-        return pilots, [words]
     left = max(0.0, grid.settings.budget - (time.monotonic() - begin))
-    asked, budget = grid.counts, roughly(grid.settings.budget)
-    found = counts.fitting(asked, grid.settings.seeds, cost, left)
-    if found is None:
-        words = f"the budget of {budget} is too short for more than one training of each method"
-        progress.note(words)
-        return pilots, [words]
-    some, seeds = found
-    if (some, seeds) == (asked, grid.settings.seeds):
-        few = counts.too_few(seeds, len(some))
-        going = f"all of it fits into {budget}: about {roughly(cost(some, seeds))} to go"
-        progress.note("; ".join([going, *few]))
-        return cells, few
-    fit = (
-        f"into {budget} fit {len(some)} of {len(asked)} label counts "
-        f"({', '.join(f'{count:,}' for count in some)}) with {seeds} of {grid.settings.seeds} seeds"
-    )
-    words = "; ".join([fit, *counts.too_few(seeds, len(some))])
-    progress.note(f"{words}: about {roughly(cost(some, seeds))} to go")
-    kept = [cell for cell in cells if fits(cell, some, seeds) or cell in pilots]
-    return kept, [words]
+    return budget.fitting(grid, cells, pilots, now, job.command, hands.at_once(), left)
 
 
 def _work_off(grid: Grid, wanted: Sequence[Cell], hands: Hands, job: Job, told: Told) -> State:

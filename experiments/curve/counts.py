@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.curve.grid import Data, Grid
 from experiments.curve.statistics import least_pairs
+from pipeline.config.schema import Config
 from pipeline.data import UNKNOWN, Dataset
 from pipeline.errors import UserError
 from pipeline.stages.split import choose_split
@@ -46,31 +47,46 @@ def on(grid: Grid, dataset: Dataset) -> tuple[Grid, list[str]]:
     if not counts:
         raise UserError(f"label_counts: {'; '.join(words)}; give one of {least:,} to {known:,}.")
     grid = grid.with_counts(counts)
-    for count in counts:  # shares for validation that a count cannot pay
-        choose_split(grid.config(grid.settings.methods[0], count), dataset)
+    for count in counts:
+        _check_split(grid.config(grid.settings.methods[0], count), grid.settings.seeds, dataset)
     return grid, words
 
 
+def _check_split(config: Config, seeds: int, dataset: Dataset) -> None:
+    """Raise UserError if a count cannot pay its share for validation, whatever the seed."""
+    even = config.stratified or not config.valid_frac  # then all seeds have as many of each class
+    for number in range(1 if even else seeds):
+        seed = config.split_seed + number
+        try:
+            choose_split(config.model_copy(update={"split_seed": seed}), dataset)
+        except UserError as error:
+            raise UserError(f"split_seed = {seed}: {error}") if number else error from None
+
+
 def fitting(
-    counts: Sequence[int], seeds: int, cost: Callable[[Sequence[int], int], float], left: float
+    counts: Sequence[int],
+    seeds: int,
+    cost: Callable[[Sequence[int], int], float],
+    left: float,
+    least: Callable[[Sequence[int]], int],
 ) -> tuple[list[int], int] | None:
     """Counts and seeds that fit into a time, None if not even one of each does.
 
-    All counts if so many seeds fit at each that a verdict is possible (`least_pairs`); else fewer
-    counts, spread evenly, that need fewer; else up to `SHAPE` counts and what seeds there is time
-    for.
+    All counts if so many seeds fit at each as they need; else fewer counts, spread evenly, that
+    need fewer; else up to `SHAPE` counts and what seeds there is time for.
 
     Args:
         counts: label counts, ascending.
         seeds: at each count, at most.
         cost: seconds that counts and a number of seeds still take.
         left: seconds.
+        least: seeds that counts need at least, for a verdict or a forecast.
     """
     found = {}
     for k in range(len(counts), 0, -1):
         some = _spread(counts, k)
         most = next((n for n in range(seeds, 0, -1) if cost(some, n) <= left), 0)
-        if most >= min(seeds, least_pairs(k)):
+        if most >= min(seeds, least(some)):
             return some, most
         found[k] = some, most
     shaped = [found[k] for k in range(min(SHAPE, len(counts)), 0, -1)]

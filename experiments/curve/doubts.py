@@ -58,8 +58,12 @@ def found(
 
 
 def _seeds(cells: pd.DataFrame, comparisons: Sequence[Comparison]) -> Iterator[str]:
-    fewest = int(cells.groupby([METHOD, N_LABELS])[SEED].nunique().min())
-    pairs = min((len(one.differences) for one in comparisons), default=fewest)
+    if not comparisons:  # no verdict is wanted
+        fewest = int(cells.groupby([METHOD, N_LABELS])[SEED].nunique().min())
+        if fewest < CLAIM_SEEDS:
+            yield f"Few seeds: {fewest} at one label count at least; better {CLAIM_SEEDS}."
+        return
+    pairs = min(len(one.differences) for one in comparisons)
     for most, counts in sorted(_most_pairs(comparisons)):
         if most < least_pairs(counts):
             yield (
@@ -72,8 +76,11 @@ def _seeds(cells: pd.DataFrame, comparisons: Sequence[Comparison]) -> Iterator[s
             f"Few seeds: {pairs} at one label count at least. No verdict is given below "
             f"{LEAST_PAIRS}."
         )
-    elif fewest < CLAIM_SEEDS:
-        yield f"{fewest} seeds at a label count; a claim should rest on {CLAIM_SEEDS}."
+    elif pairs < CLAIM_SEEDS:
+        yield (
+            f"Only {pairs} seeds that both methods have, at one label count at least; a claim "
+            f"should rest on {CLAIM_SEEDS}."
+        )
 
 
 def _most_pairs(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, int]]:

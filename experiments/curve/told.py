@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.curve.cell import FORECAST, SECONDS
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.settings import CEILING
+from experiments.curve.times import RAY, Taken, remaining, roughly, seconds_a_cell
 from experiments.curve.work import State
 from pipeline import progress
-from pipeline.tracking import Found
 
 TEST_ERROR = "test/error"
 
@@ -18,9 +17,12 @@ TEST_ERROR = "test/error"
 class Told:
     """Tells what each look at the cells shows."""
 
-    def __init__(self, grid: Grid, at_once: int) -> None:
-        """Nothing is told yet; `at_once`: trainings that go on at the same time."""
-        self.grid, self.at_once = grid, at_once
+    def __init__(self, grid: Grid, at_once: int, command: str) -> None:
+        """Nothing is told yet.
+
+        at_once: trainings that go on at the same time. command: that tells.
+        """
+        self.grid, self.at_once, self.command = grid, at_once, command
         self.ended, self.total, self.foretold = -1, 0, False
 
     def look(self, wanted: Sequence[Cell], now: State) -> None:
@@ -30,8 +32,9 @@ class Told:
         if self.total != len(wanted):
             self.total = len(wanted)
             progress.phase("cells", done=ended, total=self.total, unit="cells")
-        seconds = seconds_a_cell(wanted, now)
-        left = remaining(waiting, seconds, self.at_once, now.running, time.time())
+        seconds = seconds_a_cell(wanted, now, self.command)
+        shared = self.grid.settings.workers != RAY
+        left = remaining(waiting, seconds, self.at_once, now.running, time.time(), shared=shared)
         if left is not None and waiting and not self.foretold:
             self.foretold = True
             progress.note(forecast(waiting, seconds, left))
@@ -48,73 +51,33 @@ class Told:
         self.ended = ended
 
 
-def seconds_a_cell(wanted: Sequence[Cell], now: State) -> dict[str, float]:
-    """Seconds that a cell of each method takes: those measured, or else what its training expects.
-
-    A method of which nothing is known yet is left out.
-    """
-    measured: dict[str, list[float]] = {}
-    expected: dict[str, float] = {}
-    for cell in wanted:
-        run: Found | None = now.finished.get(cell.digest)
-        if run and SECONDS in run.metrics:
-            measured.setdefault(cell.method, []).append(run.metrics[SECONDS])
-        running = now.running.get(cell.digest)
-        if running and FORECAST in running.metrics:
-            expected[cell.method] = running.metrics[FORECAST]
-    return expected | {method: float(np.mean(all_of)) for method, all_of in measured.items()}
-
-
-def remaining(
-    waiting: Sequence[Cell],
-    seconds: Mapping[str, float],
-    at_once: int,
-    running: Mapping[str, Found],
-    now: float,
-) -> float | None:
-    """Seconds until all have ended, None while a method's are not known.
-
-    What running ones have done by `now` (seconds since 1970) is taken off. It is never less than
-    the longest of them takes, however many go on at once.
-    """
-    if any(cell.method not in seconds for cell in waiting):
-        return None
-    each = [seconds[cell.method] for cell in waiting]
-    for number, cell in enumerate(waiting):
-        if cell.digest in running:
-            each[number] = max(0.0, each[number] - (now - running[cell.digest].began))
-    return max([sum(each) / max(1, min(at_once, len(each))), *each])
-
-
-def forecast(waiting: Sequence[Cell], seconds: Mapping[str, float], left: float) -> str:
-    """How long it will take, e.g. "36 trainings, about 5 min (supervised 4 s each, …)"."""
+def forecast(waiting: Sequence[Cell], seconds: Mapping[str, Taken], left: float) -> str:
+    """How long it will take, e.g. "36 trainings, about 5 min in all (one of ssgan 4 s)"."""
     methods = list(dict.fromkeys(cell.method for cell in waiting))
-    each = ", ".join(f"{method} {roughly(seconds[method])}" for method in methods)
+    each = ", ".join(_one_of(method, seconds[method]) for method in methods)
     return f"{len(waiting)} trainings, about {roughly(left)} in all (one of {each})"
 
 
-def roughly(seconds: float) -> str:
-    """A time as people say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def _one_of(method: str, taken: Taken) -> str:
+    first = f", the first of a seed {roughly(sum(taken))}" if taken.warm_up else ""
+    return f"{method} {roughly(taken.each)}{first}"
 
 
 def known(grid: Grid, wanted: Sequence[Cell], now: State) -> str:
-    """Median test errors so far at the largest count that every method has reached."""
-    errors: dict[int, dict[str, list[float]]] = {}
+    """Median test errors so far, of seeds that all methods have, at the largest such count."""
+    methods = [method for method in grid.settings.methods if method != CEILING]
+    errors: dict[int, dict[str, dict[int, float]]] = {}  # by count, method, seed
     for cell in wanted:
         run = now.finished.get(cell.digest)
-        if run and TEST_ERROR in run.metrics and cell.method != CEILING:
-            errors.setdefault(cell.n_labels, {}).setdefault(cell.method, [])
-            errors[cell.n_labels][cell.method].append(run.metrics[TEST_ERROR])
-    methods = [method for method in grid.settings.methods if method != CEILING]
-    whole = [count for count, found in errors.items() if len(found) == len(methods)]
-    if not whole or not methods:
-        return ""
-    found = errors[max(whole)]
-    said = ", ".join(f"{method} {np.median(found[method]):.1%}" for method in methods)
-    seeds = min(len(values) for values in found.values())
-    return f"median error at {max(whole):,} labels: {said} ({seeds} seed{'s' * (seeds != 1)})"
+        if run and TEST_ERROR in run.metrics and cell.method in methods:
+            of_count = errors.setdefault(cell.n_labels, {method: {} for method in methods})
+            of_count[cell.method][cell.seed] = run.metrics[TEST_ERROR]
+    for count in sorted(errors, reverse=True):
+        if seeds := set.intersection(*(set(found) for found in errors[count].values())):
+            said = ", ".join(
+                f"{method} {np.median([found[seed] for seed in seeds]):.1%}"
+                for method, found in errors[count].items()
+            )
+            n = f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
+            return f"median error at {count:,} labels: {said} ({n})"
+    return ""

@@ -122,7 +122,7 @@ class Claim:
         self.trial.report(error, place(step, *self.lengths) if alone else step)
         if self.trial.should_prune():
             return f"pruned at {step}: behind the other trials"
-        if settings.seeds_per_trial > 1 and self._cannot_reach_the_top():
+        if settings.pruner != "none" and not alone and self._cannot_reach_the_top():
             return f"pruned after seed {step + 1}: no error of the others would bring it to the top"
         return ""
 

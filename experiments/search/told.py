@@ -45,7 +45,7 @@ def seconds_left(
 
     As long as the mean of those that have ended, also before an interruption, for each of the
     others; what its running ones have done is taken off. `workers` go on at once, or as many as
-    run.
+    run. It is never less than the longest of these takes.
     """
     ended = [trial.duration for trial in trials if trial.state.is_finished()]
     seconds = [duration.total_seconds() for duration in ended if duration is not None]
@@ -59,4 +59,5 @@ def seconds_left(
     ]
     waiting = target - len(ended) - len(running)
     at_once = max(len(running), workers if isinstance(workers, int) else 1)
-    return (sum(running) + waiting * mean) / min(at_once, max(1, len(running) + waiting))
+    shared = (sum(running) + waiting * mean) / min(at_once, max(1, len(running) + waiting))
+    return max([shared, *running])

@@ -33,7 +33,11 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Of all steps; graph of labels, validation and reports are not counted."""
-        return sum(count * self.seconds_a_step[name] for name, count in self.steps.items())
+        return sum(map(self.seconds_of, self.steps))
+
+    def seconds_of(self, phase: str) -> float:
+        """Of the steps of a phase, 0 if it is not done."""
+        return self.steps.get(phase, 0) * self.seconds_a_step.get(phase, 0.0)
 
     def __str__(self) -> str:
         """As people read it: "160 warm-up and 640 training steps, about 4 min"."""

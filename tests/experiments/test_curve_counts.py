@@ -4,13 +4,21 @@ import pandas as pd
 import pytest
 
 from experiments.curve import statistics
-from experiments.curve.counts import fitting, too_few
+from experiments.curve.counts import fitting, on, too_few
+from experiments.curve.doubts import found as doubts
+from experiments.curve.grid import read
+from pipeline import data
+from pipeline.errors import UserError
 
 COUNTS = [20, 50, 100, 200, 500]
 
 
 def fits(left, seeds=10, cell=1.0, counts=COUNTS):
-    return fitting(counts, seeds, lambda some, n: cell * len(some) * n, left)
+    return fitting(counts, seeds, lambda some, n: cell * len(some) * n, left, least)
+
+
+def least(some):
+    return statistics.least_pairs(len(some))
 
 
 def test_all_of_it_if_there_is_time():
@@ -58,6 +66,13 @@ def test_too_little_for_a_verdict_still_gives_a_curve():
     assert fits(0.5) is None
 
 
+def test_without_anything_to_compare_counts_are_kept_for_a_forecast():
+    def cost(some, seeds):
+        return 20.0 * len(some) * seeds
+
+    assert fitting(COUNTS, 10, cost, 500, lambda some: 3) == (COUNTS, 5)
+
+
 def test_three_seeds_that_are_asked_for_are_enough():
     assert fits(15, seeds=3) == (COUNTS, 3)
     assert fits(12, seeds=3) == ([20, 50, 200, 500], 3)
@@ -68,7 +83,45 @@ def test_what_is_chosen_fits_and_what_is_finished_costs_nothing(left):
     def cost(some, seeds):  # the first two seeds are there
         return float(len(some) * max(0, seeds - 2))
 
-    some, seeds = fitting(COUNTS, 10, cost, left)
+    some, seeds = fitting(COUNTS, 10, cost, left, least)
     assert cost(some, seeds) <= left
     assert seeds >= 2
     assert {some[0], some[-1]} <= {20, 500}
+
+
+def test_a_split_that_a_later_seed_cannot_make_is_refused_beforehand():
+    given = {"dataset": "digits", "label_counts": "30,60", "seeds": "10", "methods": "supervised"}
+    drawn = {"valid_frac": "0.2", "stratified": "false"}
+    digits = data.load("digits", None)
+    with pytest.raises(UserError, match=r"split_seed = 5: valid_frac=0\.2 of 30 labels leaves"):
+        on(read({**given, **drawn}), digits)
+    assert on(read({**given, **drawn, "seeds": "5"}), digits)[1] == []
+    assert on(read({**given, "label_counts": "60", "valid_frac": "0.2"}), digits)[1] == []
+
+
+def cells(seeds):
+    """Of each method's seeds at 100 labels, ssgan ahead."""
+    rows = [
+        {"method": method, "n_labels": 100, "seed": seed, "error": error, "n_test": 10_000}
+        for method, error in (("supervised", 0.3), ("ssgan", 0.2), ("supervised_all", 0.1))
+        for seed in seeds.get(method, ())
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        ({"supervised": range(12), "ssgan": range(6, 18)}, "Only 6 seeds that both methods have"),
+        ({"supervised": range(10), "ssgan": range(10), "supervised_all": [0]}, None),
+        ({"ssgan": range(2)}, "Few seeds: 2 at one label count at least; better 10."),
+    ],
+)
+def test_few_seeds_are_told_of_what_the_verdict_rests_on(seeds, told):
+    table = cells(seeds)
+    compared = table[table["method"] != "supervised_all"]
+    verdicts = statistics.compare(compared, "supervised")
+    methods = [name for name in seeds if name != "supervised_all"]
+    said = [one for one in doubts(table, table, methods, verdicts, {}) if "seeds" in one]
+    said = [one for one in said if "pairs of method" not in one]
+    assert [told] * bool(told) == [one[: len(told or "")] for one in said]
