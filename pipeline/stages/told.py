@@ -12,6 +12,11 @@ from pipeline.networks import backbones
 from pipeline.stages.manifest import Indices, Split
 from pipeline.stages.split import TENTH
 
+OF_THE_GENERATOR = (
+    *("generator_steps", "augment_with", "augment_steps", "generator_lr", "generator_beta_1"),
+    *("generator_size", "generator_units", "latent_size", "truncation"),
+    *("generated_batch_size", "penalty_weight"),
+)
 NAMED = 12  # classes whose counts are told one by one
 FEW_UNLABELLED = 0.05  # of the images; with fewer without a label a run is all but supervised
 
@@ -41,20 +46,7 @@ def described(split: Split, labels: Indices, class_names: Sequence[str], name: s
 
 def unheeded(config: Config, dataset: Dataset) -> list[str]:
     """What of the values that somebody gave says nothing here, in sentences."""
-    nothing = []
-    if config.split_file is not None:
-        nothing += [(key, "split_file names the labels") for key in ("split_seed", "stratified")]
-    elif config.labels_per_class and not config.valid_labels:
-        nothing.append(("stratified", "labels_per_class says how many labels a class has"))
-    if all(finding.name != DRAWN_TEST for finding in dataset.findings):
-        nothing.append(("test_frac", "the data have a test part"))
-    if config.own.get("generator") is False:
-        steps = ("generator_steps", "augment_with", "augment_steps")
-        nothing += [(key, "generator = false leaves out the generator's steps") for key in steps]
-    elif config.own.get("augment_with") == "none":
-        nothing.append(("augment_steps", "augment_with = none leaves them out"))
-    if config.backbone == backbones.NONE:
-        nothing.append(("backbone_weights", "the training is on no backbone"))
+    nothing = [*_of_the_split(config, dataset), *_of_the_generator(config), *_of_networks(config)]
     said = config.given & layers.changed(config).keys()
     told = [
         f"{key} = {config.flat()[key]} changes nothing: {why}"
@@ -62,6 +54,41 @@ def unheeded(config: Config, dataset: Dataset) -> list[str]:
         if key in said
     ]
     return [*told, *_all_but_few(config, dataset)]
+
+
+def _of_the_split(config: Config, dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """Keys that say nothing of which images have labels, and why."""
+    if config.split_file is not None:
+        yield from ((key, "split_file names the labels") for key in ("split_seed", "stratified"))
+    elif config.labels_per_class and not config.valid_labels:
+        yield "stratified", "labels_per_class says how many labels a class has"
+    if all(finding.name != DRAWN_TEST for finding in dataset.findings):
+        yield "test_frac", "the data have a test part"
+
+
+def _of_the_generator(config: Config) -> Iterator[tuple[str, str]]:
+    """The same of a generator that comes after the classifier."""
+    if config.own.get("generator") is False:
+        yield from ((key, "generator = false leaves it out") for key in OF_THE_GENERATOR)
+    elif config.own.get("augment_with") == "none":
+        yield "augment_steps", "augment_with = none leaves them out"
+
+
+def _of_networks(config: Config) -> Iterator[tuple[str, str]]:
+    """The same of the classifier and its warm-up."""
+    if config.backbone == backbones.NONE:
+        yield "backbone_weights", "the training is on no backbone"
+        yield "backbone_side", "the training is on no backbone"
+        if config.network != "resnet":
+            yield "width", f"network = {config.network} has no such width"
+        if config.network != "dense":
+            yield "dense_units", f"network = {config.network} is not dense"
+    elif config.backbone != backbones.AUTO:
+        keys = ("network", "width", "dense_units", "input_noise", "layer_noise")
+        yield from ((key, f"the classifier is on {config.backbone}") for key in keys)
+    if config.own.get("warm_up_share") == 0:
+        own = [key for key in config.own if key.startswith("warm_up_") and key[8:] != "share"]
+        yield from ((key, "warm_up_share = 0 leaves it out") for key in (*own, "temperature"))
 
 
 def _all_but_few(config: Config, dataset: Dataset) -> Iterator[str]:

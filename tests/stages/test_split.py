@@ -93,6 +93,11 @@ def test_images_that_a_manifest_leaves_out_are_told():
             ["backbone_weights = /nope.pth changes nothing: the training is on no backbone"],
         ),
         ({"backbone_weights": "/nope.pth", "backbone": "auto"}, []),
+        ({"generator": "false", "truncation": "0.5"}, ["truncation = 0.5", "leaves it out"]),
+        ({"width": "8", "network": "conv"}, ["width = 8", "network = conv has no such width"]),
+        ({"width": "8", "network": "resnet"}, []),
+        ({"width": "8", "backbone": "MobileNetV2"}, ["width = 8", "on MobileNetV2"]),
+        ({"warm_up_share": "0", "temperature": "1"}, ["temperature = 1", "warm_up_share = 0"]),
         ({"backbone_weights": "/nope.pth", "backbone": "MobileNetV2"}, []),
     ],
 )
