@@ -1,7 +1,8 @@
 """An entry of the cache made from a folder: decoded, ordered, checked, written."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median_low
@@ -55,8 +56,10 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
     scratch = folder / "scratch"
     rows, decoded, target = _decoded(pictures, options, scratch)
     good = [index for index in rows if not pictures.reasons[index]]
-    labels, is_test, names, drawn = _placed(pictures, good, options)
-    copies = _copies(pictures, good, is_test)
+    shape = (len(rows), *target.shape)
+    digests = _digests(pictures, rows, _copied(scratch, shape, np.arange(len(rows)), shape))
+    labels, is_test, names, drawn = _placed(pictures, good, digests, options)
+    copies = _copies(pictures, good, digests, is_test)
     numbers = {name: number for number, name in enumerate(names)} | {"": UNKNOWN}
     part = np.full(len(pictures.reasons), UNUSED, np.int8)
     part[good] = is_test
@@ -66,11 +69,9 @@ def make(pictures: Pictures, options: Options, folder: Path) -> dict[str, Any]:
     row_of = {index: row for row, index in enumerate(rows)}
     order = [*np.flatnonzero(part == TRAIN), *np.flatnonzero(part == TEST)]
     channels = 1 if all(decoded[row_of[index]].grey for index in good) else 3
-    shape = (len(order), target.side, target.side, channels)
+    wanted = (len(order), target.side, target.side, channels)
     in_order = np.array([row_of[index] for index in order])
-    _cache.write_images(
-        folder / _cache.IMAGES, shape, _copied(scratch, (len(rows), *target.shape), in_order, shape)
-    )
+    _cache.write_images(folder / _cache.IMAGES, wanted, _copied(scratch, shape, in_order, wanted))
     scratch.unlink()
     sizes = np.zeros((len(pictures.reasons), 2), np.int32)
     sizes[good] = [decoded[row_of[index]][:2] for index in good]
@@ -152,8 +153,26 @@ def _target(pictures: Pictures, options: Options) -> Target:
     return Target(side, 3 if coloured else 1, options.fit, scale)
 
 
+def _digests(
+    pictures: Pictures, rows: list[int], decoded: Iterator[NDArray[np.uint8]]
+) -> dict[int, bytes]:
+    """Of each picture that was decoded, by position: its file's digest.
+
+    Those that show the same, in other files, have the smallest of theirs: so copies stay together.
+    """
+    same: dict[bytes, list[int]] = defaultdict(list)
+    images = (image for part in decoded for image in part)
+    for index, image in zip(rows, images, strict=True):
+        same[hashlib.blake2b(image.tobytes(), digest_size=16).digest()].append(index)
+    return {
+        index: min(pictures.looks[one].digest for one in members)
+        for members in same.values()
+        for index in members
+    }
+
+
 def _placed(
-    pictures: Pictures, good: list[int], options: Options
+    pictures: Pictures, good: list[int], digests: Mapping[int, bytes], options: Options
 ) -> tuple[list[str], list[bool], tuple[str, ...], bool]:
     """Label and part of the good pictures, names of the classes, whether the test part was drawn.
 
@@ -169,8 +188,7 @@ def _placed(
             f"{pictures.where}: none of the pictures of the test part can be used; repair them, or "
             "take the test part away: one is then drawn from the labelled pictures (test_frac)"
         )
-    digests = [pictures.looks[index].digest for index in good]
-    is_test = _parts.drawn(labels, digests, options.test_frac)
+    is_test = _parts.drawn(labels, [digests[index] for index in good], options.test_frac)
     if not any(is_test):
         raise UserError(
             f"{pictures.where}: there is no test part, and no class has two labelled pictures, so "
@@ -179,13 +197,13 @@ def _placed(
     return labels, is_test, names, True
 
 
-def _copies(pictures: Pictures, good: list[int], is_test: list[bool]) -> list[int]:
+def _copies(
+    pictures: Pictures, good: list[int], digests: Mapping[int, bytes], is_test: list[bool]
+) -> list[int]:
     """Those of the good pictures that have no label and are a copy of one that tests."""
-    tested = {
-        pictures.looks[index].digest for index, test in zip(good, is_test, strict=True) if test
-    }
+    tested = {digests[index] for index, test in zip(good, is_test, strict=True) if test}
     unlabelled = [index for index in good if not pictures.layout.labels[index]]
-    return [index for index in unlabelled if pictures.looks[index].digest in tested]
+    return [index for index in unlabelled if digests[index] in tested]
 
 
 def _copied(

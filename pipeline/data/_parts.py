@@ -33,7 +33,7 @@ def drawn(labels: Sequence[str], digests: Sequence[bytes], test_frac: float) -> 
     """Which pictures test: of each class its share, one at least but never all.
 
     A class's pictures are ordered by the digest of their content, and the first ones test. So no
-    seed decides, equal files stay on one side, and new pictures move few.
+    seed decides, equal pictures stay on one side, and new ones move few.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, label in enumerate(labels):

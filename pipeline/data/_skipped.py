@@ -106,7 +106,7 @@ def drawn_test(count: int, labelled: int, test_frac: float, by_table: bool) -> F
 
 
 def test_copies(names: Sequence[str]) -> list[Finding]:
-    """Told of pictures without a label that are left out, for a test picture is the same file."""
+    """Told of pictures without a label that are left out, for a test picture shows the same."""
     if not names:
         return []
     rows = tuple((shown(name), "equals a test picture") for name in names)

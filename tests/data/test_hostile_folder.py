@@ -121,6 +121,21 @@ def test_copies_of_drawn_test_pictures_are_not_trained_on(tmp_path):
     assert {file for file, _ in told.rows} == {f"unlabelled/{name}" for name in tested}
 
 
+@pytest.mark.parametrize("image_size", [None, 16])
+def test_copies_in_other_files_stay_on_one_side(tmp_path, image_size):
+    for seed in range(16):
+        name = f"labelled/{('cat', 'dog')[seed % 2]}/{seed}"
+        put(tmp_path, f"{name}.png", content(seed))
+        put(tmp_path, f"{name} (1).bmp", content(seed, "BMP"))
+        put(tmp_path, f"unlabelled/{seed}.tif", content(seed, "TIFF"))
+    dataset = load(tmp_path, image_size=image_size)
+    assert finding(dataset, "shared_images") is None
+    shown = {Path(file).stem.split()[0] for file in dataset.test_files}
+    assert len(dataset.test_files) == 2 * len(shown)
+    assert not shown & {Path(file).stem.split()[0] for file in dataset.train_files}
+    assert finding(dataset, "test_copies").count == len(shown)
+
+
 def test_classes_that_differ_in_capitals_only_are_told(tmp_path):
     for seed, name in enumerate(("Cat/1.png", "Cat/2.png", "cat/3.png", "cat/4.png", "dog/5.png")):
         put(tmp_path, f"train/{name}", content(seed))
