@@ -18,6 +18,7 @@ from pipeline.ops.devices import Random
 
 ENLARGED = 8  # times, at most: what is larger shows no more
 LENGTH = 36.0  # of an image's features: what the penalty of the logistic regression was found for
+LEAST_SPREAD = 0.05  # of a feature, as a share of the root mean square over its map
 INVERSE_PENALTY = 0.003  # of the logistic regression, scikit-learn's C
 MOST_LABELS = 10000  # about, that the logistic regression is fitted to
 
@@ -49,11 +50,11 @@ class PretrainedClassifier(Classifier):
         self.image_shape, self.side = image_shape, backbone.network.input_shape[1]
         self.body, self.digest = backbone.network, backbone.digest
         shapes = self.body.output_shape
-        widths = [s[-1] for s in (shapes if isinstance(shapes, list) else [shapes])]
+        self.widths = tuple(s[-1] for s in (shapes if isinstance(shapes, list) else [shapes]))
         # Each map counts as much as any other, however many channels it has.
-        share = LENGTH / np.sqrt(len(widths))
-        self.share = np.concatenate([np.full(n, share / np.sqrt(n), np.float32) for n in widths])
-        size = sum(widths)
+        share = [LENGTH / math.sqrt(len(self.widths) * width) for width in self.widths]
+        self.share = np.repeat(np.array(share, np.float32), self.widths)
+        size = sum(self.widths)
         self.centre = self.add_weight(shape=(size,), initializer="zeros", trainable=False)
         self.scale = self.add_weight(shape=(size,), initializer="ones", trainable=False)
         self.output_layer = keras.layers.Dense(n_classes, kernel_initializer="zeros")
@@ -97,9 +98,18 @@ class PretrainedClassifier(Classifier):
         some [m, d] and labelled [n, d] are what `features` gives; labels int64 [n] in 0..K-1.
         """
         self.centre.assign(some.mean(axis=0))
-        self.scale.assign(self.share / (some.std(axis=0) + 1e-4))
+        self.scale.assign(self.share / self._spread(some))
         scaled = (labelled - self.centre.numpy()) * self.scale.numpy()
         self.output_layer.set_weights(regression(scaled, labels, self.output_layer.units))
+
+    def _spread(self, some: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Standard deviation of each feature of `some` [m, d], none far below others of its map.
+
+        One that is 0 in all of them (ReLU) would outshout the others once a view wakes it.
+        """
+        maps = np.split(some.std(axis=0), np.cumsum(self.widths)[:-1])
+        least = [max(LEAST_SPREAD * float(np.sqrt(np.mean(one**2))), 1e-4) for one in maps]
+        return np.concatenate([np.maximum(*pair) for pair in zip(maps, least, strict=True)])
 
     def read(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [n, K] of what `features` gives, [n, d]."""

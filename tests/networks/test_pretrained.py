@@ -58,7 +58,9 @@ def test_features_are_means_over_the_places_of_every_map():
 def test_the_last_layer_starts_as_the_logistic_regression_of_scikit_learn():
     network, (images, labels) = make(), drawn(60)
     features = fitted(network, images, labels)
-    spread = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-4)
+    maps = np.split(features.std(axis=0), [5])
+    least = [np.maximum(one, pretrained.LEAST_SPREAD * np.sqrt((one**2).mean())) for one in maps]
+    spread = (features - features.mean(axis=0)) / np.concatenate(least)
     # Each map counts the same: the squares of its features add up to half of all.
     scaled = spread * pretrained.LENGTH / np.sqrt(2 * np.repeat([5, 9], [5, 9]))
     expected = LogisticRegression(C=pretrained.INVERSE_PENALTY, max_iter=300).fit(scaled, labels)
@@ -143,3 +145,13 @@ def test_the_averaged_copy_and_the_exported_model_answer_alike(tmp_path):
     np.testing.assert_allclose(again, expected, atol=1e-4)
     np.testing.assert_allclose(np.sum(again, axis=1), 1, rtol=1e-5)
     assert np.ptp(again, axis=0).min() > 1e-3
+
+
+def test_a_feature_that_none_of_some_images_has_does_not_outshout_the_others():
+    network, rng = make(), np.random.default_rng(0)
+    rows = rng.normal(3.0, 1.0, (60, 14)).astype(np.float32)
+    rows[:, 7] = 0.0
+    network.fit_output(rows, rows, np.arange(60) % 3)
+    scale = network.scale.numpy()
+    assert scale[7] < 1.1 / pretrained.LEAST_SPREAD * np.median(scale[5:])
+    np.testing.assert_allclose(scale[:7], network.share[:7] / rows[:, :7].std(axis=0), rtol=1e-5)
