@@ -47,6 +47,7 @@ PREDICT = {  # the flags of `predict`
     "run_id": "the run whose classifier reads the pictures",
     "data_dir": "folder of pictures, however they lie in it",
     "out": "CSV file to write, a new one (default: predictions-<run id>.csv)",
+    "baseline": "true reads with the run's supervised baseline instead (default: false)",
 }
 OF_A_MODEL = {"sample": SAMPLE, "predict": PREDICT}  # take no key of the configuration
 SYNC_MEANING = (

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.data import new_pictures
 from pipeline.data.new_pictures import NewPictures
 from pipeline.errors import UserError
 from pipeline.runs import output, resume
+from pipeline.runs.kept import BASELINE
 
 KIND = "predict"
 AT_ONCE = 2000  # pictures classified between two reports
@@ -29,6 +30,7 @@ class Request:
     run_id: str
     data_dir: Path
     out: Path
+    baseline: bool  # of the run, in its place
 
 
 def asked(flags: Mapping[str, str]) -> Request:
@@ -40,10 +42,13 @@ def asked(flags: Mapping[str, str]) -> Request:
     for key, meaning in (("run_id", "the run whose classifier"), ("data_dir", "the folder that")):
         if not flags.get(key):
             raise UserError(f"predict needs {key}: {meaning} is read.")
+    baseline = flags.get("baseline", "false")
+    if baseline not in ("true", "false"):
+        raise UserError(f"baseline = {baseline!r} (from --baseline): give true or false.")
     out = expanded(flags.get("out") or f"predictions-{flags['run_id']}.csv")
     _refuse_file(out)
     output.check_writable(out)
-    return Request(flags["run_id"], expanded(flags["data_dir"]), out)
+    return Request(flags["run_id"], expanded(flags["data_dir"]), out, baseline == "true")
 
 
 def predict(request: Request) -> str:
@@ -57,6 +62,8 @@ def predict(request: Request) -> str:
             written. Then nothing is left behind.
     """
     progress.phase("loading the classifier")
+    if request.baseline:
+        request = replace(request, run_id=_baseline_of(request.run_id))
     kind = tracking.source_kind(request.run_id)
     from pipeline.ops import runtime
 
@@ -96,6 +103,22 @@ def predict(request: Request) -> str:
         if run is not None:
             run.table(table, "predictions.csv")
     return _told(table, request.out)
+
+
+def _baseline_of(run_id: str) -> str:
+    """The id of the run of a run's supervised baseline.
+
+    Raises:
+        UserError: no such run, or none that has finished.
+    """
+    tracking.source_kind(run_id)
+    found = tracking.child_of(run_id, BASELINE)
+    if found is None:
+        raise UserError(
+            f"run_id = {run_id!r}: that run has no supervised baseline that has finished; leave "
+            "--baseline out."
+        )
+    return found
 
 
 def _notes(pictures: NewPictures, pixels: str) -> Iterator[str]:

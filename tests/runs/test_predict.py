@@ -177,7 +177,9 @@ def test_under_the_launcher_its_run_keeps_the_table(
         ({"out": "file/below"}, "out = 'file/below'"),
         ({"out": 300 * "a"}, "(File name too long); give another file"),
         ({"run_id": 300 * "f"}, "(File name too long); give another file"),
-        ({"n": "3"}, "--n: predict does not know it; it takes --run_id, --data_dir, --out"),
+        ({"baseline": "yes"}, "baseline = 'yes' (from --baseline): give true or false"),
+        ({"baseline": "true"}, "that run has no supervised baseline that has finished"),
+        ({"n": "3"}, "--n: predict does not know it; it takes --run_id, --data_dir, --out, --base"),
     ],
     ids=str,
 )
@@ -195,6 +197,24 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
     assert says in err.splitlines()[-1]
     assert "Traceback" not in err
     assert {path.name for path in place.iterdir()} == {"empty", "bad", "file"}
+
+
+def test_the_baseline_of_a_run_reads_pictures_too(
+    module_store: Path, folder: Path, place: Path, capsys
+) -> None:
+    given = {**SHORT, "method": "vat", "steps": "4", "data_dir": str(folder)}
+    run_id = flow.run(config.load(given)).run_id
+    (child,) = mlflow.MlflowClient().search_runs(
+        ["1"], f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`ssgan.kind` = 'baseline'"
+    )
+    tables = []
+    for flags in ((run_id, "true"), (child.info.run_id, "false"), (run_id, "false")):
+        out = f"{len(tables)}.csv"
+        words = ["--run_id", flags[0], "--baseline", flags[1], "--out", out]
+        assert main(["predict", *words, "--data_dir", str(folder)]) == 0
+        tables.append(pd.read_csv(out))
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert not tables[0].equals(tables[2])
 
 
 def test_a_run_without_a_classifier_says_so(
