@@ -90,7 +90,7 @@ def _sentence(lift: Lift, method: str, images: str) -> str:
     if lift.word == HURTS:
         return (
             f"Semi-supervision HURT: the supervised baseline is better by {points} {interval} on "
-            f"{images}; for these images use --method supervised."
+            f"{images}; for these images use --method supervised, or predict with --baseline true."
         )
     if lift.word == HELPS:
         return (

@@ -56,7 +56,7 @@ def test_a_harm_says_what_to_type_and_by_how_much():
     assert said.startswith(
         "Semi-supervision HURT: the supervised baseline is better by 10.0 points"
     )
-    assert said.endswith("for these images use --method supervised.")
+    assert said.endswith("use --method supervised, or predict with --baseline true.")
     low, high = -100 * HURT["lift_high"], -100 * HURT["lift_low"]
     assert 0 < low < 10 < high
     assert f"[{low:.1f}, {high:.1f}] on 400 test images" in said
