@@ -227,7 +227,11 @@ def test_an_interval_of_errors_stays_among_shares():
             6,
             "6 at a label count at most. No verdict is given below 8 at 5 label counts.",
         ),
-        (COUNTS[:5], 8, "8 seeds at a label count; a claim should rest on 10."),
+        (
+            COUNTS[:5],
+            8,
+            "Only 8 seeds that both methods have, at one label count at least; a claim ",
+        ),
         ((100,), 5, "No verdict is given below 6 at 1 label count."),
     ],
 )
