@@ -14,10 +14,12 @@ from pipeline import progress
 
 
 def firsts(cells: Sequence[Cell], now: State) -> list[Cell]:
-    """The first cell of each method that is still to be trained: it tells how long others take."""
+    """The first cell of each method of which none is trained: it tells how long others take."""
+    known = {cell.method for cell in cells if cell.digest in now.finished}
     found: dict[str, Cell] = {}
     for cell in now.open(cells):
-        found.setdefault(cell.method, cell)
+        if cell.method not in known:
+            found.setdefault(cell.method, cell)
     return list(found.values())
 
 
