@@ -87,7 +87,7 @@ def _of_networks(config: Config) -> Iterator[tuple[str, str]]:
         keys = ("network", "width", "dense_units", "input_noise", "layer_noise")
         yield from ((key, f"the classifier is on {config.backbone}") for key in keys)
     if config.own.get("warm_up_share") == 0:
-        own = [key for key in config.own if key.startswith("warm_up_") and key[8:] != "share"]
+        own = [key for key in config.own if key.startswith("warm_up_") and key != "warm_up_share"]
         yield from ((key, "warm_up_share = 0 leaves it out") for key in (*own, "temperature"))
 
 
