@@ -1,5 +1,6 @@
 """What a table of finished cells says: errors by label count, verdicts, forecasts, doubts."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -107,13 +108,12 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
     methods = (baseline, *sorted(set(cells[METHOD]) - {baseline}))
     ceilings = _ceilings(cells, baseline)
     lines = tuple(method for method in methods if method not in ceilings)
-    random = np.random.default_rng(0)
-    curves = _curves(cells, lines, random)
+    curves = _curves(cells, lines, ERROR)
     quality, quality_points = {}, {}
     for column in SHARES:
         if column in cells and cells[column].notna().any():
             lacking = cells[cells[column].notna()].assign(**{ERROR: 1 - cells[column]})
-            for method, curve in _curves(lacking, lines, random).items():
+            for method, curve in _curves(lacking, lines, column).items():
                 quality[column, method] = curve
                 quality_points[column, method] = tuple(_points(lacking, (method,)))
     comparisons = tuple(statistics.compare(cells[cells[METHOD].isin(lines)], baseline))
@@ -137,10 +137,11 @@ def answer(table: pd.DataFrame, baseline: str, about: About, goals: Sequence[flo
         curves,
         quality,
         quality_points,
-        {method: tuple(needed(curve, e) for e in wanted) for method, curve in curves.items()},
+        {m: tuple(needed(curve, e, available) for e in wanted) for m, curve in curves.items()},
         {
             (column, method): tuple(
-                needed(curve, e) for e in round_errors([curve], 1 - real.get(column, 1.0))
+                needed(curve, e, available)
+                for e in round_errors([curve], 1 - real.get(column, 1.0))
             )
             for (column, method), curve in quality.items()
         },
@@ -201,12 +202,13 @@ def _ceilings(cells: pd.DataFrame, baseline: str) -> tuple[str, ...]:
     )
 
 
-def _curves(
-    cells: pd.DataFrame, methods: Sequence[str], random: np.random.Generator
-) -> dict[str, Curve]:
-    """A fitted curve of every method that has cells, their replicates on the same seeds."""
+def _curves(cells: pd.DataFrame, methods: Sequence[str], measure: str) -> dict[str, Curve]:
+    """A fitted curve of every method that has cells, their replicates on the same seeds.
+
+    Each draws from a stream of its own, which no other method changes.
+    """
     seeds = sorted(cells[SEED].unique())
-    picks = replicates(len(seeds), random)
+    picks = replicates(len(seeds), np.random.default_rng(0))
     found = {}
     for method in methods:
         own = cells[cells[METHOD] == method]
@@ -214,6 +216,7 @@ def _curves(
             continue
         wide = own.pivot_table(index=SEED, columns=N_LABELS, values=ERROR).reindex(seeds)
         smallest = 0.5 / int(own[N_TEST].min())
+        random = np.random.default_rng([1, zlib.crc32(f"{measure} {method}".encode())])
         found[method] = fitted(
             wide.to_numpy(np.float64), [int(n) for n in wide.columns], picks, smallest, random
         )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.curve import collect, kept, report
+from experiments.curve import beforehand, collect, kept, report
 from experiments.curve.grid import NOTHING_BESIDE, Cell, Grid, folder
 from experiments.curve.report import About
 from experiments.curve.settings import CEILING, SUPERVISED
@@ -63,7 +63,7 @@ def give(
     assert grid.data is not None
     most = int(collect.besides_ceiling(frame)[N_LABELS].max())
     unlabelled = grid.data.n_images - most
-    against, doubts = grid.against, _lost(names, now)
+    against, doubts = grid.against, [*beforehand.doubts(grid), *_lost(names, now)]
     if against not in set(frame[METHOD]):
         against = _stand_in([m for m in grid.settings.methods if m in set(frame[METHOD])])
         doubts.append(f"All is compared with {against}, as {grid.against} has no result.")
@@ -130,11 +130,12 @@ def _of_last_command(summary: Run, cells: Sequence[Found], asked: Asked) -> Last
     there = {run.tags[tracking.CELL_DIGEST] for run in runs}
     if asked.filter:  # what failed may be what it leaves out
         notes += [*_lacking(last.cells, there), *last.words]
-        return Last(runs, last.against, notes, goal=last.goal)
+        return Last(runs, last.against, notes, last.doubts, last.goal)
     every = tracking.cells(f"ssgan/{asked.curve}", str(asked.curve))
     now = state(every, last.command)
     notes += [*_failures(now), *_lacking(last.cells, {*there, *now.failed}), *last.words]
-    return Last(runs, last.against, notes, _lost(last.cells, now), last.goal)
+    doubts = [*last.doubts, *_lost(last.cells, now)]
+    return Last(runs, last.against, notes, doubts, last.goal)
 
 
 def of_runs(asked: Asked, command: str) -> Given:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from experiments.curve import counts
+from experiments.curve import beforehand, counts
 from experiments.curve.grid import Cell, Grid
 from experiments.curve.label_curve import LEAST_SEEDS
 from experiments.curve.settings import CEILING
@@ -76,6 +76,7 @@ def fitting(
         )
     some, seeds = found
     few = counts.too_few(seeds, tests(some)) if compares(grid) else []
+    few += beforehand.without_forecast(grid, sorted({*some, *tested}), seeds)
     to_go = f"about {roughly(cost(some, seeds))} to go"
     if found == asked:
         progress.note("; ".join([f"all of it fits into {budget}: {to_go}", *few]))

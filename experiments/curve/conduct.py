@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from experiments.curve import backbone, budget, comparisons, counts, kept
+from experiments.curve import backbone, beforehand, budget, comparisons, counts, kept
 from experiments.curve.answering import give, wanted
 from experiments.curve.cell import Job
 from experiments.curve.grid import Cell, Grid
@@ -48,9 +48,10 @@ def draw(grid: Grid, command: str) -> Given:
         ours = partial(_is_ours, summary)
         with tracking.closed(summary, ours) as run, progress.subject(grid.name):
             names, goal = wanted(cells), grid.settings.goal
-            asked = Kept(grid.against, names, job.command, words, choice, goal)
+            doubts = list(beforehand.doubts(grid))
+            asked = Kept(grid.against, names, job.command, words, choice, goal, doubts)
             kept.keep(run, asked)
-            _greet(grid, cells, words, run)
+            _greet(grid, cells, [*words, *doubts], run)
             told = Told(grid, hands.at_once(), job.command)
             if grid.settings.budget is not None:
                 cells, more = _within_budget(grid, cells, hands, job, told, begin)
@@ -86,8 +87,10 @@ def _prepared(grid: Grid) -> tuple[Grid, Dataset, Choice | None, list[str]]:
         grid, _ = counts.on(chosen, dataset)
     longest = grid.config(grid.settings.methods[-1], grid.counts[-1])
     words += filter(None, [configuration.short(longest, len(dataset.train_images))])
-    if grid.settings.budget is None and budget.compares(grid):
-        words += counts.too_few(grid.settings.seeds, len(grid.counts))
+    if grid.settings.budget is None:
+        if budget.compares(grid):
+            words += counts.too_few(grid.settings.seeds, len(grid.counts))
+        words += beforehand.without_forecast(grid, grid.counts, grid.settings.seeds)
     flow.tell_findings(dataset)
     return grid, dataset, choice, words
 

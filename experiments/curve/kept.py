@@ -32,6 +32,7 @@ class Kept:
     words: Sequence[str] = ()  # what was cut or chosen, in sentences
     choice: Choice | None = None
     goal: float | None = None  # an error that is wanted
+    doubts: Sequence[str] = ()  # that were known beforehand, in sentences
 
 
 def keep(run: Run, asked: Kept) -> None:

@@ -25,6 +25,7 @@ REPLICATES = 600
 EVEN = 1e-9  # a fall that is rounding
 MISFIT = 0.02  # standard deviation on the log error of what no family follows
 SLOPE = 0.25  # standard deviation, on a log scale, of how the fall changes beyond the data
+UNSEEN = 1.0  # standard deviation on the log error of a count without a single error
 UNLIKE = 5.0  # standard deviations of a point from every curve, beyond which none fits
 FALLS = 11  # falls from the first to the last error, for each steepness
 GRID = 97  # numbers of labels at which a curve is kept
@@ -38,6 +39,7 @@ class Curve:
     below 50 labels the median. grid: float64 [g], labels from the smallest count to four times the
     largest. draws: float64 [replicates, g], log error on the grid, falling along a row. families:
     how often each family was drawn, shares that sum to 1. refusal: "" or why, in words.
+    smallest: what an error of 0 counts as; nothing is told of lower ones.
     """
 
     counts: Floats
@@ -46,6 +48,7 @@ class Curve:
     draws: Floats
     families: dict[str, float]
     refusal: str = ""
+    smallest: float = 0.0
 
     def at(self, n_labels: Floats) -> Floats:
         """Median and 90 % interval of the error with these numbers of labels: [3, k], (mid, low,
@@ -73,11 +76,13 @@ def fitted(
 ) -> Curve:
     """Fit a curve to errors [seeds, m] in [0, 1], NaN where a cell is missing.
 
-    counts: labels [m], ascending. picks: of `replicates`. smallest: what a mean or median of 0
-    counts as in the fit, half a test image.
+    counts: labels [m], ascending. picks: of `replicates`. smallest: half a test image; what is
+    0 over s seeds counts as an s-th of it in the fit.
     """
-    known = np.isfinite(errors).sum(axis=0) >= LEAST_SEEDS
+    seeds = np.isfinite(errors).sum(axis=0)
+    known = seeds >= LEAST_SEEDS
     errors, n = errors[:, known], np.asarray(counts, float)[known]
+    smallest /= max(int(seeds.max(initial=1)), 1)
     centres = _centres(errors, n)
     if len(n) < LEAST_COUNTS:
         return _refused(n, centres, _too_little(len(n)))
@@ -101,7 +106,8 @@ def fitted(
     if (left * np.sqrt(precision)).max() > UNLIKE:
         return _refused(n, centres, "no family of falling curves fits these errors: no forecast")
     shares = np.bincount(family, minlength=len(NAMES)) / len(family)
-    return Curve(n, centres, grid, draws, dict(zip(NAMES, shares.tolist(), strict=True)))
+    of_family = dict(zip(NAMES, shares.tolist(), strict=True))
+    return Curve(n, centres, grid, draws, of_family, smallest=smallest)
 
 
 def _centres(errors: Floats, counts: Floats, axis: int = 0) -> Floats:
@@ -115,7 +121,8 @@ def _resampled(
     """Log centres of the replicates [replicates, m], and their standard deviations [m].
 
     A bootstrap of s seeds varies too little by √((s − 1) / s), which is given back. Half of each
-    variance is the mean over the counts, because one of few seeds is not known well.
+    variance is the mean over the counts, because one of few seeds is not known well. Where not a
+    single error was seen, it is only known to be small.
     """
     centres = _centres(errors, counts)
     log = np.log(np.maximum(centres, smallest))
@@ -126,7 +133,8 @@ def _resampled(
     again = np.log(np.maximum(_centres(taken, counts, axis=1), smallest))
     drawn = log + (again - log) * np.sqrt(n / (n - 1))
     variance = drawn.var(axis=0)
-    return drawn, np.sqrt((variance + variance.mean()) / 2)
+    spread = np.sqrt((variance + variance.mean()) / 2)
+    return drawn, np.where(centres < smallest, np.maximum(spread, UNSEEN), spread)
 
 
 def _fits(drawn: Floats, log_h: Floats, precision: Floats) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ class Needed:
     """Labels that an error needs: about `middle`, 90 % interval [low, high].
 
     infinite: beyond four times the largest count, or not told. refusal: "" or why, in words.
+    available: training images that there are, with or without a label; None: not known.
     """
 
     error: float
@@ -22,6 +23,7 @@ class Needed:
     low: float
     high: float
     refusal: str = ""
+    available: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class Saved:
     refusal: str = ""
 
 
-def needed(curve: Curve, error: float) -> Needed:
-    """The labels that `error` (a share) needs by this curve."""
+def needed(curve: Curve, error: float, available: int | None = None) -> Needed:
+    """The labels that `error` (a share) needs by this curve; available: see `Needed`."""
     if curve.refusal:
         return Needed(error, np.nan, np.nan, np.nan, curve.refusal)
+    if error < curve.smallest:
+        return Needed(error, np.nan, np.nan, np.nan, "so few test images cannot measure it")
     reached = _reached(curve, error)
     low, middle, high = np.quantile(reached, [TAILS[0], 0.5, TAILS[1]], method="nearest")
     first, last = curve.counts[0], curve.counts[-1]
@@ -59,7 +63,8 @@ def needed(curve: Curve, error: float) -> Needed:
     if middle > CLOSED * last:
         high = np.inf
     # The smallest count stands for all that lies before it.
-    return Needed(error, float(middle), float(low) if low > first else 0.0, float(high))
+    before = float(low) if low > first else 0.0
+    return Needed(error, float(middle), before, float(high), available=available)
 
 
 def saved(baseline: Curve, method: Curve, error: float) -> Saved:

@@ -86,14 +86,27 @@ def _drawn(
 ) -> Figure:
     from pipeline.figures import curves
 
+    seeds = [of for one in series for of in one.seeds]
+    smallest, detail = _smallest(answer, seeds), _detail(answer, seeds)
+    figure = curves.label_curve(series, smallest, f"{title} by number of labels", detail, y_label)
+    return Figure(_address(curves.svg(figure).encode(), "svg+xml"), alt)
+
+
+def _smallest(answer: Answer, seeds: Sequence[Sequence[float]]) -> float:
+    """Where 0 is drawn: half a test image over the most seeds of a count."""
+    return 0.5 / answer.n_test / max(map(len, seeds))
+
+
+def _detail(answer: Answer, seeds: Sequence[Sequence[float]]) -> str:
+    """What the marks of a figure mean; seeds: the values that it shows, by method and count."""
     detail = (
         f"{answer.n_test:,} test images; dots: every seed; marks and bars: mean (median below 50 "
         "labels) and 95\N{NO-BREAK SPACE}% interval; lines and bands: fitted curve and "
         "90\N{NO-BREAK SPACE}% interval"
     )
-    smallest = 0.5 / answer.n_test
-    figure = curves.label_curve(series, smallest, f"{title} by number of labels", detail, y_label)
-    return Figure(_address(curves.svg(figure).encode(), "svg+xml"), alt)
+    if min(map(min, seeds)) > 0:
+        return detail
+    return f"{detail}; 0 is drawn at {words.percent(_smallest(answer, seeds))}"
 
 
 def _series(place: int, of: Sequence[Point], curve: Curve | None) -> "Series":

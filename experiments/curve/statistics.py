@@ -26,6 +26,8 @@ MEDIANS_BELOW = 50  # labels, where single seeds go astray and a mean says littl
 POWER = 0.8  # with which a difference as large as the one seen shall be found
 MOST_SEEDS = 100  # more are not advised
 RESAMPLES = 9999  # exact up to 13 pairs
+SUMS_ROUNDED = 9  # decimals: equal sums of rounded differences tie
+PAIRS_OF_A_SPREAD = 4  # fewer say nothing of how many more are needed
 
 Floats = NDArray[np.float64]
 
@@ -99,10 +101,15 @@ def interval(values: Floats, n_labels: int) -> tuple[float, float]:
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     if n_labels < MEDIANS_BELOW:
-        left_out = int(stats.binom.ppf((1 - LEVEL) / 2, len(values), 0.5)) - 1
+        left_out = int(_left_out(len(values)))
         inside = np.sort(values)[left_out : len(values) - left_out]
         return float(inside[0]), float(inside[-1])
     return _of_mean(values)
+
+
+def _left_out(n: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Values at either end that lie outside the 95 % interval of the median of n values."""
+    return np.asarray(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5), np.int64) - 1
 
 
 def _of_mean(values: Floats) -> tuple[float, float]:
@@ -142,7 +149,7 @@ def sign_flip(differences: Floats, n_labels: int) -> float:
     differences = _scores(differences, n_labels)
     test = stats.permutation_test(
         (differences,),
-        lambda x, axis: np.abs(x.sum(axis=axis)),
+        lambda x, axis: np.abs(x.sum(axis=axis)).round(SUMS_ROUNDED),
         permutation_type="samples",
         alternative="greater",
         vectorized=True,
@@ -169,23 +176,27 @@ def least_pairs(tests: int) -> int:
 def pairs_needed(differences: Floats, n_labels: int, tests: int) -> int | None:
     """Pairs with which a difference as the one seen would be found in 80 of 100 cases.
 
-    By the t-test's power at 5 % shared among `tests`, of what `sign_flip` sums up, and no fewer
-    than give `least_pairs` that differ, as equal ones say nothing to a sign-flip test. None: more
-    than `MOST_SEEDS` beyond these, or no difference to go by.
+    By the t-test's power at 5 % shared among `tests`, of what `sign_flip` sums up, below 50 labels
+    by the median's interval too, and no fewer than give `least_pairs` that differ, as equal ones
+    say nothing to a sign-flip test. None: more than `MOST_SEEDS` beyond these, or no difference to
+    go by.
     """
     if not differences.any():
         return None
-    differences = _scores(differences, n_labels)
+    seen, differences = differences, _scores(differences, n_labels)
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     effect, level = abs(float(np.mean(differences))), ALPHA / tests
     least = int(np.ceil(least_pairs(tests) * len(differences) / np.count_nonzero(differences)))
-    if len(differences) < 2 or not effect:
+    if len(differences) < PAIRS_OF_A_SPREAD or not effect:
         return least if len(differences) < least else None
-    if not spread:
-        return least
     n = np.arange(least, len(differences) + MOST_SEEDS + 1)
-    bar = stats.t.ppf(1 - level / 2, n - 1)
-    power = stats.nct.sf(bar, n - 1, effect / spread * np.sqrt(n))
+    power = np.ones(len(n))
+    if spread:
+        bar = stats.t.ppf(1 - level / 2, n - 1)
+        power = stats.nct.sf(bar, n - 1, effect / spread * np.sqrt(n))
+    if n_labels < MEDIANS_BELOW:
+        other_side = float(np.mean(seen * np.sign(np.mean(differences)) <= 0))
+        power = np.minimum(power, stats.binom.cdf(_left_out(n), n, other_side))
     enough = n[power >= POWER]
     return int(enough[0]) if len(enough) else None
 

@@ -14,6 +14,7 @@ from experiments.curve.statistics import (
     HURTS,
     LEAST_PAIRS,
     MOST_SEEDS,
+    PAIRS_OF_A_SPREAD,
     Comparison,
     least_pairs,
 )
@@ -91,7 +92,8 @@ def verdict(one: Comparison) -> str:
 def _lacking(one: Comparison) -> str:
     """What a verdict lacks: seeds, a difference, or an interval beside 0."""
     if one.more is not None:
-        return f"needs about {one.more} more seed{'s' * (one.more > 1)}"
+        rough = "about" if len(one.differences) >= PAIRS_OF_A_SPREAD else "at least"
+        return f"needs {rough} {one.more} more seed{'s' * (one.more > 1)}"
     if not one.differences.any():
         return "no difference seen"
     if one.adjusted <= ALPHA:
@@ -150,10 +152,12 @@ def labels_needed(found: Needed) -> str:
             return f"{found.refusal}; no upper end can be told yet"
         upto = f"at most about {number(found.high)} labels, "
         return f"{upto if round(found.high) > found.middle else ''}{found.refusal}"
-    about = f"about {number(found.middle)} labels"
+    about, beyond = f"about {number(found.middle)} labels", ""
+    if found.available is not None and found.middle > found.available:
+        beyond = f"; more than the {found.available:,} images that there are"
     if math.isinf(found.high):
-        return f"{about}, at least {number(found.low)}; no upper end can be told yet"
-    return f"{about} [{number(found.low)}, {number(found.high)}]"
+        return f"{about}, at least {number(found.low)}; no upper end can be told yet{beyond}"
+    return f"{about} [{number(found.low)}, {number(found.high)}]{beyond}"
 
 
 def labels_saved(found: Saved) -> str:

@@ -130,9 +130,14 @@ def _draw(axes: Axes, one: Series, shift: float, smallest: float) -> None:
 
 
 def _draw_ceiling(axes: Axes, one: Series, smallest: float) -> None:
+    colour, seeds = PALETTE[one.place % len(PALETTE)], np.maximum(one.seeds[0], smallest)
+    at_the_edge: Any = {"transform": axes.get_yaxis_transform(), "clip_on": False}
+    axes.plot(
+        np.full(len(seeds), 0.992), seeds, ".", color=colour, alpha=0.5, ms=5, mew=0, **at_the_edge
+    )
     axes.axhline(
         max(one.centres[0], smallest),
-        color=PALETTE[one.place % len(PALETTE)],
+        color=colour,
         linestyle="-.",
         linewidth=1.2,
         label=f"{one.name}, {one.counts[0]:,} labels",

@@ -239,3 +239,19 @@ def test_seeds_that_can_never_give_a_verdict_are_a_doubt(counts, seeds, said):
     answer = report.answer(table(seeds=seeds, counts=counts), "supervised", About("digits"))
     assert said in " ".join(answer.doubts)
     assert ("No verdict" in said) == (not any(one.verdict == "helps" for one in answer.comparisons))
+
+
+def test_a_forecast_does_not_depend_on_who_else_is_in_the_report():
+    two = table(gains={"supervised": 1.0, "ssgan": 0.6}, samples=False)
+    third = two[two.method == "ssgan"].assign(method="fixmatch")
+    alone, beside = (
+        report.answer(cells, "supervised", About("digits"), (0.02,))
+        for cells in (two, pd.concat([two, third]))
+    )
+    assert alone.needs["ssgan"] == beside.needs["ssgan"]
+    assert alone.needs["supervised"] == beside.needs["supervised"]
+
+
+def test_the_figure_says_where_an_error_of_0_stands():
+    answer = of_few_test_images([0] * 10)
+    assert "0 is drawn at" in page_._detail(answer, [of.values for of in answer.points])

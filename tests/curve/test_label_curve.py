@@ -223,3 +223,31 @@ def test_more_counts_narrow_the_forecast():
         curve(fall, counts).at(np.array([2000.0]))[:, 0] for counts in ((*COUNTS[:4], 500), COUNTS)
     )
     assert many[2] - many[1] < few[2] - few[1]
+
+
+def of_twenty_pictures(seeds=10):
+    """Errors counted on 20 test images, the last count's mean one picture in ten seeds."""
+    random = np.random.default_rng(1)
+    errors = random.binomial(20, [0.4, 0.25, 0.12, 0.05], size=(seeds, 4)) / 20
+    last = np.zeros((seeds, 1))
+    last[3] = 1 / 20
+    errors, counts = np.hstack([errors, last]), [20, 50, 100, 200, 400]
+    picks = replicates(seeds, np.random.default_rng(0))
+    return fitted(errors, counts, picks, 0.5 / 20, np.random.default_rng(0))
+
+
+def test_a_mean_below_half_a_test_image_is_not_raised_to_it():
+    found = of_twenty_pictures()
+    assert found.centres[-1] == pytest.approx(0.005)
+    assert needed(found, 0.01).middle <= 400
+
+
+def test_an_error_that_the_test_images_cannot_measure_is_refused():
+    assert words.labels_needed(needed(of_twenty_pictures(), 0.002)) == (
+        "so few test images cannot measure it"
+    )
+
+
+def test_labels_beyond_all_images_are_told():
+    found = needed(curve(fall, noise=0.02), float(fall(1200)), available=1100)
+    assert words.labels_needed(found).endswith("; more than the 1,100 images that there are")

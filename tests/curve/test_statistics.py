@@ -254,3 +254,36 @@ def test_one_image_in_every_seed_asks_for_two_more_seeds():
     cells = pd.DataFrame(rows, columns=["method", "n_labels", "seed", "error"])
     for one in statistics.compare(cells, "supervised"):
         assert (one.verdict, one.more) == ("cannot tell", 2)
+
+
+@pytest.mark.parametrize("n_test", [100, 120, 180])
+def test_equal_sums_tie_whatever_the_number_of_test_images(n_test):
+    """In whole pictures: [0, 3, 4, -1, 1, 0, -1, 1, 1, 2], of which 52 of 1,024 sums are as far."""
+    supervised = np.array([7, 8, 6, 6, 8, 7, 6, 8, 8, 7])
+    ssgan = np.array([7, 5, 2, 7, 4, 5, 7, 7, 7, 5])
+    pictures = supervised - ssgan
+    signs = 1 - 2 * (np.arange(1024)[:, None] >> np.arange(10) & 1)
+    exact = (np.abs(signs @ pictures) >= abs(pictures.sum())).mean()
+    cells = pd.DataFrame(
+        [("a", s, wrong / n_test) for s, wrong in enumerate(supervised)]
+        + [("b", s, wrong / n_test) for s, wrong in enumerate(ssgan)],
+        columns=["method", "seed", "error"],
+    )
+    assert statistics.sign_flip(statistics.paired(cells, "a", "b"), 100) == pytest.approx(exact)
+
+
+def test_below_fifty_labels_the_seeds_it_asks_for_give_a_verdict():
+    """Both that a verdict needs, a small p and an interval beside 0, in four cases of five."""
+    draws, seen = random(5), random(4).normal(0.9, 1, 10) / 100
+    wanted = statistics.pairs_needed(seen, 20, 1)
+    given = [draws.choice(seen, wanted) for _ in range(300)]
+    told = [
+        statistics.sign_flip(each, 20) <= 0.05 and statistics.interval(each, 20)[0] > 0
+        for each in given
+    ]
+    assert np.mean(told) >= 0.7
+
+
+def test_three_seeds_say_only_how_many_are_the_least():
+    one = compared([0.1, 0.2, 0.1], 100)
+    assert words.verdict(one) == "cannot tell, needs at least 3 more seeds"
