@@ -38,6 +38,7 @@ from pipeline.training.program import Program
 
 Classify = Callable[[Any], Any]
 ARMS = ("samples", "images")
+COLUMNS = ("before", *(name for arm in ARMS for name in (arm, f"{arm} accepted")))
 MOST = 10_000  # images that are asked for their class
 FEW = 6  # draws below which no interval is told
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="seed and split_seed of the first")
-    parser.add_argument("--csv", type=Path, help="keep the draws here")
+    parser.add_argument("--csv", type=Path, help="keep the draws here, each as it is made")
     parser.add_argument("--set", nargs="*", default=[], help="configuration: key=value")
     options = parser.parse_args()
     flags = dict(pair.split("=", 1) for pair in options.set)
@@ -58,36 +59,39 @@ def main() -> None:
     for seed in range(options.first, options.first + options.draws):
         rows.append(_draw({**flags, "seed": str(seed), "split_seed": str(seed)}))
         print(f"draw {seed}: " + _told(rows[-1]), flush=True)
-    results = pd.DataFrame(rows)
+        if options.csv:
+            pd.DataFrame(rows).to_csv(options.csv, index=False)
+    results = pd.DataFrame(rows).dropna()
     print("mean: " + _told(results.mean().to_dict()))
     for other in ("images", "before"):
         print(f"samples - {other}: {_interval(results['samples'] - results[other])}")
-    if options.csv:
-        results.to_csv(options.csv, index=False)
 
 
 def _draw(flags: dict[str, str]) -> dict[str, float]:
-    """Errors before the further steps and after those of each kind."""
+    """Errors before the further steps and after those of each kind; NaN if a generator is lost."""
     configs = {arm: _config({**flags, "augment_with": arm}) for arm in ARMS}
     first = configs["samples"]
     runtime.start(first.seed, first.threads, first.deterministic, first.devices)
     dataset = data.of(first)
     split = choose_split(first, dataset)
+    configs = {
+        arm: training.as_trained(config, len(split.labelled), False)
+        for arm, config in configs.items()
+    }
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         begun = Path(folder, "begun")
-        found["before"] = _begin(dataset, split, first, begun)
-        for arm in ARMS:
+        found["before"] = _begin(dataset, split, configs["samples"], begun)
+        for arm in ARMS if begun.exists() else ():
             shutil.copytree(begun, Path(folder, arm))
             error, share = _go_on(dataset, split, configs[arm], Path(folder, arm))
             found |= {arm: error, f"{arm} accepted": share}
-    return found
+    return found if "images" in found else dict.fromkeys(COLUMNS, np.nan)
 
 
 def _config(flags: dict[str, str]) -> Config:
     config = configuration.load({"baseline": "false", **flags})
-    config = configuration.settled(config, len(data.of(config).train_images))
-    return training.as_trained(config, 0, False)
+    return configuration.settled(config, len(data.of(config).train_images))
 
 
 def _begin(dataset: Dataset, split: Split, config: Config, folder: Path) -> float:
@@ -114,6 +118,8 @@ def _go_on(dataset: Dataset, split: Split, config: Config, folder: Path) -> tupl
     history = loop.train(program, arrays, config, lambda report: True, checkpoints=kept)
     error = _error(dataset, split, config, classify)
     programs.release(program)
+    if history.generator_lost:
+        return np.nan, np.nan
     return error, history.reports[-1].metrics["train/accepted_share"]
 
 
@@ -128,7 +134,8 @@ def _prepared(dataset: Dataset, split: Split, config: Config) -> tuple[Program, 
 
 def _error(dataset: Dataset, split: Split, config: Config, classify: Classify) -> float:
     """Of images of the pool whose labels were not trained on."""
-    unread = np.setdiff1d(split.pool, split.labelled)
+    known = np.setdiff1d(split.pool, dataset.train_labels.unknown())
+    unread = np.setdiff1d(known, split.labelled)
     some = np.random.default_rng(config.seed).permutation(unread)[:MOST]
     some = np.sort(some)
     truth = dataset.train_labels.read(some, "benchmark")

@@ -57,11 +57,12 @@ def main() -> None:
         table.add_row(f"{n_labels:,}", f"{seconds:.0f}", f"{metrics['test/error']:.2%}", *numbers)
         console.print(f"{n_labels:,} labels: {', '.join(numbers)}")
         real = {name: metrics.get(f"samples/{name}_real", np.nan) for name in MEASURES}
-        shown.append(_row(dataset, model))
-        names.append(f"{n_labels:,} labels")
+        if model.generate is not None:
+            shown.append(_row(dataset, model))
+            names.append(f"{n_labels:,} labels")
     table.add_row("real images", "", "", *(f"{real[name]:.4f}" for name in MEASURES))
     console.print(table)
-    if options.picture:
+    if options.picture and shown:
         rows = np.repeat(np.arange(len(shown)), len(shown[0]))
         sheet = figures.class_sheet(np.concatenate(shown), rows, names)
         Image.fromarray(sheet).save(options.picture)
@@ -81,7 +82,8 @@ def _trained(options: argparse.Namespace, count: str) -> tuple[Dataset, Model, i
 
 def _number(metrics: dict[str, float], name: str) -> str:
     error = metrics.get(f"samples/{name}_se")
-    return f"{metrics[f'samples/{name}']:.4f}" + ("" if error is None else f" ± {error:.4f}")
+    value = metrics.get(f"samples/{name}", np.nan)  # of a generator that was lost
+    return f"{value:.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
 def _row(dataset: Dataset, model: Model) -> np.ndarray:

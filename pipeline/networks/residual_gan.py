@@ -228,14 +228,6 @@ class SampleGenerator(keras.Model):
         return images if images.shape[1:3] == self.size else tf.image.resize(images, self.size)
 
 
-def reduced_shape(image_shape: tuple[int, int, int], largest: int) -> tuple[int, int, int]:
-    """The shape [h, w, c] whose longer side is `largest` pixels at most, the shorter 8 at least."""
-    height, width, channels = image_shape
-    factor = min(1.0, largest / max(height, width))
-    height, width = (max(min(8, side), round(side * factor)) for side in (height, width))
-    return height, width, channels
-
-
 def doubled(maps: tf.Tensor) -> tf.Tensor:
     """[n, h, w, c] → [n, 2h, 2w, c], each place four times."""
     # Twice as fast as tf.repeat, and its gradient ten times.

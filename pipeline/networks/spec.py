@@ -19,6 +19,14 @@ def unchanged() -> NDArray[np.uint8]:
     return np.arange(256, dtype=np.uint8)
 
 
+def reduced_shape(image_shape: tuple[int, int, int], largest: int) -> tuple[int, int, int]:
+    """The shape [h, w, c] whose longer side is `largest` pixels at most, the shorter 8 at least."""
+    height, width, channels = image_shape
+    factor = min(1.0, largest / max(height, width))
+    height, width = (max(min(8, side), round(side * factor)) for side in (height, width))
+    return height, width, channels
+
+
 @dataclass(frozen=True)
 class Spec:
     """What a method must know of the data before it builds its networks."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
 from pipeline.networks.layers import Classifier
-from pipeline.networks.residual_gan import ResidualDiscriminator, ResidualGenerator, reduced_shape
-from pipeline.networks.spec import Latents, Spec, dtype_policy
+from pipeline.networks.residual_gan import ResidualDiscriminator, ResidualGenerator
+from pipeline.networks.spec import Latents, Spec, dtype_policy, reduced_shape
 from pipeline.ops import devices, views
 from pipeline.ops.devices import Random
 from pipeline.ops.optimizers import Adam

@@ -19,7 +19,14 @@ from pipeline.data import Dataset, reported
 from pipeline.networks import backbones
 from pipeline.runs import differences, provenance, resume, shown
 from pipeline.runs.clock import Clock
-from pipeline.runs.resume import CLASSIFIER, CONFIG_FILE, GENERATOR, MANIFEST, LoggedModels
+from pipeline.runs.resume import (
+    CLASSIFIER,
+    CONFIG_FILE,
+    GENERATOR,
+    GENERATOR_LOST,
+    MANIFEST,
+    LoggedModels,
+)
 from pipeline.stages import split as splitting
 from pipeline.stages import train as training
 from pipeline.stages.manifest import Split, to_labels, to_manifest
@@ -45,7 +52,6 @@ EXAMPLES = 4  # images in a logged model's input example
 LABELS = "split/labels.csv"  # of picture files, as `dataset: folder` reads it
 REPORT = "data/report.csv"
 WEIGHTS = "ssgan.backbone_weights"  # tag: which they are, and what they were trained on
-GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 The names under which `flow` keeps them stand here too.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from pipeline.tracking import LoadedModel
 CONFIG_FILE = "config.yaml"
 MANIFEST = "split/manifest.parquet"
 CLASSIFIER, GENERATOR = "classifier", "generator"
+GENERATOR_LOST = "ssgan.generator_lost"  # tag: why there is none, though there should be
 DIGEST = "ssgan.data_digest"
 TYPED = "ssgan.typed"  # tag: the keys that somebody gave, defaults among them
 PIXELS = "ssgan.data_pixels"  # tag: the range of the training images' pixels, if narrow
@@ -178,11 +180,12 @@ def load_model(run_id: str) -> LoggedModels:
     classifier = tracking.load_model(run_id, CLASSIFIER)
     if classifier is None:
         raise UserError(f"run_id = {run_id!r}: that run has no classifier; did it finish?")
-    generator = tracking.load_model(run_id, GENERATOR)
+    generator, shape = tracking.load_model(run_id, GENERATOR), classifier.shape
     model = Model(
         classify=classify_with(run_id, classifier),
-        generate=training.batched(generator.call) if generator else None,
+        generate=training.batched(generator.call, math.prod(shape[:2])) if generator else None,
         latents=generator.latents if generator else None,
+        drawn=training.drawn_size(shape, values_of(run_id)) if generator else None,
     )
     return LoggedModels(model, classifier.id, generator.id if generator else "")
 
@@ -208,12 +211,17 @@ def load_one(run_id: str, kind: str, role: str) -> LoadedModel:
     found = tracking.load_model(run_id, role)
     if found is not None:
         return found
-    source = tracking.tag(run_id, tracking.SOURCE) if kind == "evaluate" else None
+    said = f"run_id = {run_id!r}: that run"
+    source = tracking.tag(run_id, tracking.SOURCE) if kind in ("evaluate", "baseline") else None
     if source:
-        raise UserError(f"run_id = {run_id!r}: that run measured another; give run_id={source}.")
+        raise UserError(f"{said} measured another; give run_id={source}.")
+    if role == GENERATOR and (why := tracking.tag(run_id, GENERATOR_LOST)):
+        raise UserError(f"{said} has no generator, it was lost in training: {why}")
+    if role == GENERATOR and tracking.parameter(run_id, "generator") == "False":
+        raise UserError(f"{said} trained no generator (generator: false); train with one.")
     method = tracking.parameter(run_id, "method") if role == GENERATOR else None
     has = f"method {method} trains none, or it did not finish." if method else "did it finish?"
-    raise UserError(f"run_id = {run_id!r}: that run, of kind {kind!r}, has no {role}; {has}")
+    raise UserError(f"{said}, of kind {kind!r}, has no {role}; {has}")
 
 
 def labels_read(source: str) -> int:

@@ -1,5 +1,6 @@
 """The command `sample`: images that a run's generator draws, as PNG files and a contact sheet."""
 
+import math
 import re
 import shutil
 import tempfile
@@ -146,7 +147,7 @@ def _loaded(request: Request) -> Generator:
     found = resume.load_one(request.run_id, kind, resume.GENERATOR)
     assert found.latents is not None
     return Generator(
-        training.batched(found.call),
+        training.batched(found.call, math.prod(found.output_shape[:2])),
         found.latents,
         found.class_names if found.latents.n_classes else (),
     )

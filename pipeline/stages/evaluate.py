@@ -16,7 +16,7 @@ from pipeline import figures, progress
 from pipeline.data import Dataset
 from pipeline.figures.style import counted
 from pipeline.measure import classification
-from pipeline.stages.train import Model
+from pipeline.stages.train import BATCH, Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,6 +114,7 @@ def _samples(
 ) -> Evaluation:
     """Samples to look at and, on at least `LEAST` test images, their measures."""
     from pipeline.measure import reference, samples
+    from pipeline.measure.as_drawn import as_drawn
 
     assert model.latents is not None
     assert model.generate is not None
@@ -122,6 +123,14 @@ def _samples(
     def drawn(wanted: NDArray[np.int64] | None, n: int) -> NDArray[np.uint8]:
         # As training sees them, so that no measure depends on how pixels are stored.
         return dataset.stretched(generate(latents.draw(n, random, wanted)))
+
+    def measured(wanted: NDArray[np.int64] | None, n: int) -> NDArray[np.uint8]:
+        """The same as the generator drew them; in parts, as enlarged ones may fill the memory."""
+        if model.drawn in (None, images.shape[1:3]):
+            return drawn(wanted, n)
+        inputs = latents.draw(n, random, wanted)
+        parts = (generate(inputs[i : i + BATCH]) for i in range(0, n, BATCH))
+        return dataset.stretched(np.concatenate([as_drawn(part, model.drawn) for part in parts]))
 
     names, of_grid = dataset.class_names, latents.grid_labels(GRID)
     images = drawn(of_grid, GRID)
@@ -133,14 +142,14 @@ def _samples(
         dataset.train_labels.read(np.arange(len(dataset.train_labels)), "scorer"),
         dataset.images_to_test_on,
         test_labels,
-        images.shape[1:3],
+        model.drawn or images.shape[1:3],
         dataset.digest,
         scorer_dir,
     )
     progress.phase("evaluation of samples")
     # The test images' own classes: equal shares would be another distribution.
     n, wanted = len(real.real.test), np.sort(real.real.labels) if latents.n_classes else None
-    several = (samples.Generated(drawn(wanted, n), wanted) for _ in range(sets_of(n)))
+    several = (samples.Generated(measured(wanted, n), wanted) for _ in range(sets_of(n)))
     quality = samples.measure(real, several, names, seed)
     pairs = figures.sample_pairs(quality.pairs.samples, quality.pairs.training, title)
     tables = (

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from pipeline.config.schema import Config
 from pipeline.data import Dataset
 from pipeline.methods import Arrays
 from pipeline.networks import backbones
-from pipeline.networks.spec import Latents, Spec, some_of
+from pipeline.networks.spec import Latents, Spec, reduced_shape, some_of
 from pipeline.stages.manifest import Split
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Model:
     classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # [n,h,w,c] → probabilities [n,K]
     generate: Callable[[NDArray[np.float32]], NDArray[np.uint8]] | None  # latents → [n,h,w,c]
     latents: Latents | None
+    drawn: tuple[int, int] | None = None  # height, width before enlarging; None: not enlarged
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def train(
         program.generator if generate is not None else None,
         Model(
             classify,
-            batched(generate) if generate is not None else None,
+            batched(generate, math.prod(spec.image_shape[:2])) if generate is not None else None,
             program.method.latents if generate is not None else None,
+            drawn_size(spec.image_shape, config.own),
         ),
         history,
         release=lambda: programs.release(program),
@@ -148,6 +150,16 @@ def as_trained(config: Config, n_labelled: int, gpu: bool) -> Config:
     if most is not None and n_labelled > most:
         own = {**own, "warm_up_share": 0.0}
     return config.model_copy(update={"jit_compile": compiled, "own": own})
+
+
+def drawn_size(shape: tuple[int, ...], values: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width of what the generator draws for images of `shape` [h, w, c]; else None.
+
+    values: of the method's keys; None is of a method whose generator draws at the data's size.
+    """
+    if "generator_size" not in values:
+        return None
+    return reduced_shape((shape[0], shape[1], shape[2]), int(values["generator_size"]))[:2]
 
 
 def spec_of(dataset: Dataset, pool: NDArray[np.int64], labels: NDArray[np.int64]) -> Spec:

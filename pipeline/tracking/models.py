@@ -34,6 +34,7 @@ class LoadedModel:
     latents: Latents | None  # what a generator is fed
     class_names: tuple[str, ...]  # of the classes 0..K-1
     shape: tuple[int, ...]  # of one row of its input
+    output_shape: tuple[int, ...]
 
 
 def save(
@@ -191,6 +192,7 @@ def load_model(run_id: str, role: str) -> LoadedModel | None:
         latents=trust.latents(metadata, run_id),
         class_names=trust.class_names(metadata, run_id),
         shape=trust.shape(description, run_id),
+        output_shape=trust.shape(description, run_id, "outputs"),
     )
 
 

@@ -100,14 +100,14 @@ def class_names(metadata: Any, run_id: str) -> tuple[str, ...]:
     return tuple(said)
 
 
-def shape(description: Any, run_id: str) -> tuple[int, ...]:
-    """Shape of one row of a model's input, as its signature says.
+def shape(description: Any, run_id: str, side: str = "inputs") -> tuple[int, ...]:
+    """Shape of one row of a model's inputs or outputs (`side`), as its signature says.
 
     Raises:
         UserError: it says none.
     """
     try:
-        _, *row = description.signature.inputs.inputs[0].shape
+        _, *row = getattr(description.signature, side).inputs[0].shape
     except (AttributeError, IndexError, TypeError, ValueError):
         raise _refused(run_id, "its signature has no shape") from None
     if not row or not all(isinstance(size, int) and 0 < size <= LARGEST for size in row):

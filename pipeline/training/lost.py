@@ -1,6 +1,7 @@
 """What tells that a training is lost: numbers without measure, guesses, images all alike."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,8 @@ class Watch:
         # A report tells the mean since the one before, which must not reach back into the grace;
         # but after the last one there is no other to judge.
         if phase in ("step", "augment") and (before - begin >= grace or step == end):
-            self._classifier_collapsed(step, metrics["train/supervised_loss"])
+            done, of = (step, end) if phase == "step" else (step - begin, end - begin)
+            self._classifier_collapsed(done, of, metrics["train/supervised_loss"])
         if samples is not None:
             self._generator_collapsed(
                 f"after {step - begin if phase == 'generate' else step} of "
@@ -82,25 +84,28 @@ class Watch:
                     f"or {more}."
                 )
 
-    def _classifier_collapsed(self, step: int, loss: float) -> None:
+    def _classifier_collapsed(self, step: int, steps: int, loss: float) -> None:
         n_classes, config = len(np.unique(self.arrays.labels)), self.config
         if loss >= math.log(n_classes):
             raise Collapsed(
-                f"the classifier collapsed: after {step} of {config.steps} steps its loss on "
+                f"the classifier collapsed: after {step} of {steps} steps its loss on "
                 f"its own labelled images, {loss:.3g}, is no better than guessing among "
                 f"{n_classes} classes ({math.log(n_classes):.3g}). Try a lower discriminator_lr "
                 f"({config.discriminator_lr:g}), more steps or less augmentation."
             )
 
     def _generator_collapsed(self, when: str, spread: float) -> None:
-        real = self.arrays.images[some_of(self.arrays.pool, COMPARED)]
-        share = spread / max(_spread(real, None), 1e-6)
+        share = spread / max(self._real_spread, 1e-6)
         if share < COLLAPSED_SPREAD:
             raise Collapsed(
                 f"the generator collapsed: {when} its images differ by {share:.1%} of what real "
                 f"images do. Try a lower generator_lr ({self.config.generator_lr:g}), another "
                 "seed, or see the samples in the run."
             )
+
+    @cached_property
+    def _real_spread(self) -> float:
+        return _spread(self.arrays.images[some_of(self.arrays.pool, COMPARED)], None)
 
 
 def _spread(images: NDArray[np.uint8], labels: NDArray[np.int64] | None) -> float:

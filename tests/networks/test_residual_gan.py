@@ -11,9 +11,9 @@ from pipeline.networks.residual_gan import (
     SampleGenerator,
     doubled,
     halved,
-    reduced_shape,
     sizes,
 )
+from pipeline.networks.spec import reduced_shape
 from pipeline.ops import runtime
 
 SHAPES = [(8, 8), (9, 13), (12, 10), (28, 28), (32, 32), (45, 30), (64, 64), (96, 96)]

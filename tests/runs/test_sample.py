@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 SHORT = {"steps": "4", "label_frac": "0.1", "baseline": "false"}
 
 
-def trained(method: str) -> str:
-    split = flow.split(config.load({**SHORT, "method": method}))
+def trained(method: str, **more: str) -> str:
+    split = flow.split(config.load({**SHORT, "method": method, **more}))
     return flow.train({"run_id": split.run_id}).run_id
 
 
@@ -245,6 +245,10 @@ def test_a_run_without_a_generator_says_why(
         assert main(["sample", "--run_id", run_id]) == 2
         assert f"of kind '{kind}', has no generator" in capsys.readouterr().err.splitlines()[-1]
     assert "method supervised trains none" in _last(["--run_id", supervised], capsys)
+    without = trained("ssgan", generator="false", warm_up_share="0")
+    assert "trained no generator (generator: false)" in _last(["--run_id", without], capsys)
+    mlflow.MlflowClient().set_tag(without, "ssgan.generator_lost", "training diverged: so")
+    assert _last(["--run_id", without], capsys).endswith("lost in training: training diverged: so")
     assert "draws no wanted class" in _last(["--run_id", unconditional, "--class", "3"], capsys)
     assert not list(place.iterdir())
 

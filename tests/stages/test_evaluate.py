@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.data.dataset import build
 from pipeline.networks.spec import Latents
@@ -63,3 +64,26 @@ def test_samples_are_measured_on_twenty_test_images_or_more(n_test, tmp_path):
         assert (drawn.metrics["samples/n"], drawn.metrics["samples/sets"]) == (20, 5)
         assert drawn.metrics["samples/kid"] < 1
         assert set(drawn.figures) == {"figures/samples.png", "figures/nearest_training_images.png"}
+
+
+def test_an_enlarging_generator_is_measured_by_what_it_draws(tmp_path):
+    """A perfect one: real images of 64 pixels, reduced to 32 by areas and enlarged as it does."""
+    random = np.random.default_rng(0)
+    labels = np.arange(240) % 2
+    bars = np.where(np.arange(64)[None, :] // 2 % 2 == labels[:, None], 60, 200)
+    images = bars[:, :, None] + random.integers(-55, 56, (240, 64, 64))
+    images = images.astype(np.uint8)
+    dataset = build("npz", "here", (images, labels), (images[:120], labels[:120]))
+
+    def generate(latents):
+        places = 120 + 2 * (np.abs(latents[:, 0]) * 59).astype(int) + latents[:, 16:].argmax(axis=1)
+        small = images[places].reshape(-1, 32, 2, 32, 2).mean(axis=(2, 4))
+        return tf.image.resize(small[..., None], (64, 64)).numpy().round().astype(np.uint8)
+
+    def kid(drawn):
+        latents = Latents(16, "uniform", 2)
+        model = Model(lambda _: np.eye(2, dtype=np.float32)[labels[:120]], generate, latents, drawn)
+        options = {"n_labels": 60, "seed": 0, "scorer_dir": tmp_path, "title": "bars"}
+        return [*evaluate(dataset, model, **options, draw=False)][1].metrics["samples/kid"]
+
+    assert kid((32, 32)) < kid(None) - 0.01
