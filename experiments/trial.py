@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KIND = "trial"
 ERROR = "valid/error"
 AGAIN = "the store was away at its end: the trial is trained again"
+REFUSED = "the store refused what the trial told, so that it failed"
 ATTACHED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")  # of the run that `mlflow run` has made
 Goes = Callable[[int, float | None], str]  # step, validation error if any → why to stop, or ""
 
@@ -111,6 +112,10 @@ def train(
         tracking.check_sent()
     except tracking.StoreAway:  # the trial is given back, and trained again
         tracking.disown(run, AGAIN)
+        raise
+    except RunFailure:  # refused for good: the trial has failed
+        tracking.disown(run, REFUSED)
+        folder.remove()
         raise
     folder.remove()
     gc.collect()  # a finished training's graphs form cycles

@@ -32,29 +32,32 @@ Work = Callable[[], int]  # returns the number of trials done
 class Pool(Protocol):
     """Keeps workers at work."""
 
-    def tend(self, waiting: int) -> None:
-        """Bury those that have ended, and start as many as `waiting` trials have use for."""
+    def tend(self, waiting: int, ended: int = 0) -> None:
+        """Bury those that have ended, and start as many as `waiting` trials have use for.
+
+        ended: how many trials have, or any number that rises with them.
+        """
 
     def stop(self) -> None:
         """End all workers; they give their trials back."""
 
 
 class Deaths:
-    """Workers in a row that have ended without a trial, while nobody else has begun one."""
+    """Workers in a row that have ended badly, while nobody got any further."""
 
     def __init__(self) -> None:
         """None yet."""
-        self.count, self.begun, self.waiting = 0, 0, 0
+        self.count, self.steps, self.far = 0, 0, 0
 
-    def look(self, waiting: int) -> None:
-        """See from how many trials wait whether one was begun."""
-        if waiting < self.waiting:
-            self.begun, self.count = self.begun + 1, 0
-        self.waiting = waiting
+    def look(self, far: int) -> None:
+        """See from how far the work is whether anybody got further."""
+        if far > self.far:
+            self.steps, self.count = self.steps + 1, 0
+        self.far = far
 
-    def add(self, begun: int, most: int) -> bool:
-        """Count a worker that was started when `begun` was so high; whether `most` are reached."""
-        self.count += self.begun == begun
+    def add(self, steps: int, most: int) -> bool:
+        """Count a worker that was started when `steps` was so high; whether `most` are reached."""
+        self.count += self.steps == steps
         return self.count >= most
 
 
@@ -65,31 +68,34 @@ class Local:
         """Up to `count` processes that each call `work` once."""
         self.work, self.count = work, count
         self.alive: list[BaseProcess] = []
-        self.deaths, self.begun = Deaths(), dict[BaseProcess, int]()
+        # Who is killed may begin the next trial well; who gives one back has to end one.
+        self.killed, self.failed = Deaths(), Deaths()
+        self.begun = dict[BaseProcess, tuple[int, int]]()
 
-    def tend(self, waiting: int) -> None:
+    def tend(self, waiting: int, ended: int = 0) -> None:
         """See `Pool.tend`.
 
         Raises:
             RunFailure: workers end without doing anything, by themselves or killed.
         """
-        self.deaths.look(waiting)
+        self.killed.look(-waiting)
+        self.failed.look(ended)
         for process in [process for process in self.alive if not process.is_alive()]:
             self.alive.remove(process)
-            begun, code = self.begun.pop(process), process.exitcode or 0
-            if code > 0 and code != EXIT_INTERRUPTED and self.deaths.add(begun, DEATHS):
+            (killed, failed), code = self.begun.pop(process), process.exitcode or 0
+            if code > 0 and code != EXIT_INTERRUPTED and self.failed.add(failed, DEATHS):
                 raise RunFailure(
-                    f"{DEATHS} workers in a row could not begin; see what they said above."
+                    f"{DEATHS} workers in a row could not do their work; see what they said above."
                 )
-            if code < 0 and self.deaths.add(begun, KILLS):
+            if code < 0 and self.killed.add(killed, KILLS):
                 raise RunFailure(
-                    f"{self.deaths.count} workers in a row were killed before they began "
+                    f"{self.killed.count} workers in a row were killed before they began "
                     f"({signal.Signals(-code).name}); is there enough memory, and does anybody "
                     "end them?"
                 )
         for _ in range(min(self.count - len(self.alive), waiting)):
             self.alive.append(start(self.work))
-            self.begun[self.alive[-1]] = self.deaths.begun
+            self.begun[self.alive[-1]] = self.killed.steps, self.failed.steps
 
     def stop(self) -> None:
         """See `Pool.stop`."""
@@ -127,7 +133,7 @@ class Ray:
                 f"workers = ray: no node has {cpus} CPUs and {gpus:g} GPUs; waiting for one."
             )
 
-    def tend(self, waiting: int) -> None:
+    def tend(self, waiting: int, ended: int = 0) -> None:
         """See `Pool.tend`.
 
         One task more than there is room for waits in Ray's queue: it makes a cluster that can grow

@@ -47,7 +47,7 @@ class OfThisMachine:
 
     def tend(self, waiting: Sequence[Cell], running: Mapping[str, Found]) -> None:
         """See `Hands.tend`."""
-        self.pool.tend(sum(cell.digest not in running for cell in waiting))
+        self.pool.tend(sum(cell.digest not in running for cell in waiting), -len(waiting))
 
     def at_once(self) -> int:
         """See `Hands.at_once`."""

@@ -140,7 +140,7 @@ def conduct(study: Study, lead: Lead, pool: workers.Pool, threads: int | None) -
             raise RunFailure(str(why))
         if len(trials) >= target and all(trial.state.is_finished() for trial in trials):
             return
-        pool.tend(waiting)
+        pool.tend(waiting, sum(trial.state.is_finished() for trial in trials))
         time.sleep(PAUSE)
 
 

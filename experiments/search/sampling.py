@@ -49,10 +49,9 @@ def pruner(plan: Plan, config: Config, longest: Callable[[], Config]) -> BasePru
     trial of its cell with the most steps.
     """
     settings = plan.settings
-    if settings.mode == "pareto" or settings.pruner == "none":
+    several = settings.seeds_per_trial > 1  # `Claim.falls_behind` ends those
+    if settings.mode == "pareto" or settings.pruner == "none" or several:
         return optuna.pruners.NopPruner()
-    if settings.seeds_per_trial > 1:
-        return optuna.pruners.WilcoxonPruner(p_threshold=0.2)  # three seeds that all lose: 0.125
     last = longest()
     if settings.pruner == "hyperband":
         every, most = last.report_every, max(last.report_every, last.steps - _warm_up(last))

@@ -86,6 +86,12 @@ def _silent(error: Exception) -> bool:
     return any(sign in cause(error) for sign in SILENT)
 
 
+def is_too_large(error: Exception | None) -> bool:
+    """Whether a record was sent in vain because no file may be so large, which no waiting mends."""
+    answered = ANSWER.search(cause(error)) if error else None
+    return answered is not None and "413" in answered.groups()
+
+
 def no_space(error: Exception) -> bool:
     """Whether a disk is full, ours or the store's."""
     if isinstance(error, OSError) and error.errno in NO_SPACE:

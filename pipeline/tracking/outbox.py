@@ -17,7 +17,7 @@ from pipeline import interrupts, progress
 from pipeline.errors import RunFailure
 from pipeline.masking import masked, masked_addresses
 from pipeline.tracking.dead import SYNC
-from pipeline.tracking.faults import StoreAway, passes, told
+from pipeline.tracking.faults import StoreAway, is_too_large, passes, told
 from pipeline.tracking.sending import Delivery
 from pipeline.tracking.spool import END, Spool
 from pipeline.tracking.store import PAUSES, begun, store_name
@@ -27,7 +27,8 @@ SILENCE = 180.0  # more, for a store that neither answers nor fails
 HURRIED = 3.0  # the same after Ctrl-C, and for a store that answers
 LOOK = 0.05  # seconds between two looks
 
-_unsent: list[str] = []  # runs of this process that have ended and whose records wait
+# Of runs of this process that have ended and whose records wait: what is said, whether refused.
+_unsent: list[tuple[str, bool]] = []
 
 
 class Outbox:
@@ -113,7 +114,8 @@ class Outbox:
             self._closing = True
             self._changed.notify_all()
         if not all_sent:
-            _unsent.append(self._left())
+            for_good = self._refused is not None or is_too_large(self._away)
+            _unsent.append((self._left(), for_good))
         self._sender.join(HURRIED if all_sent else LOOK)  # it gives the spool up
         return all_sent
 
@@ -193,7 +195,7 @@ class Outbox:
 
 def unsent() -> str:
     """What of the runs that this process has ended is not sent, in a sentence, once; or ""."""
-    left = "; ".join(_unsent)
+    left = "; ".join(said for said, _ in _unsent)
     _unsent.clear()
     return left
 
@@ -203,6 +205,8 @@ def check_sent() -> None:
 
     Raises:
         StoreAway: it has not; the runs' records wait in their spools.
+        RunFailure: the same, and it refuses one of them, which no waiting mends.
     """
+    refused = any(of_one for _, of_one in _unsent)
     if left := unsent():
-        raise StoreAway(left)
+        raise RunFailure(left) if refused else StoreAway(left)

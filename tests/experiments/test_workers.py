@@ -1,5 +1,6 @@
 """What a cluster is given, and what it is not."""
 
+import itertools
 import os
 import signal
 import time
@@ -48,13 +49,13 @@ def failed():
     raise UserError("no store")
 
 
-def ends(pool, waiting, most):
+def ends(pool, waiting, most, done=lambda: 0):
     """Tend a pool until workers of it have ended so often, or it gives up; why."""
     ended, end = 0, time.monotonic() + 120
     while ended < most and time.monotonic() < end:
         before = {process.pid for process in pool.alive}
         try:
-            pool.tend(waiting())
+            pool.tend(waiting(), done())
         except RunFailure as failure:
             return str(failure)
         ended += len(before - {process.pid for process in pool.alive})
@@ -70,12 +71,19 @@ def test_workers_that_are_killed_before_they_begin_are_not_started_for_ever(monk
 
 
 @pytest.mark.slow
-def test_workers_that_end_after_a_trial_was_begun_are_replaced():
-    left = iter(range(10_000, 0, -1))  # one trial less waits at each look
+def test_workers_that_fail_are_replaced_while_trials_end():
+    ended = iter(range(10_000))  # one trial more at each look
     pool = workers.Local(failed, 2)
-    assert ends(pool, lambda: next(left), most=5) == ""
+    assert ends(pool, lambda: 9, most=5, done=lambda: next(ended)) == ""
     pool.stop()
-    assert "3 workers in a row could not begin" in ends(workers.Local(failed, 2), lambda: 9, 5)
+
+
+@pytest.mark.slow
+def test_workers_that_give_every_trial_back_are_not_started_for_ever():
+    """As when the store refuses or stays away: a trial is claimed, and waits again."""
+    waiting = itertools.cycle([9, 8])
+    why = ends(workers.Local(failed, 2), lambda: next(waiting), 5)
+    assert "3 workers in a row could not do their work" in why
 
 
 def test_places_that_every_machine_reaches_are_taken(monkeypatch):
