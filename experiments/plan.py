@@ -18,7 +18,7 @@ from experiments.settings import ELASTIC, SETTINGS, Settings
 from experiments.space import LABEL_KEYS, Choices, Range, read_distribution
 from pipeline.config import layers as configuration
 from pipeline.config import step_images
-from pipeline.config.key import Value
+from pipeline.config.key import Value, is_none
 from pipeline.config.machine import with_precision
 from pipeline.config.named import CONFIGS
 from pipeline.config.reading import Layer, Sourced, expanded, read_yaml
@@ -195,13 +195,24 @@ def files(flags: Mapping[str, str]) -> tuple[Path, Layer]:
             f"search = {asked!r} (from --search): no such file{looked_for(path)}, and no search of "
             f"that name; known: {', '.join(names())}."
         )
-    default = read_yaml(SEARCHES / "default.yaml")
+    default, own = read_yaml(SEARCHES / "default.yaml"), read_yaml(path)
     base = flags.get("config")
-    return path, {
-        **default,
-        **read_yaml(path),
-        **(read_yaml(expanded(base)) if base else {}),
-    }
+    return path, {**default, **own, **(_of_a_run(read_yaml(expanded(base)), own) if base else {})}
+
+
+def _of_a_run(config: Layer, own: Layer) -> Layer:
+    """A `config` without what every run's config.yaml says and a search decides itself.
+
+    own: of the search's file; where it searches the number of labels, that of a run gives way, and
+    so does a run without validation.
+    """
+    gone = {key for key in config if key in RECORD or key == "baseline"}
+    gone |= {key for key in checks.REFUSED & config.keys() if is_none(config[key].value)}
+    validation = {"valid_labels", "valid_frac"} & config.keys()
+    gone |= {key for key in validation if is_none(config[key].value) or not config[key].value}
+    if any(key in own and isinstance(own[key].value, dict) for key in LABEL_KEYS):
+        gone |= {k for k in LABEL_KEYS if k in config and not isinstance(config[k].value, dict)}
+    return {key: sourced for key, sourced in config.items() if key not in gone}
 
 
 def read(flags: Mapping[str, str]) -> Plan:

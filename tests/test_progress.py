@@ -153,7 +153,7 @@ def test_a_real_run_without_a_terminal(module_store, capsys):
     said = [line.partition("  ")[2] for line in lines if not re.search(r", for \d+ s$", line)]
     begun = said.index(
         "digits: 287 of 1,437 training images have a label (28–29 of each of 10 classes; "
-        "70 of them for validation), 1,150 have none; 360 test images"
+        "70 of them for validation), 1,150 are used without theirs; 360 test images"
     )
     assert said[:begun] == [
         "loading MLflow",

@@ -19,6 +19,7 @@ from experiments.search.sampling import best
 from experiments.search.study import Study
 from experiments.search.trials import has_failed
 from experiments.search.winners import tested
+from experiments.settings import ELASTIC
 from pipeline import progress, tracking
 from pipeline.config.key import Value
 from pipeline.tracking import Run
@@ -227,7 +228,8 @@ def _log(answer: Answer, study: Study, run: Run) -> None:
                 "time/overhead_per_trial_s": float(np.median(overhead)),
             }
         )
-    values = {k: v for k, v in study.plan.settings.model_dump().items() if k != "storage"}
+    # What a later command may change is none of its parameters: a store keeps the first value.
+    values = study.plan.settings.model_dump(exclude={"storage", *ELASTIC})
     space = {f"space/{k}": json.dumps(h.model_dump()) for k, h in study.plan.space.items()}
     run.params({**values, **space})
     shown = markdown.table(columns(answer), table(answer))

@@ -29,6 +29,7 @@ from pipeline.errors import RunFailure, UserError
 from pipeline.masking import masked
 from pipeline.ops import runtime
 from pipeline.runs import flow
+from pipeline.stages import told as telling
 from pipeline.tracking import Run, StoreAway
 
 PAUSE = 0.5  # seconds between two looks at the study
@@ -61,6 +62,8 @@ def search(plan: Plan) -> answer.Answer:
         progress.warn(warning)
     if plan.leaves_backbone:
         progress.warn(NO_BACKBONE)
+    for sentence in telling.searched_in_vain(plan.space, [config for config, _ in plan.ends()]):
+        progress.note(sentence)
     flow.tell_findings(dataset)
     digest = dataset.digest
     place = location(plan.settings.storage)

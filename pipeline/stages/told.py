@@ -1,12 +1,12 @@
 """What people read of a split before a training: which images have labels, what changes nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from pipeline.config import layers
 from pipeline.config.schema import Config
-from pipeline.data import DRAWN_TEST
+from pipeline.data import DRAWN_TEST, UNKNOWN
 from pipeline.data.dataset import Dataset
 from pipeline.networks import backbones
 from pipeline.stages.manifest import Indices, Split
@@ -39,9 +39,19 @@ def described(split: Split, labels: Indices, class_names: Sequence[str], name: s
         classes = f"of {len(counts)} classes, from {low} ({fewest}) to {high} ({most})"
     return (
         f"{name}: {split.n_labels:,} of {n_train:,} training images have a label ({classes}; "
-        f"{n_valid or 'none'} of them for validation), {len(split.unlabelled):,} have none; "
+        f"{n_valid or 'none'} of them for validation), {_others(split, labels)}; "
         f"{left}{len(split.test):,} test images"
     )
+
+
+def _others(split: Split, labels: Indices) -> str:
+    """The images that are used without a label."""
+    n, unread = len(split.unlabelled), int((labels[split.unlabelled] != UNKNOWN).sum())
+    if not unread:
+        return f"{n:,} have none"
+    if unread == n:
+        return f"{n:,} are used without theirs"
+    return f"{n:,} are used without ({unread:,} of these have one that is not read)"
 
 
 def unheeded(config: Config, dataset: Dataset) -> list[str]:
@@ -54,6 +64,28 @@ def unheeded(config: Config, dataset: Dataset) -> list[str]:
         if key in said
     ]
     return [*told, *_all_but_few(config, dataset)]
+
+
+def searched_in_vain(keys: Iterable[str], configs: Sequence[Config]) -> list[str]:
+    """Those of the searched keys that decide no error in any of these configurations, and why."""
+    whys = [
+        dict([*_of_the_generator(each), *_of_images(each), *_of_networks(each)]) for each in configs
+    ]
+    return [
+        f"{key} is searched and decides no error: {whys[0][key]}"
+        for key in keys
+        if all(key in of_one for of_one in whys)
+    ]
+
+
+def _of_images(config: Config) -> Iterator[tuple[str, str]]:
+    """Keys that decide nothing of the classifier, and why."""
+    if config.own.get("generator") and config.own.get("augment_with") == "none":
+        why = "the generator comes after the classifier, so it decides the images alone"
+        yield from ((key, why) for key in OF_THE_GENERATOR if key != "augment_with")
+    elif "latent_size" not in config.own:
+        for key in ("generator_lr", "generator_beta_1"):
+            yield key, f"method {config.method} has no generator"
 
 
 def _of_the_split(config: Config, dataset: Dataset) -> Iterator[tuple[str, str]]:
@@ -92,10 +124,14 @@ def _of_networks(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _all_but_few(config: Config, dataset: Dataset) -> Iterator[str]:
-    """Where a few images without a label make all others be read, which nobody has asked for."""
+    """How many labels are read where nobody has said it: all, or a tenth if all are known."""
     n, unknown = len(dataset.train_labels), len(dataset.train_labels.unknown())
     asked = {"label_frac", "labels_per_class", "split_file"} & config.given
-    if not asked and config.label_frac is None and 0 < unknown < FEW_UNLABELLED * n:
+    if asked or config.label_frac is not None:
+        return
+    if not unknown:
+        yield "every image has a label, so a tenth of them is read; label_frac=1 reads all"
+    if 0 < unknown < FEW_UNLABELLED * n:
         yield (
             f"only {unknown:,} of {n:,} training images have no label, and all others are read, so "
             f"next to nothing is learned without labels: label_frac={TENTH} reads a tenth"

@@ -331,3 +331,17 @@ def test_a_folder_with_few_labels_is_told_what_can_be_searched(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("valid_labels: 6\nlabels_per_class: {choices: [2, 9]}\n")
     check({"search": str(file)})
+
+
+def test_the_values_of_a_run_hold_and_its_labels_give_way(tmp_path):
+    """A run's config.yaml says everything: its split, its baseline and no validation, too."""
+    file = tmp_path / "config.yaml"
+    config = configuration.load({"discriminator_lr": "0.005", "label_frac": "0.3"})
+    file.write_text(configuration.to_yaml(config))
+    found = plan.read({"config": str(file)})
+    assert set(found.space) == {"label_frac"}
+    first = found.config(found.firsts)
+    assert (first.discriminator_lr, first.valid_labels) == (0.005, 100)
+    file.write_text("split_file: mine.parquet\n")
+    with pytest.raises(UserError, match="a search decides split_file"):
+        plan.read({"config": str(file)})
