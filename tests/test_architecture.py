@@ -45,9 +45,9 @@ MAY_IMPORT = {
     "experiments.trial": "config data errors runs stages tracking training",
     "experiments.pace": "config data stages training",
     "experiments.workers": "command_line errors interrupts life progress experiments.trial",
-    "experiments.search": "config data errors interrupts life masking ops progress runs tracking "
-    "experiments.markdown experiments.plan experiments.space experiments.equal_time "
-    "experiments.trial experiments.pace experiments.workers",
+    "experiments.search": "config data errors interrupts life masking ops progress runs stages "
+    "tracking experiments.markdown experiments.plan experiments.settings experiments.space "
+    "experiments.equal_time experiments.trial experiments.pace experiments.workers",
     "experiments.curve": "config data errors figures interrupts measure methods networks ops "
     "progress runs stages tracking training experiments.markdown experiments.trial "
     "experiments.workers",

@@ -30,7 +30,7 @@ def class_balance(
             len(single),
             f"{len(single):,} of {len(class_names):,} classes have a single labelled training "
             f"image ({_some(single)}): it alone teaches the class, and none can validate it; label "
-            "more",
+            "more, or correct its name if it is another class misspelt",
         )
     most, least = int(counts.argmax()), int(counts.argmin())
     ratio = counts[most] / max(counts[least], 1)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import os
 import posixpath
 import unicodedata
 from collections import Counter
@@ -22,6 +23,7 @@ SAME = {**SPELLINGS, **dict.fromkeys(VALID, "valid")}
 SAME |= {"unlabeled": "unlabelled", "labeled": "labelled"}
 # What other tables call the column `part`; not read, their test pictures would be trained on.
 LIKE_PART = ("split", "subset", "set", "partition", "phase", "usage")
+LIKE_LABEL = ("class", "labels", "category", "target", "class_name", "classname")
 LIKE_PATH = ("file", "filename", "file_name", "image", "filepath", "file_path", "image_path")
 TOLD = 5  # folders that are told
 LONGEST = 80  # characters of a path that a message shows
@@ -173,7 +175,7 @@ def _refuse_surplus(cells: list[str], width: int, where: str) -> None:
     """
     if surplus := [cell.strip() for cell in cells[width:] if cell.strip()]:
         raise UserError(
-            f"{where}: more cells than the first line has ({shown(surplus[0][:LONGEST])!a}); put "
+            f"{where}: more cells than the first line has ({_quoted(surplus[0][:LONGEST])}); put "
             'quotes around a label that holds what parts the columns ("Paris, France")'
         )
 
@@ -192,8 +194,9 @@ def _refuse_unknown(rows: Collection[Row], path: Path) -> None:
         unknown = like_unknown(row.label) or (apart is not None and row.label == str(apart))
         if unknown and row.label not in sure:
             raise UserError(
-                f"{path}, line {row.line}: the label {row.label!a} looks like 'unknown'; leave it "
-                "empty (if it is a class, make its part labelled)"
+                f"{path}, line {row.line}: the label {_quoted(row.label)} looks like "
+                "'unknown'; leave it empty (if it is a class, make the part of one such line "
+                "labelled)"
             )
 
 
@@ -216,14 +219,14 @@ def _columns(cells: list[str], path: Path) -> dict[str, int]:
     """Where the columns stand, by name."""
     names = [cell.strip().casefold() for cell in cells]
     missing = [name for name in ("path", "label") if name not in names]
-    for column, others in (("path", LIKE_PATH), ("part", LIKE_PART)):
+    for column, others in (("path", LIKE_PATH), ("label", LIKE_LABEL), ("part", LIKE_PART)):
         other = next((name for name in names if name in others), "")
-        if other and column not in names and "label" in names:
+        if other and column not in names and {"path", "label"} & {*names}:
             raise UserError(f"{path}, line 1: the column {other} is not read; call it {column}")
     if missing:
         raise UserError(
             f"{path}, line 1: no column {' and no column '.join(missing)} among "
-            f"{', '.join(map(ascii, names[:8]))}; write {COLUMNS}"
+            f"{', '.join(map(_quoted, names[:8]))}; write {COLUMNS}"
         )
     for name in ("path", "label", "part"):
         if names.count(name) > 1:
@@ -234,8 +237,8 @@ def _columns(cells: list[str], path: Path) -> dict[str, int]:
 def _name(cell: str, known: set[str], root: Path, where: str) -> str:
     """The picture that a cell names, as `shown`."""
     text = unicodedata.normalize("NFC", cell)
-    inside = text.strip().removeprefix(f"{shown(str(root.absolute()))}/")
-    for spelling in (text, text.strip(), text.strip().replace("\\", "/"), inside):
+    inside = [text.strip().removeprefix(f"{shown(top)}/") for top in _spelled(root)]
+    for spelling in (text, text.strip(), text.strip().replace("\\", "/"), *inside):
         name = posixpath.normpath(spelling) if spelling else ""
         if name in known:
             return name
@@ -249,12 +252,29 @@ def _name(cell: str, known: set[str], root: Path, where: str) -> str:
     with contextlib.suppress(OSError):  # a name that is too long for a file
         there = "is not among its pictures" if (root / name).exists() else there
     brief = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
-    ended = next((other for other in sorted(known) if other.startswith(f"{name}.")), "")
-    meant = f" (is {ended} meant?)" if ended else ""
+    meant = _meant(name, known)
+    meant = f" (is {meant} meant?)" if meant else ""
     raise UserError(
         f"{where}: {shown(brief)} {there} in {root}{meant}; correct the path, which starts "
         "at that folder, or remove the line"
     )
+
+
+def _spelled(root: Path) -> set[str]:
+    """The folder's own path as a table may have it: with links and dots, or without."""
+    return {str(root.absolute()), os.path.abspath(root), str(root.resolve())}  # noqa: PTH100
+
+
+def _meant(name: str, known: set[str]) -> str:
+    """The one picture that a wrong path is likely to name, "" if none or several are."""
+    longer = sorted(other for other in known if other.startswith(f"{name}."))
+    file = posixpath.basename(name).casefold()
+    alike = [other for other in known if posixpath.basename(other).casefold() == file]
+    return longer[0] if longer else alike[0] if len(alike) == 1 else ""
+
+
+def _quoted(text: str) -> str:
+    return f"'{shown(text)}'"
 
 
 def _row(cells: list[str], columns: dict[str, int], line: int, where: str) -> Row:
@@ -264,7 +284,8 @@ def _row(cells: list[str], columns: dict[str, int], line: int, where: str) -> Ro
     part = SAME.get(part, part)
     if part not in PARTS:
         raise UserError(
-            f"{where}: part {part!a} is not known; allowed are train and test, or nothing"
+            f"{where}: part {_quoted(part)} is not known; allowed are train, test, labelled, "
+            "unlabelled, valid, or nothing"
         )
     if part == "test" and not label:
         raise UserError(

@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 
 UNKNOWN = -1
 LIKE_UNKNOWN = re.compile(
-    r"-1(\.0*)?|\?+|<?nan?>?|#?n/a|none|null|unknown|(un|no|not)[ _-]?label(l?ed)?",
+    r"-1(\.0*)?|-+|\.+|\?+|<?nan?>?|#?n/a|none|null|unknown|(un|no|not)[ _-]?label(l?ed)?",
     re.IGNORECASE,
 )
 
@@ -78,6 +78,8 @@ def standing_apart(known: Sequence[int]) -> int | None:
         return None
     *others, last = known
     n_classes = others[-1] + 1
+    if 2 * len(others) <= n_classes:  # numbers of something: gaps say nothing
+        return None
     usual = set(str(last)) == {"9"} or (last >= 127 and last & (last + 1) == 0)  # 99, 2^k - 1
     return None if last - n_classes < (1 if usual else n_classes) else last
 

@@ -9,8 +9,13 @@ from pathlib import Path
 
 from pipeline.data._finding import Finding
 from pipeline.data._labels import like_unknown
-from pipeline.data._listing import TABLE, Listing, shown
-from pipeline.data._mistaken import refuse_parts, refuse_parts_of_classes
+from pipeline.data._listing import Listing, shown
+from pipeline.data._mistaken import (
+    refuse_parts,
+    refuse_parts_of_classes,
+    refuse_table,
+    unread_tables,
+)
 from pipeline.data._names import SPELLINGS, TRAIN, UNLABELLED, VALID, few, natural
 from pipeline.errors import UserError
 
@@ -58,6 +63,7 @@ def by_folders(listing: Listing) -> Layout:
 
     Raises UserError if none fits, or several do.
     """
+    refuse_table(listing)
     tops = _kinds(listing)
     _refuse_twins(tops, listing.root)
     kinds = {kind: name for name, kind in tops.items()}
@@ -150,7 +156,7 @@ def _in_parts(listing: Listing, tops: dict[str, str], train: str) -> Layout:
             layout.add("")
         else:
             layout.add(class_name(below[0], listing.root), kind == "test")
-    layout.told += _told_of_unknown(layout)
+    layout.told += [*_told_of_unknown(layout), *unread_tables(listing, layout.labels)]
     return layout
 
 
@@ -179,7 +185,7 @@ def _in_classes(listing: Listing, tops: dict[str, str]) -> Layout:
             layout.add(class_name(below[0], listing.root), True)
         else:
             layout.add("" if kind in UNLABELLED else class_name(top, listing.root))
-    layout.told += _told_of_unknown(layout)
+    layout.told += [*_told_of_unknown(layout), *unread_tables(listing, layout.labels)]
     return layout
 
 
@@ -234,8 +240,6 @@ def _refuse_none(listing: Listing, classes: Sequence[str]) -> None:
                 f"data_dir={root} holds one folder, {shown(folder)}, with folders in it; if those "
                 f"are the classes or parts, say data_dir={root / shown(folder)}"
             )
-    if near := [name for name in listing.companions if name.casefold() == TABLE]:
-        raise UserError(f"data_dir={root}: {near[0]} is not read; call it {TABLE}")
     files = len(listing.files)
     if classes:
         found = f"one class folder, {shown(classes[0])}; at least two classes are needed"

@@ -1,4 +1,4 @@
-"""Folders that would be taken for classes and look like parts: refused, with the way out."""
+"""What is not read as what it looks like: parts taken for classes, a table by another name."""
 
 import re
 from collections import defaultdict
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from pipeline.data._listing import Listing, shown
+from pipeline.data._finding import Finding
+from pipeline.data._listing import TABLE, Listing, shown
 from pipeline.data._names import TESTS, UNLABELLED, few, natural
 from pipeline.errors import UserError
 
@@ -14,7 +15,39 @@ from pipeline.errors import UserError
 PART_WORD = re.compile(
     r"^(train|test|val)(?:ing|id|idation)?(?![a-z])|(?<![a-z])(train|test|val)(?:ing|id|idation)?$"
 )
+TABLES = re.compile(
+    r".*\.(csv|tsv|xlsx?|ods)(\.txt)?|.*(label|annotation)[^/]*\.(txt|json|xml)", re.IGNORECASE
+)
+OUR_TABLE = re.compile(r"labels?\.(csv|tsv|xlsx?|ods)(\.txt)?", re.IGNORECASE)
 NOT_TRAINED_ON = {*TESTS, *UNLABELLED}
+
+
+def refuse_table(listing: Listing) -> None:
+    """Raise UserError if a table of labels lies at the top under a name that is not read."""
+    names = [*listing.companions, *(entry.name for entry in listing.files)]
+    if near := sorted(name for name in names if OUR_TABLE.fullmatch(name)):
+        raise UserError(
+            f"data_dir={listing.root}: {shown(near[0])} is not read; save it as {TABLE} (comma, "
+            "semicolon or tab between the columns path,label), or remove it if the folders are the "
+            "classes"
+        )
+
+
+def unread_tables(listing: Listing, labels: Sequence[str]) -> list[Finding]:
+    """Told of tables that may hold labels and are not read; labels: by folders, of all files."""
+    names = [*listing.companions, *(entry.name for entry in listing.files)]
+    found = sorted({shown(name) for name in names if TABLES.fullmatch(name.rpartition("/")[2])})
+    if not found:
+        return []
+    classes = sorted({label for label in labels if label}, key=natural)
+    return [
+        Finding(
+            "unread_tables",
+            len(found),
+            f"no label is read from {few(found)}: the classes are the folders {few(classes)}. If a "
+            f"table holds the labels, call it {TABLE} and put it at the top",
+        )
+    ]
 
 
 def refuse_parts(listing: Listing, classes: Sequence[str], inside: Mapping[str, set[str]]) -> None:

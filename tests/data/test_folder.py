@@ -209,7 +209,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
         (["cat/test/1.png", "dog/1.png"], r"cat/test lies in .* move them to test/cat, or rename"),
         (["train/cat/Testing/1.png", "train/dog/1.png"], "move them to Testing/cat"),
         (["cat/unlabeled/1.png", "dog/1.png"], "move them to unlabelled, or rename"),
-        (["1.png", "Labels.csv"], r"Labels\.csv is not read; call it labels\.csv"),
+        (["1.png", "Labels.csv"], r"Labels\.csv is not read; save it as labels\.csv"),
     ],
 )
 def test_a_folder_that_does_not_fit_is_told_what_would(tmp_path, files, words):
@@ -220,6 +220,23 @@ def test_a_folder_that_does_not_fit_is_told_what_would(tmp_path, files, words):
     with pytest.raises(UserError, match=words) as error:
         load(folder)
     assert str(folder) in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["Labels.csv", "label.csv", "labels.csv.txt", "labels.xlsx"])
+def test_a_table_of_another_name_beside_folders_is_refused(tmp_path, name):
+    write_classes(tmp_path, ("",), classes=("2023", "2024"))
+    put(tmp_path, name, b"path,label\n2023/0.png,cat\n")
+    with pytest.raises(UserError, match=r"is not read; save it as labels\.csv") as error:
+        load(tmp_path)
+    assert name in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["2023/labels.csv", "annotations.json", "prices.tsv"])
+def test_a_table_that_may_hold_the_labels_is_told_by_name(tmp_path, name):
+    write_classes(tmp_path, ("",), classes=("2023", "2024"))
+    put(tmp_path, name, b"path,label\n2023/0.png,cat\n")
+    (told,) = [found for found in load(tmp_path).findings if found.name == "unread_tables"]
+    assert told.sentence.startswith(f"no label is read from {name}: the classes are the folders 20")
 
 
 def test_classes_may_begin_as_parts_do(tmp_path):

@@ -1,5 +1,7 @@
 """labels.csv: what it may say, and one line with its number for what it may not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -86,7 +88,19 @@ def test_pictures_of_part_valid_are_told(tmp_path):
 
 @pytest.mark.parametrize(
     "word",
-    ["-1", "NaN", " unknown ", "?", "None", "unlabelled", "-1.0", "<NA>", "#N/A", "not labelled"],
+    [
+        "-1",
+        "NaN",
+        " unknown ",
+        "?",
+        "None",
+        "unlabelled",
+        "-1.0",
+        "<NA>",
+        "#N/A",
+        "not labelled",
+        "-",
+    ],
 )
 @pytest.mark.parametrize("part", ["", "train", "valid", "test"])
 def test_a_word_for_unknown_is_no_class(tmp_path, word, part):
@@ -103,6 +117,29 @@ def test_a_class_may_be_called_so_if_a_labelled_row_is(tmp_path, part):
     table = f"path,label,part\na/1.png,none,labelled\nb/3.png,dog,\n5.png,none,{part}\n"
     folder_with(tmp_path, table + "b/4.png,dog,test\n")
     assert data.load("folder", tmp_path).class_names == ("dog", "none")
+
+
+@pytest.mark.parametrize("numbers", [("7", "12", "15", "40"), ("1001", "2002", "3003", "9999")])
+def test_numbers_of_categories_are_no_sign_of_unknown(tmp_path, numbers):
+    files = ("a/1.png", "a/2.png", "b/3.png", "b/4.png")
+    rows = [f"{file},{number}" for file, number in zip(files, numbers, strict=True)]
+    rows += [f"{file},{number}" for file, number in zip(("5.png", "ä.png"), numbers, strict=False)]
+    folder = folder_with(tmp_path, "\n".join(["path,label", *rows]))
+    assert set(data.load("folder", folder).class_names) == set(numbers)
+
+
+@pytest.mark.parametrize("spelled", ["absolute", "through", "linked"])
+def test_absolute_paths_are_found_however_the_folder_is_spelled(tmp_path, monkeypatch, spelled):
+    folder = folder_with(tmp_path / "mine", "")
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    written = tmp_path / "link" if spelled == "linked" else folder
+    table = SOUND.replace("\na/", f"\n{written}/a/").replace("\nb/", f"\n{written}/b/")
+    put(folder, "labels.csv", table.encode())
+    given = {"absolute": folder, "through": Path("../mine"), "linked": tmp_path / "link"}[spelled]
+    train, test = parts(given)
+    assert {**train, **test}["a/1.png"] == "cat"
 
 
 def test_labels_are_text(tmp_path):
@@ -158,7 +195,11 @@ def test_labels_are_text(tmp_path):
             "line 5: the label '255' looks like 'unknown'",
         ),
         (SOUND + "b/3,cat\n", r"line 6: b/3 does not exist in .* \(is b/3\.png meant\?\)"),
+        (SOUND + "3.png,cat\n", r"line 6: 3\.png does not exist in .* \(is b/3\.png meant\?\)"),
+        (SOUND + "x/A/1.PNG,cat\n", r"line 6: x/A/1\.PNG does not exist .* \(is a/1\.png meant"),
         ("filename,label\na/1.png,cat\n", "line 1: the column filename is not read; call it path"),
+        ("path,class\na/1.png,cat\n", "line 1: the column class is not read; call it label"),
+        ("文件,标签\na/1.png,cat\n", "no column label among '文件', '标签'"),
         ("path,label,split\na/1.png,cat,test\n", "the column split is not read; call it part"),
     ],
 )

@@ -32,8 +32,8 @@ def test_a_split_says_which_images_have_labels(sizes, flags, classes):
     assert text.startswith(f"mine: {count} of {n:,} training images have a label (")
     assert classes in text
     assert text.endswith(
-        f"for validation), {n - count:,} are used without ({unread:,} of these have one that is not "
-        f"read); {N_TEST} test images"
+        f"for validation), {n - count:,} are used without ({unread:,} of these have one that is "
+        f"not read); {N_TEST} test images"
     )
 
 
