@@ -227,6 +227,7 @@ def _told(pictures: Pictures, names: tuple[str, ...]) -> Iterator[Finding]:
     yield from _skipped.file_findings(
         [entry.name for entry in pictures.listing.files],
         pictures.reasons,
+        pictures.layout.labels,
         [look.format for look in pictures.looks],
         pictures.listing.companions,
         {f: name for f, name in pictures.layout.class_folders.items() if name not in usable},

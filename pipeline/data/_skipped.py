@@ -28,6 +28,7 @@ SUFFIXES = {
 def file_findings(
     names: Sequence[str],
     reasons: Sequence[str],
+    labels: Sequence[str],
     formats: Sequence[str],
     companions: Sequence[str],
     empty: Mapping[str, str],
@@ -37,6 +38,7 @@ def file_findings(
     Args:
         names: of all files.
         reasons: why each cannot be used, "" if it can.
+        labels: of each, "" if unlabelled.
         formats: of each file by its content, as Pillow names them.
         companions: files that were passed over.
         empty: class folders without a usable picture, and their classes.
@@ -53,11 +55,16 @@ def file_findings(
         )
     unusable = [(name, reason) for name, reason in unused if reason != MISPLACED]
     if unusable:
+        lost = {
+            shown(n) for n, label, why in zip(names, labels, reasons, strict=True) if why and label
+        }
+        unusable.sort(key=lambda row: row[0] not in lost)  # labels that are lost come first
+        of_them = f", {len(lost):,} of them labelled" if lost else ""
         yield Finding(
             UNREADABLE,
             len(unusable),
-            f"{len(unusable):,} of {len(names):,} files cannot be used and were skipped "
-            f"({_some(unusable)}); repair or remove them (strict=true makes this an error)",
+            f"{len(unusable):,} of {len(names):,} files cannot be used and were skipped"
+            f"{of_them} ({_some(unusable)}); repair or remove them (strict=true makes this an error)",
             tuple(unusable),
         )
     renamed = [

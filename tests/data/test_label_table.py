@@ -266,3 +266,13 @@ def test_pictures_in_a_test_folder_that_the_table_does_not_name_are_told(tmp_pat
     train, test = parts(folder_with(tmp_path / "other", FULL + "test/6.png,cat,test\n"))
     assert TESTS in test
     assert TESTS not in train
+
+
+def test_labels_of_pictures_that_cannot_be_read_are_told_first(tmp_path):
+    folder = folder_with(tmp_path, SOUND + "z.png,cat\n")
+    for name in ("aaa.png", "z.png"):
+        put(folder, name, b"no picture")
+    (found,) = [f for f in data.load("folder", folder).findings if f.name == "unreadable"]
+    assert "2 of 8 files cannot be used and were skipped, 1 of them labelled (z.png: " in (
+        found.sentence
+    )
