@@ -64,7 +64,8 @@ def file_findings(
             UNREADABLE,
             len(unusable),
             f"{len(unusable):,} of {len(names):,} files cannot be used and were skipped"
-            f"{of_them} ({_some(unusable)}); repair or remove them (strict=true makes this an error)",
+            f"{of_them} ({_some(unusable)}); repair or remove them (strict=true makes this an "
+            "error)",
             tuple(unusable),
         )
     renamed = [
