@@ -14,7 +14,7 @@ from pipeline import data, tracking
 from pipeline.config import step_images
 from pipeline.config.schema import Config
 from pipeline.data import UNKNOWN, Dataset
-from pipeline.errors import RunFailure, Stopped, UserError
+from pipeline.errors import Collapsed, Diverged, RunFailure, Stopped, UserError
 from pipeline.runs import kept, logged, provenance
 from pipeline.runs.clock import Clock
 from pipeline.stages import train as training
@@ -96,7 +96,7 @@ def train(
         checkpoints = folder.checkpoints(kept.METHOD)
         try:
             trained = logged.fit(run, config, dataset, split, clock, ask, checkpoints=checkpoints)
-        except RunFailure:
+        except (Collapsed, Diverged):  # it would be lost again
             folder.remove()
             raise
         if why:
