@@ -192,8 +192,9 @@ def _method(study: Study) -> str:
 
 
 def _beats(one: Point, other: Point) -> bool:
-    no_worse = one.cost <= other.cost and one.error <= other.error
-    return no_worse and (one.cost < other.cost or one.error < other.error)
+    # By labels: their price may have been another when an earlier trial was made.
+    no_worse = one.n_labels <= other.n_labels and one.error <= other.error
+    return no_worse and (one.n_labels < other.n_labels or one.error < other.error)
 
 
 def _complete(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:

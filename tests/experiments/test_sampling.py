@@ -144,3 +144,19 @@ def test_equal_time_gives_each_combination_its_own_steps(place, tmp_path):
         config = claim.config(0, None)
         assert config.steps == of[config.method, config.network]
         assert claim.longest().steps == max(n for (m, _), n in of.items() if m == config.method)
+
+
+def test_of_several_seeds_only_what_cannot_reach_the_top_is_ended(place, tmp_path):
+    """The second and third best are trained again as the best is, so they must complete."""
+    space = "mode: budget\nvalid_labels: 60\nlabel_frac: {choices: [0.1]}\n"
+    space += "discriminator_lr: {low: 0.001, high: 0.01}\n"
+    study = searching(place, tmp_path, space, trials="6", top="3", seeds_per_trial="5")
+    ended = []
+    for worse in range(6):
+        claim, error = study.claim(), 0.03 + 0.003 * worse
+        ended.append(any(claim.falls_behind(seed, error) for seed in range(5)))
+        if ended[-1]:
+            claim.finish(TrialState.PRUNED, None, failed=False)
+        else:
+            claim.finish(TrialState.COMPLETE, [error], n_labels=144, errors=[error] * 5)
+    assert ended == [False, False, False, True, True, True]
