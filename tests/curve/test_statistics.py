@@ -276,7 +276,7 @@ def test_below_fifty_labels_the_seeds_it_asks_for_give_a_verdict():
     """Both that a verdict needs, a small p and an interval beside 0, in four cases of five."""
     draws, seen = random(5), random(4).normal(0.9, 1, 10) / 100
     wanted = statistics.pairs_needed(seen, 20, 1)
-    given = [draws.choice(seen, wanted) for _ in range(300)]
+    given = [draws.choice(seen, wanted) for _ in range(120)]
     told = [
         statistics.sign_flip(each, 20) <= 0.05 and statistics.interval(each, 20)[0] > 0
         for each in given
